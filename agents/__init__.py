@@ -1,0 +1,1 @@
+"""Who turns the knobs: policies, their training and their weights."""
