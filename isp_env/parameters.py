@@ -1,0 +1,97 @@
+"""The knobs of the ISP: theta in [-1, 1] <-> values in physical units, neutral at theta = 0."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One knob.
+
+    theta in [-1, 0] spans `low`..`neutral` and theta in [0, 1] spans `neutral`..`high`; each half
+    is affine in the value (or in its logarithm), and theta = 0 gives `neutral` exactly.
+
+    Attributes:
+        name: The field's word for it, unique within a pipeline.
+        unit: Physical unit, "" for a pure number.
+        low: Value at theta = -1.
+        neutral: Value at theta = 0.
+        high: Value at theta = 1.
+        scale: "log" for quantities that multiply; their bounds are positive.
+        help: One line for people.
+    """
+
+    name: str
+    unit: str
+    low: float
+    neutral: float
+    high: float
+    scale: Literal["affine", "log"] = "affine"
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or not self.low <= self.neutral <= self.high:
+            raise ValueError(
+                f"{self.name}: expected low <= neutral <= high, low < high; got {self}"
+            )
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(f"{self.name}: a log scale needs low > 0, got {self.low}")
+
+    def to_value(self, theta: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """Physical value of `theta`; values outside [-1, 1] are clamped."""
+        low, neutral, high = self._bounds()
+        value = (
+            neutral + theta.clamp(0, 1) * (high - neutral) + theta.clamp(-1, 0) * (neutral - low)
+        )
+        return value.exp() if self.scale == "log" else value
+
+    def to_theta(self, value: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """Inverse of `to_value`; values outside [low, high] are clamped."""
+        low, neutral, high = self._bounds()
+        offset = (value.log() if self.scale == "log" else value) - neutral
+        above = offset.clamp(min=0) / (high - neutral) if high > neutral else 0 * offset
+        below = offset.clamp(max=0) / (neutral - low) if neutral > low else 0 * offset
+        return (above + below).clamp(-1, 1)
+
+    def _bounds(self) -> tuple[float, float, float]:
+        bounds = torch.tensor([self.low, self.neutral, self.high], dtype=torch.float64)
+        low, neutral, high = (bounds.log() if self.scale == "log" else bounds).tolist()
+        return low, neutral, high
+
+
+def to_values(
+    parameters: Sequence[Parameter], theta: Float[Tensor, "b d"]
+) -> dict[str, Float[Tensor, " b"]]:
+    """Physical values by name; column i of `theta` belongs to `parameters[i]`."""
+    if theta.shape[1] != len(parameters):
+        raise ValueError(
+            f"theta has {theta.shape[1]} columns, the pipeline {len(parameters)} knobs"
+        )
+    return {p.name: p.to_value(theta[:, i]) for i, p in enumerate(parameters)}
+
+
+def to_theta(parameters: Sequence[Parameter], values: Mapping[str, float]) -> Float[Tensor, "1 d"]:
+    """Theta of one setting in physical units; parameters not named stay neutral.
+
+    Raises:
+        ValueError: A name that no parameter has, or a value outside its range.
+    """
+    known = {p.name: p for p in parameters}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"unknown parameter {', '.join(unknown)}; known: {', '.join(known)}")
+    for name, value in values.items():
+        if not known[name].low <= value <= known[name].high:
+            raise ValueError(
+                f"{name}: expected {known[name].low:g}..{known[name].high:g} {known[name].unit}, "
+                f"got {value:g}"
+            )
+    theta = [
+        p.to_theta(torch.tensor(float(values[p.name]))) if p.name in values else torch.tensor(0.0)
+        for p in parameters
+    ]
+    return torch.stack(theta)[None]
