@@ -121,9 +121,9 @@ def white_balance_matrix(
     rgb_from_lms = torch.linalg.inv(lms_from_rgb)
     identity = torch.eye(3, dtype=temperature.dtype, device=temperature.device)
     # identity + change, so that no rounding of inverse(M) @ M shows at zero
-    matrix = identity + rgb_from_lms @ torch.diag_embed(gains - 1) @ lms_from_rgb
-    white = matrix.sum(dim=2) @ temperature.new_tensor(REC709_LUMINANCE)
-    return matrix / white[:, None, None]
+    change = rgb_from_lms @ torch.diag_embed(gains - 1) @ lms_from_rgb
+    white = 1 + change.sum(dim=2) @ temperature.new_tensor(REC709_LUMINANCE)
+    return (identity + change) / white[:, None, None]
 
 
 def scale_chroma(

@@ -46,7 +46,7 @@ def inverse_neutral_curve(encoded: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "
 def shadows_gain(
     y: Float[Tensor, "*shape"], amount: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Lift (amount > 0) or deepen the dark tones: T(y) = y + amount y (1 - y)^3, amount in [-1, 1]."""
+    """Lift (amount > 0) or deepen the dark tones: T(y) = y + amount y (1 - y)^3."""
     return 1 + amount * (1 - y) ** 3
 
 
