@@ -1,0 +1,296 @@
+"""Any RAW file -> `RawImage`: checked sensor data and what a rendering must know of the camera.
+
+LibRaw (rawpy) decodes the pixels; `metadata` reads what LibRaw does not pass on. What a file does
+not say is replaced by an assumption that is logged and listed in `RawImage.fallbacks`.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rawpy
+from jaxtyping import Float, Num, UInt8
+
+from isp_env.color import XYZ_FROM_REC709
+from isp_env.errors import RawFileError
+from isp_env.metadata import SIMULATED, DngTags, read_dng_tags, read_exif
+from isp_env.opcodes import GainMap
+from isp_env.picture_check import check_picture
+
+log = logging.getLogger(__name__)
+
+RAW_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("3fr", "ari", "arw", "bay", "cap", "cr2", "cr3", "crw", "dcr", "dcs", "dng", "drf"),
+        *("erf", "fff", "gpr", "iiq", "k25", "kdc", "mdc", "mef", "mos", "mrw", "nef", "nrw"),
+        *("orf", "pef", "ptx", "pxn", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+    )
+)
+
+# LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
+ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+
+REASONS = {
+    rawpy.LibRawFileUnsupportedError: "not a RAW format that LibRaw knows",
+    rawpy.LibRawIOError: "truncated or unreadable",
+    rawpy.LibRawDataError: "damaged pixel data",
+    rawpy.LibRawTooBigError: "larger than LibRaw's memory limit",
+}
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """Sensor data of one picture, cropped to the active area, not rotated, black not subtracted.
+
+    Exactly one of `mosaic` and `linear` is set. Files without a Bayer mosaic (linear DNG, sRAW,
+    monochrome) come as `linear`, and so does X-Trans, which LibRaw demosaics.
+    """
+
+    mosaic: Num[np.ndarray, "h w"] | None  # uint16 or float32
+    linear: Num[np.ndarray, "3 h w"] | None  # uint16 or float32 camera RGB
+    cfa: UInt8[np.ndarray, "n n"] | None  # 0 R, 1 G, 2 B from the top left pixel; n = 2 or 6
+    black: Float[np.ndarray, "*channels"]  # per CFA position (n, n), or (3,) for linear
+    white: float  # saturation level, in the unit of the pixels
+    as_shot_neutral: Float[np.ndarray, "3"]  # camera RGB of grey, G = 1 (DNG AsShotNeutral)
+    xyz_to_camera: Float[np.ndarray, "3 3"]  # DNG ColorMatrix at the as-shot white, or at D65
+    noise_profile: tuple[float, float] | None  # S, O: variance = S x + O of x in [0, 1]
+    baseline_exposure: float  # EV
+    gain_maps: tuple[GainMap, ...]  # not applied
+    orientation: int  # EXIF, 1..8
+    iso: float | None
+    exposure_time: float | None  # seconds
+    active_area: tuple[int, int, int, int]  # top, left, bottom, right in the sensor's frame
+    make: str
+    model: str
+    path: Path | None
+    simulated: bool  # the file says that it was made from a photograph
+    fallbacks: tuple[str, ...]  # each assumption made for want of metadata
+
+
+def is_raw_path(path: Path | str) -> bool:
+    """Whether the file's name ends like a RAW file's."""
+    return Path(path).suffix.lower() in RAW_SUFFIXES
+
+
+def read_raw(path: Path | str) -> RawImage:
+    """Decode a RAW file and check that there is a picture in it.
+
+    Raises:
+        RawFileError: The file is missing, LibRaw cannot decode it, its metadata contradict its
+            pixels, or the pixels are no picture (see `check_picture`).
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise RawFileError(path, "no such file")
+        tags = read_dng_tags(path)
+        with rawpy.imread(str(path)) as libraw:
+            raw = _decode(libraw, tags, path)
+    except rawpy.LibRawError as error:
+        reason = REASONS.get(type(error), "cannot be decoded")
+        said = error.args[0] if error.args else ""
+        said = said.decode() if isinstance(said, bytes) else said
+        raise RawFileError(path, f"{reason} (LibRaw: {said})") from error
+    except OSError as error:
+        raise RawFileError(path, error.strerror or str(error)) from error
+    for fallback in raw.fallbacks:
+        log.warning("%s: %s", path, fallback)
+    return raw
+
+
+def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
+    """A `RawImage` from an opened file; views of LibRaw's memory do not outlive the call."""
+    frame = libraw.raw_image
+    area = _active_area(libraw, tags, path)
+    top, left, bottom, right = area
+    pixels = frame[top:bottom, left:right]
+    cfa = _cfa(libraw, area, path)
+    black = _black(libraw, tags, cfa)
+    white = float(libraw.white_level)
+    if not np.all(black < white):
+        raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
+
+    if cfa is None:  # linear: (h, w, 3 or 4), or (h, w) of a monochrome sensor
+        image = np.moveaxis(pixels[..., :3], 2, 0) if pixels.ndim == 3 else pixels[None]
+        image = np.broadcast_to(image, (3, *image.shape[1:])).copy()
+        whole, plane = image[1], image[1]
+    else:
+        image = pixels.copy()
+        step = len(cfa)
+        row, col = np.argwhere(cfa == 1)[0]
+        whole, plane = image, image[row::step, col::step]
+    if reason := check_picture(whole, plane, float(black.mean()), white):
+        raise RawFileError(path, reason)
+
+    neutral, neutral_note = _as_shot_neutral(libraw, tags, image, cfa, black, white)
+    matrix, matrix_note = _xyz_to_camera(libraw, tags)
+    if cfa is not None and len(cfa) == 6:
+        image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
+    exif = read_exif(path)
+    return RawImage(
+        mosaic=image if image.ndim == 2 else None,
+        linear=image if image.ndim == 3 else None,
+        cfa=cfa,
+        black=black.astype(np.float32),
+        white=white,
+        as_shot_neutral=neutral,
+        xyz_to_camera=matrix,
+        noise_profile=tags.noise_profile if tags else None,
+        baseline_exposure=tags.baseline_exposure if tags else 0.0,
+        gain_maps=tags.gain_maps if tags else (),
+        orientation=ORIENTATION_OF_FLIP[libraw.sizes.flip],
+        iso=exif.iso or libraw.other.iso_speed or None,
+        exposure_time=exif.exposure_time or libraw.other.shutter_speed or None,
+        active_area=area,
+        make=exif.make,
+        model=exif.model,
+        path=path,
+        simulated=exif.description.startswith(SIMULATED),
+        fallbacks=tuple(note for note in (neutral_note, matrix_note) if note),
+    )
+
+
+def _active_area(
+    libraw: rawpy.RawPy, tags: DngTags | None, path: Path
+) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of the picture in the sensor's frame.
+
+    The DNG's own ActiveArea comes first: LibRaw moves odd margins of a mosaic to even ones.
+    """
+    height, width = libraw.raw_image.shape[:2]
+    if tags and tags.frame != (height, width):
+        told = "x".join(map(str, tags.frame))
+        raise RawFileError(path, f"the tags say {told} pixels, LibRaw decodes {height}x{width}")
+    sizes = libraw.sizes
+    top, left = sizes.top_margin, sizes.left_margin
+    area = tags.active_area if tags else None
+    area = area or (top, left, top + sizes.height, left + sizes.width)
+    if not (0 <= area[0] < area[2] <= height and 0 <= area[1] < area[3] <= width):
+        raise RawFileError(
+            path, f"the active area {area} is not inside the frame of {height}x{width} pixels"
+        )
+    return area
+
+
+def _cfa(
+    libraw: rawpy.RawPy, area: tuple[int, int, int, int], path: Path
+) -> UInt8[np.ndarray, "n n"] | None:
+    """Colour pattern from the active area's corner; None where the pixels are not a mosaic."""
+    pattern = libraw.raw_pattern  # of the whole frame; None for linear data
+    if pattern is None or libraw.num_colors == 1:
+        return None
+    letters = libraw.color_desc.decode()
+    colors = [letters[index] for index in pattern.ravel()]
+    if pattern.shape not in ((2, 2), (6, 6)) or set(colors) != set("RGB"):
+        raise RawFileError(path, f"its mosaic of {letters} in {pattern.shape} is not supported")
+    cfa = np.array(["RGB".index(color) for color in colors], np.uint8).reshape(pattern.shape)
+    return np.roll(cfa, (-area[0], -area[1]), axis=(0, 1))
+
+
+def _black(
+    libraw: rawpy.RawPy, tags: DngTags | None, cfa: UInt8[np.ndarray, "n n"] | None
+) -> Float[np.ndarray, "*channels"]:
+    """Black level per CFA position (n, n) or channel (3,)."""
+    levels = np.array(libraw.black_level_per_channel, np.float64)
+    told = tags.black if tags else None
+    if cfa is None:
+        return levels[:3] if told is None else np.broadcast_to(told.mean(axis=(0, 1)), (3,))
+    size = len(cfa)
+    if told is None or size % told.shape[0] or size % told.shape[1]:
+        return levels[cfa]
+    rows, cols = np.arange(size) % told.shape[0], np.arange(size) % told.shape[1]
+    return told[np.ix_(rows, cols)][..., 0]
+
+
+def _as_shot_neutral(
+    libraw: rawpy.RawPy,
+    tags: DngTags | None,
+    image: Num[np.ndarray, "*shape"],
+    cfa: UInt8[np.ndarray, "n n"] | None,
+    black: Float[np.ndarray, "*channels"],
+    white: float,
+) -> tuple[Float[np.ndarray, "3"], str | None]:
+    """Camera RGB of grey (G = 1), and the assumption made where the file has none."""
+    if tags and tags.as_shot_neutral is not None:
+        return tags.as_shot_neutral, None
+    gains = (
+        (libraw.camera_whitebalance, None),
+        (libraw.daylight_whitebalance, "no white balance in the file: daylight assumed"),
+    )
+    for gain, note in gains:
+        rgb = np.array(gain[:3], np.float64)
+        # LibRaw fills unknown gains with 0 or 1
+        if np.all(np.isfinite(rgb)) and np.all(rgb > 0) and np.ptp(rgb) > 0:
+            return rgb[1] / rgb, note
+    if libraw.num_colors == 1:
+        return np.ones(3), None
+    means = _grey_world(image, cfa, black, white)
+    return means / means[1], "no white balance in the file: grey world assumed"
+
+
+def _grey_world(
+    image: Num[np.ndarray, "*shape"],
+    cfa: UInt8[np.ndarray, "n n"] | None,
+    black: Float[np.ndarray, "*channels"],
+    white: float,
+) -> Float[np.ndarray, "3"]:
+    """Mean of each colour over its unclipped pixels, above black."""
+    if cfa is None:
+        samples = [image[color] - black[color] for color in range(3)]
+        clip = white - black
+    else:
+        size = len(cfa)
+        planes = {
+            (r, c): image[r::size, c::size] - black[r, c] for r in range(size) for c in range(size)
+        }
+        samples = [
+            np.concatenate([p.ravel() for at, p in planes.items() if cfa[at] == color])
+            for color in range(3)
+        ]
+        clip = np.full(3, white - black.max())
+    means = [
+        unclipped.mean() if (unclipped := s[s < 0.95 * limit]).size else limit
+        for s, limit in zip(samples, clip, strict=True)
+    ]
+    return np.maximum(np.array(means, np.float64), 1e-3 * white)
+
+
+def _xyz_to_camera(
+    libraw: rawpy.RawPy, tags: DngTags | None
+) -> tuple[Float[np.ndarray, "3 3"], str | None]:
+    """XYZ-to-camera matrix, and the assumption made where the file has none."""
+    if tags and tags.xyz_to_camera is not None:
+        return tags.xyz_to_camera, None
+    rec709_from_xyz = np.linalg.inv(XYZ_FROM_REC709)
+    matrix = np.array(libraw.rgb_xyz_matrix[:3], np.float64)  # LibRaw's table, D65
+    if np.any(matrix):
+        return matrix, None
+    camera_to_rec709 = np.array(libraw.color_matrix[:, :3], np.float64)  # from the maker's notes
+    if np.any(camera_to_rec709):
+        return np.linalg.inv(camera_to_rec709) @ rec709_from_xyz, None
+    return rec709_from_xyz, "no colour matrix in the file: sRGB primaries assumed"
+
+
+def _demosaic_with_libraw(
+    libraw: rawpy.RawPy, neutral: Float[np.ndarray, "3"]
+) -> Num[np.ndarray, "3 h w"]:
+    """X-Trans to linear camera RGB, black 0 and white 65535, by LibRaw (Markesteijn, 3 passes).
+
+    LibRaw interpolates white-balanced values; the gains are divided out afterwards.
+    """
+    gains = 1 / neutral
+    rgb = libraw.postprocess(
+        demosaic_algorithm=rawpy.DemosaicAlgorithm.AHD,  # three passes for X-Trans
+        user_wb=[*gains, gains[1]],
+        output_color=rawpy.ColorSpace.raw,
+        highlight_mode=rawpy.HighlightMode.Ignore,  # gains scaled to at most 1: nothing clips
+        adjust_maximum_thr=0,
+        no_auto_bright=True,
+        gamma=(1, 1),
+        output_bps=16,
+        user_flip=0,
+    )
+    camera = rgb / (gains / gains.max())
+    return np.moveaxis(camera.round().clip(0, 65535).astype(np.uint16), 2, 0).copy()
