@@ -44,9 +44,9 @@ class IspPipeline:
         """Every knob; `parameters[i]` is moved by `theta[:, i]`."""
         return tuple(p for stage in self.stages for p in stage.parameters)
 
-    def neutral(self, batch: int = 1, **like: torch.dtype | torch.device) -> Float[Tensor, "b d"]:
+    def neutral(self, batch: int = 1) -> Float[Tensor, "b d"]:
         """Theta of the neutral rendering: zeros."""
-        return torch.zeros(batch, len(self.parameters), **like)
+        return torch.zeros(batch, len(self.parameters))
 
     def __call__(
         self,

@@ -1,0 +1,320 @@
+"""The tuning task: choose ISP parameters for a RAW photograph so that its quality rises.
+
+`IspTuningVectorEnv` is the task for a batch of scenes, one tensor operation for all of them;
+`IspTuningEnv` is its batch of one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from isp_env.observations import capture_vector, observation_space, observe
+from isp_env.parameters import to_values
+from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.previews import PreviewSet
+from isp_env.rewards import Potential, QualityReward
+
+CHUNK = 8  # scenes rendered at once: larger batches leave the caches of a CPU and are slower
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Rules of an episode.
+
+    Attributes:
+        horizon: Renders after which an episode ends.
+        absolute: Actions are theta itself (with horizon 1, a contextual bandit); otherwise they
+            are steps in theta, with a stop.
+        step_size: Theta moved by a full action when not absolute.
+        degenerate_potential: Potential of a picture that is black, white or not a number.
+    """
+
+    horizon: int = 5
+    absolute: bool = False
+    step_size: float = 0.5
+    degenerate_potential: float = -10.0
+
+
+@dataclass
+class _State:
+    """Everything that changes in an episode, one row for each environment."""
+
+    scene: np.ndarray  # (n,) row of the preview set
+    step: Tensor  # (n,) renders so far
+    theta: Tensor  # (n, d)
+    neutral: Tensor  # (n, 3, h, w)
+    image: Tensor  # (n, 3, h, w)
+    start: Tensor  # (n,) potential of the neutral rendering
+    potential: Potential  # of `image`
+
+
+class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
+    """ISP tuning for a batch of scenes.
+
+    ### Observation
+    Dict of `image` (6, 64, 64) uint8, the rendering now and the neutral one, and `vector`: theta,
+    progress, histograms, clipping, attributes, potential, gain so far, ISO and as-shot white
+    balance (see `observations.observe`).
+
+    ### Action
+    Box(-1, 1, (d + 1,)): a step in each of the d coordinates of theta, times `step_size`, and a
+    stop where the last entry is above 0 (heeded from the second step on). With `absolute`
+    Box(-1, 1, (d,)): theta itself.
+
+    ### Reward
+    r_t = phi(s_t+1) - phi(s_t), with phi of `rewards.QualityReward`. The sum over an episode is
+    phi(final) - phi(neutral), so the discount should be 1. A stop earns 0.
+
+    ### Start and end
+    Starts at the neutral rendering (theta = 0) of a random scene, or of `options["scene"]`.
+    *Terminates* on stop, at the horizon (progress is observed, so this is no truncation) and on
+    degenerate pictures, whose phi is `degenerate_potential`. Never truncates. A picture is
+    degenerate if it is not finite or its mean leaves [0.02, 0.95] by more than half of what the
+    neutral rendering's own mean allows.
+
+    ### Rendering
+    Every step renders anew from the scene-linear preview; nothing is edited twice. `render()`
+    returns the pictures as (h, w, 3) uint8.
+
+    ### Info
+    `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`, `clipping`,
+    `chroma` and `scene`, one row for each environment.
+
+    ### Arguments
+    `scenes`: previews to draw from. `reward`: the potential. `num_envs`, `pipeline`, `settings`,
+    `device`. `autoreset_mode`: SAME_STEP (the default; the last observation and info of an episode
+    are in `info["final_obs"]`, `info["final_info"]`) or DISABLED.
+
+    ### Version history
+    v0: first.
+    """
+
+    def __init__(
+        self,
+        scenes: PreviewSet,
+        reward: QualityReward,
+        num_envs: int = 1,
+        pipeline: IspPipeline = DEFAULT_PIPELINE,
+        settings: TaskSettings = TaskSettings(),
+        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if autoreset_mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
+            raise ValueError(f"autoreset_mode: SAME_STEP or DISABLED, got {autoreset_mode}")
+        self.scenes, self.reward, self.pipeline = scenes, reward, pipeline
+        self.settings, self.device = settings, torch.device(device)
+        self.num_envs = num_envs
+        self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": autoreset_mode}
+        self.render_mode = "rgb_array"
+        self._state = self._start(np.zeros(num_envs, np.int64))
+        knobs = len(pipeline.parameters)
+        self.attributes = self._state.potential.attributes.shape[1]
+        self.single_observation_space = observation_space(knobs, self.attributes)
+        length = knobs if settings.absolute else knobs + 1
+        self.single_action_space = spaces.Box(-1.0, 1.0, (length,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: Seeds the draw of scenes (of a list, its first entry).
+            options: `scene`: row or rows of the preview set; `reset_mask`: which environments to
+                start anew (the others go on).
+        """
+        options = options or {}
+        super().reset(seed=seed[0] if isinstance(seed, list) else seed)
+        mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs, bool)))
+        scene = options.get("scene")
+        rows = self._draw(mask.sum()) if scene is None else np.broadcast_to(scene, mask.sum())
+        self._restart(mask, np.asarray(rows, np.int64))
+        return self._observation(), self._info()
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One step of every environment: (observation, reward, terminated, truncated, info)."""
+        action = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+        s, knobs = self._state, len(self.pipeline.parameters)
+        if self.settings.absolute:
+            stop = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+            theta = action
+        else:
+            stop = (action[:, knobs] > 0) & (s.step > 0)
+            theta = (s.theta + self.settings.step_size * action[:, :knobs]).clamp(-1, 1)
+        theta = torch.where(stop[:, None], s.theta, theta)
+
+        before = s.potential.value
+        s.image, s.potential = self._evaluate(s.scene, theta, s.neutral)
+        s.theta, s.step = theta, s.step + 1
+        degenerate = self._degenerate(s.image, s.neutral) | ~torch.isfinite(s.potential.value)
+        value = torch.where(degenerate, self.settings.degenerate_potential, s.potential.value)
+        s.potential = s.potential._replace(value=value)
+        # a stop renders the same theta again: exactly 0, whatever the rounding
+        reward = torch.where(stop, 0.0, value - before)
+        terminated = (stop | degenerate | (s.step >= self.settings.horizon)).cpu().numpy()
+
+        observation, info = self._observation(), self._info()
+        if terminated.any() and self.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
+            final = {"final_obs": observation, "_final_obs": terminated}
+            final |= {"final_info": info, "_final_info": terminated}
+            self._restart(terminated, self._draw(terminated.sum()))
+            observation, info = self._observation(), self._info() | final
+        truncated = np.zeros(self.num_envs, bool)
+        return observation, reward.cpu().numpy().astype(np.float64), terminated, truncated, info
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """The pictures now, (h, w, 3) uint8 each."""
+        pictures = (self._state.image * 255).round().byte().permute(0, 2, 3, 1)
+        return tuple(pictures.cpu().numpy())
+
+    def _draw(self, count: int) -> Int64[np.ndarray, " n"]:
+        return self.np_random.integers(len(self.scenes), size=count)
+
+    def _start(self, scene: np.ndarray) -> _State:
+        """State at the neutral renderings of `scene`."""
+        theta = torch.zeros(len(scene), len(self.pipeline.parameters), device=self.device)
+        image, potential = self._evaluate(scene, theta, None)
+        step = torch.zeros(len(scene), device=self.device)
+        return _State(scene, step, theta, image, image, potential.value, potential)
+
+    def _restart(self, mask: np.ndarray, scene: np.ndarray) -> None:
+        """Put the environments of `mask` at the start of an episode with the scenes given."""
+        fresh = self._start(scene)
+        if mask.all():
+            self._state = fresh
+            return
+        s, rows = self._state, torch.from_numpy(mask).to(self.device)
+
+        def merge(old: Tensor, new: Tensor) -> Tensor:
+            merged = old.clone()
+            merged[rows] = new
+            return merged
+
+        s.scene = s.scene.copy()
+        s.scene[mask] = scene
+        s.step, s.theta = merge(s.step, fresh.step), merge(s.theta, fresh.theta)
+        s.neutral, s.image = merge(s.neutral, fresh.neutral), merge(s.image, fresh.image)
+        s.start = merge(s.start, fresh.start)
+        s.potential = Potential(*map(merge, s.potential, fresh.potential))
+
+    @torch.inference_mode()
+    def _evaluate(
+        self, scene: np.ndarray, theta: Float[Tensor, "n d"], neutral: Tensor | None
+    ) -> tuple[Tensor, Potential]:
+        """Render `scene` with `theta` and judge it; against itself where `neutral` is None."""
+        images, potentials = [], []
+        for rows in np.split(np.arange(len(scene)), range(CHUNK, len(scene), CHUNK)):
+            linear, noise = self.scenes.images(scene[rows], self.device)
+            image = self.pipeline(linear, theta[rows], noise)
+            against = image if neutral is None else neutral[rows]
+            images.append(image)
+            potentials.append(self.reward(image, against, theta[rows]))
+        return torch.cat(images), Potential(*map(torch.cat, zip(*potentials, strict=True)))
+
+    def _degenerate(self, image: Tensor, neutral: Tensor) -> Tensor:
+        mean, usual = image.mean((1, 2, 3)), neutral.mean((1, 2, 3))
+        dark = mean < torch.minimum(usual / 2, usual.new_tensor(0.02))
+        bright = mean > torch.maximum((usual + 1) / 2, usual.new_tensor(0.95))
+        return dark | bright | ~torch.isfinite(mean)
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        s = self._state
+        iso, white = self.scenes.iso[s.scene], self.scenes.as_shot_neutral[s.scene]
+        return observe(
+            s.image,
+            s.neutral,
+            s.theta,
+            s.step / self.settings.horizon,
+            s.potential.attributes,
+            s.potential.value,
+            s.potential.value - s.start,
+            capture_vector(iso, white).to(self.device),
+        )
+
+    def _info(self) -> dict[str, Any]:
+        s = self._state
+        values = to_values(self.pipeline.parameters, s.theta)
+        rows = {
+            "parameters": {name: value.cpu().numpy() for name, value in values.items()},
+            "theta": s.theta.cpu().numpy(),
+            "score": s.potential.score.cpu().numpy(),
+            "attributes": s.potential.attributes.cpu().numpy(),
+            "potential": s.potential.value.cpu().numpy(),
+            "clipping": s.potential.clipping.cpu().numpy(),
+            "chroma": s.potential.chroma.cpu().numpy(),
+            "scene": s.scene.copy(),
+        }
+        everyone = np.ones(self.num_envs, bool)
+        return rows | {f"_{name}": everyone for name in rows}
+
+
+class IspTuningEnv(gymnasium.Env):
+    """`IspTuningVectorEnv` with one scene at a time; its docstring is the specification."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012 (Gymnasium's name)
+
+    def __init__(
+        self,
+        scenes: PreviewSet,
+        reward: QualityReward,
+        pipeline: IspPipeline = DEFAULT_PIPELINE,
+        settings: TaskSettings = TaskSettings(),
+        device: str | torch.device = "cpu",
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        self._batch = IspTuningVectorEnv(
+            scenes, reward, 1, pipeline, settings, AutoresetMode.DISABLED, device
+        )
+        self.observation_space = self._batch.single_observation_space
+        self.action_space = self._batch.single_action_space
+        self.render_mode = render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start an episode; `options["scene"]` chooses the scene."""
+        super().reset(seed=seed)
+        observation, info = self._batch.reset(seed=seed, options=options)
+        return _first(observation), _first(info)
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """One step."""
+        observation, reward, terminated, _, info = self._batch.step(np.asarray(action)[None])
+        return _first(observation), float(reward[0]), bool(terminated[0]), False, _first(info)
+
+    def render(self) -> np.ndarray:  # type: ignore[override]
+        """The picture now, (h, w, 3) uint8."""
+        return self._batch.render()[0]
+
+
+def _first(batch: dict[str, Any]) -> dict[str, Any]:
+    """Row 0 of a batched observation or info, without Gymnasium's presence masks."""
+    return {
+        key: _first(value) if isinstance(value, dict) else value[0]
+        for key, value in batch.items()
+        if not key.startswith("_")
+    }
+
+
+gymnasium.register(
+    id="isp_env/IspTuning-v0",
+    entry_point="isp_env.environment:IspTuningEnv",
+    vector_entry_point="isp_env.environment:IspTuningVectorEnv",
+)

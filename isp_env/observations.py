@@ -1,0 +1,93 @@
+"""What the agent sees: two small pictures and a vector of statistics."""
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+IMAGE_SIDE = 64
+LUMA_BINS = 16
+CHROMA_BINS = 8
+
+
+def observation_space(knobs: int, attributes: int) -> spaces.Dict:
+    """Space of one observation.
+
+    | key | shape | content |
+    |---|---|---|
+    | image | (6, 64, 64) uint8 | the rendering now, then the neutral one; squeezed to a square |
+    | vector | (n,) float32 in [-1, 1] | see `observe` |
+    """
+    length = knobs + 1 + LUMA_BINS + 2 * CHROMA_BINS + 3 + 2 + attributes + 2 + 3
+    return spaces.Dict(
+        image=spaces.Box(0, 255, (6, IMAGE_SIDE, IMAGE_SIDE), np.uint8),
+        vector=spaces.Box(-1.0, 1.0, (length,), np.float32),
+    )
+
+
+def observe(
+    images: Float[Tensor, "b 3 h w"],
+    neutral: Float[Tensor, "b 3 h w"],
+    theta: Float[Tensor, "b d"],
+    progress: Float[Tensor, " b"],
+    attributes: Float[Tensor, "b k"],
+    potential: Float[Tensor, " b"],
+    gain: Float[Tensor, " b"],
+    capture: Float[Tensor, "b 3"],
+) -> dict[str, np.ndarray]:
+    """Observations of a batch.
+
+    The vector holds, in this order: theta; steps done / horizon; histogram of luma; histograms of
+    the colour differences R - Y and B - Y over [-0.5, 0.5]; mean R, G, B; shares of samples below
+    0.02 and above 0.98; the attributes and the potential, squashed by tanh; the potential gained so
+    far, squashed; `capture` (see `capture_vector`).
+    """
+    small = functional.interpolate(
+        images, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
+    )
+    before = functional.interpolate(
+        neutral, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
+    )
+    red, green, blue = small.flatten(2).unbind(1)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    vector = torch.cat(
+        [
+            theta,
+            progress[:, None],
+            _histogram(luma, LUMA_BINS),
+            _histogram(red - luma + 0.5, CHROMA_BINS),
+            _histogram(blue - luma + 0.5, CHROMA_BINS),
+            small.mean((2, 3)),
+            (small < 0.02).float().mean((1, 2, 3))[:, None],
+            (small > 0.98).float().mean((1, 2, 3))[:, None],
+            torch.tanh(attributes / 2),
+            torch.tanh(potential / 4)[:, None],
+            torch.tanh(gain)[:, None],
+            capture,
+        ],
+        dim=1,
+    )
+    pictures = (torch.cat([small, before], dim=1) * 255).round().clamp(0, 255).byte()
+    return {
+        "image": pictures.cpu().numpy(),
+        "vector": vector.clamp(-1, 1).float().cpu().numpy(),
+    }
+
+
+def capture_vector(iso: np.ndarray, as_shot_neutral: np.ndarray) -> Float[Tensor, "b 3"]:
+    """What the camera says of the shot: log ISO and the logs of the red and blue gains.
+
+    Unknown ISO is 0, as ISO 800.
+    """
+    speed = np.nan_to_num(np.log2(np.asarray(iso) / 800) / 4, nan=0.0)
+    gains = -np.log2(np.asarray(as_shot_neutral)[:, ::2]) / 2
+    return torch.from_numpy(np.column_stack([speed, gains]).astype(np.float32)).clamp(-1, 1)
+
+
+def _histogram(values: Float[Tensor, "b n"], bins: int) -> Float[Tensor, "b bins"]:
+    """Shares of `values` in equal bins over [0, 1]; values outside count in the end bins."""
+    index = (values * bins).long().clamp(0, bins - 1)
+    share = torch.full_like(values, 1 / values.shape[1])
+    return values.new_zeros(len(values), bins).scatter_add_(1, index, share)

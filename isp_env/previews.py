@@ -1,0 +1,97 @@
+"""Scene-linear previews: what the tuning task renders instead of RAW files.
+
+A set of previews of one size lies in a folder as memory-mapped arrays, so that training starts at
+once and many processes share one copy.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Float32
+from torch import Tensor
+
+from isp_env.development import LinearImage, preview
+from isp_env.files import atomic_path
+from isp_env.raw import RawImage
+
+_ARRAYS = ("linear", "noise", "as_shot_neutral", "iso", "truth")
+
+
+@dataclass(frozen=True)
+class PreviewSet:
+    """Previews of N scenes.
+
+    Attributes:
+        linear: Scene-linear Rec. 709, upright, as shot.
+        noise: Shot and read noise per channel at this resolution.
+        as_shot_neutral: Camera RGB of the as-shot white, G = 1.
+        iso: ISO speed; NaN where the file states none.
+        truth: Known good rendering in encoded sRGB (simulated scenes), or None.
+    """
+
+    linear: Float16[np.ndarray, "n 3 h w"]
+    noise: Float32[np.ndarray, "n 3 2"]
+    as_shot_neutral: Float32[np.ndarray, "n 3"]
+    iso: Float32[np.ndarray, " n"]
+    truth: Float16[np.ndarray, "n 3 h w"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.linear)
+
+    def images(
+        self, rows: np.ndarray, device: str | torch.device
+    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 2"]]:
+        """Linear pictures and noise of the scenes `rows`."""
+        linear = torch.from_numpy(self.linear[rows].astype(np.float32)).to(device)
+        return linear, torch.from_numpy(np.array(self.noise[rows])).to(device)
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays as .npy files; a file appears whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _ARRAYS:
+            if (array := getattr(self, name)) is not None:
+                with atomic_path(folder / f"{name}.npy") as temporary:
+                    np.save(temporary, array, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> "PreviewSet":
+        """Open a saved set; the pictures stay on disk until they are read.
+
+        Raises:
+            FileNotFoundError: `folder` holds no set.
+        """
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in _ARRAYS
+            if name != "truth" or (folder / "truth.npy").exists()
+        }
+        return cls(**arrays)
+
+    @classmethod
+    def of(
+        cls, raws: Iterable[RawImage], long_side: int, truths: Iterable[np.ndarray] | None = None
+    ) -> "PreviewSet":
+        """Previews of RAW images of one shape, with `long_side` pixels.
+
+        Args:
+            raws: Sensor data; consumed one by one.
+            long_side: Pixels of the long side.
+            truths: (3, h, w) encoded sRGB at the preview's size, for each of `raws`.
+
+        Raises:
+            ValueError: The previews differ in shape.
+        """
+        rows = [(preview(raw, long_side), raw.as_shot_neutral, raw.iso) for raw in raws]
+        if len(shapes := {tuple(image.rgb.shape) for image, _, _ in rows}) != 1:
+            raise ValueError(f"a preview set needs scenes of one shape, got {sorted(shapes)}")
+        images: list[LinearImage] = [image for image, _, _ in rows]
+        return cls(
+            linear=np.stack([image.rgb.numpy().astype(np.float16) for image in images]),
+            noise=np.stack([image.noise.numpy().astype(np.float32) for image in images]),
+            as_shot_neutral=np.stack([neutral for _, neutral, _ in rows]).astype(np.float32),
+            iso=np.array([np.nan if iso is None else iso for _, _, iso in rows], np.float32),
+            truth=None if truths is None else np.stack(list(truths)).astype(np.float16),
+        )

@@ -1,0 +1,130 @@
+"""What the agent is paid for: a quality score on a leash.
+
+A learned quality model is not a person, and an optimiser finds where they differ. The potential is
+therefore a lower confidence bound of the score over several views of the picture, less penalties
+for what such optimisers overdo. Every weight is a setting; zero switches it off.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import kornia
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+View = Literal["whole", "flip", "small", "crop"]
+
+
+class Judge(Protocol):
+    """A quality model: display RGB (B, 3, H, W) in [0, 1] -> score (B,), attributes (B, k).
+
+    Higher is better. Anything that fits will do; this package knows no particular model.
+    """
+
+    def __call__(self, images: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Scores and attributes of a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class RewardSettings:
+    """Weights of the potential.
+
+    Attributes:
+        scale: Potential per unit of the judge's score; about 1 / its standard deviation on photos.
+        views: What the judge looks at; "small" is 3/4 of the size, "crop" the central 7/8.
+        confidence: The bound is mean - confidence * standard deviation over the views.
+        attribute_weight: Potential per unit of the mean attribute.
+        attribute_cap: An attribute above this earns nothing more.
+        clipping_weight: Potential per share of samples clipped beyond the neutral rendering's.
+        chroma_weight: Potential per 10 units of mean a*b* difference from neutral above the limit.
+        chroma_limit: CIELAB a*b* units of that difference that are free.
+        theta_weight: Potential per unit of mean squared theta.
+    """
+
+    scale: float = 5.0
+    views: tuple[View, ...] = ("whole", "small")
+    confidence: float = 0.5
+    attribute_weight: float = 0.0
+    attribute_cap: float = 1.0
+    clipping_weight: float = 5.0
+    chroma_weight: float = 0.5
+    chroma_limit: float = 12.0
+    theta_weight: float = 0.1
+
+
+class Potential(NamedTuple):
+    """The potential of a picture and what it is made of; every field has one row per picture."""
+
+    value: Float[Tensor, " b"]
+    score: Float[Tensor, " b"]  # the judge's, mean over the views
+    attributes: Float[Tensor, "b k"]
+    clipping: Float[Tensor, " b"]  # share of clipped samples beyond the neutral rendering's
+    chroma: Float[Tensor, " b"]  # mean a*b* difference from the neutral rendering
+
+
+@dataclass(frozen=True)
+class QualityReward:
+    """phi(picture) = scale * LCB(score) + attributes - leash; rewards are its differences.
+
+    Rewards r_t = phi(s_t+1) - phi(s_t) telescope: the return of an episode is phi(final) -
+    phi(neutral), so that nothing but the final picture counts (Ng et al. 1999).
+    """
+
+    judge: Judge
+    settings: RewardSettings = RewardSettings()
+
+    def __call__(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        neutral: Float[Tensor, "b 3 h w"],
+        theta: Float[Tensor, "b d"],
+    ) -> Potential:
+        """Potential of display RGB `images`, rendered with `theta`, against their `neutral`."""
+        s = self.settings
+        judged = [self.judge(look(images, view)) for view in s.views]
+        scores = torch.stack([score for score, _ in judged])
+        attributes = torch.stack([attributes for _, attributes in judged]).mean(0)
+        value = s.scale * (scores.mean(0) - s.confidence * scores.std(0, correction=0))
+        value = value + s.attribute_weight * attributes.clamp(max=s.attribute_cap).mean(1)
+        clipping = (clipped_share(images) - clipped_share(neutral)).clamp(min=0)
+        chroma = chroma_difference(images, neutral)
+        leash = s.clipping_weight * clipping
+        leash = leash + s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10
+        leash = leash + s.theta_weight * theta.square().mean(1)
+        return Potential(value - leash, scores.mean(0), attributes, clipping, chroma)
+
+
+def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
+    """One view of the pictures."""
+    height, width = images.shape[-2:]
+    match view:
+        case "whole":
+            return images
+        case "flip":
+            return images.flip(-1)
+        case "small":
+            size = (height * 3 // 4, width * 3 // 4)
+            return functional.interpolate(images, size, mode="bilinear", antialias=True)
+        case "crop":
+            top, left = height // 16, width // 16
+            return images[..., top : height - top, left : width - left]
+
+
+def clipped_share(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+    """Share of samples at the ends of the scale, softly: a ramp over the last 2 % at each end."""
+    high = ((images - 0.98) / 0.02).clamp(0, 1)
+    low = ((0.02 - images) / 0.02).clamp(0, 1)
+    return (high + low).mean((1, 2, 3))
+
+
+def chroma_difference(
+    images: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, " b"]:
+    """Mean distance in the CIELAB a*b* plane, on pictures reduced to 32 pixels."""
+    first, second = (
+        kornia.color.rgb_to_lab(functional.adaptive_avg_pool2d(x, 32)) for x in (images, neutral)
+    )
+    return ((first - second)[:, 1:].square().sum(1) + 1e-6).sqrt().mean((1, 2))
