@@ -32,6 +32,8 @@ RAW_SUFFIXES = frozenset(
 # LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
+LIBRAW_XTRANS_TILE = 512  # its X-Trans demosaicing refuses smaller pictures
+
 REASONS = {
     rawpy.LibRawFileUnsupportedError: "not a RAW format that LibRaw knows",
     rawpy.LibRawIOError: "truncated or unreadable",
@@ -127,6 +129,10 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     neutral, neutral_note = _as_shot_neutral(libraw, tags, image, cfa, black, white)
     matrix, matrix_note = _xyz_to_camera(libraw, tags)
     if cfa is not None and len(cfa) == 6:
+        if min(image.shape) < LIBRAW_XTRANS_TILE:
+            raise RawFileError(
+                path, f"LibRaw needs {LIBRAW_XTRANS_TILE} rows and columns of X-Trans"
+            )
         image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
     exif = read_exif(path)
     return RawImage(

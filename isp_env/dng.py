@@ -1,0 +1,114 @@
+"""`RawImage` -> DNG file that LibRaw, dcraw and exiftool read. Tags: DNG specification 1.7."""
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from isp_env.files import atomic_path
+from isp_env.metadata import CFA, DNG_VERSION, LINEAR_RAW, SIMULATED
+from isp_env.opcodes import pack_gain_maps
+from isp_env.raw import RawImage
+
+SOFTWARE = "attiqa isp_env"
+DESCRIPTION = f"{SIMULATED}: made from a photograph, not by a camera"
+EXIF_IFD = 34665
+EXIF_IFD_PLACE = 34664  # no tag of any standard; tifffile refuses to write 34665
+D65 = 21  # EXIF LightSource
+
+Tag = tuple[int, str, int, object, bool]  # code, type, count, value, once (tifffile's extratags)
+
+
+def write_dng(raw: RawImage, path: Path | str) -> None:
+    """Write the active area as an uncompressed DNG 1.4; an existing file is replaced at once.
+
+    A mosaic is written as CFA (2x2 or 6x6), anything else as LinearRaw. Files of simulated images
+    say so in ImageDescription.
+
+    Raises:
+        ValueError: There are no pixels, or they are not uint16.
+        OSError: The file cannot be written.
+    """
+    if raw.mosaic is not None:
+        pixels, photometric = raw.mosaic, CFA
+    elif raw.linear is not None:
+        pixels, photometric = np.moveaxis(raw.linear, 0, 2), LINEAR_RAW
+    else:
+        raise ValueError("the image has neither a mosaic nor linear pixels")
+    if pixels.dtype != np.uint16:
+        raise ValueError(f"DNG pixels must be uint16, these are {pixels.dtype}")
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            pixels,
+            byteorder="<",
+            photometric=photometric,
+            planarconfig="contig" if photometric == LINEAR_RAW else None,
+            description=DESCRIPTION if raw.simulated else None,
+            software=SOFTWARE,
+            metadata=None,
+            extratags=_tags(raw, pixels),
+        )
+        _append_exif(temporary, raw)
+
+
+def _tags(raw: RawImage, pixels: np.ndarray) -> list[Tag]:
+    name = f"{raw.make} {raw.model}".strip() or "Unknown camera"
+    tags = [
+        (271, "s", 0, raw.make, True),
+        (272, "s", 0, raw.model, True),
+        (274, "H", 1, raw.orientation, True),
+        (EXIF_IFD_PLACE, "I", 1, 0, True),  # `_append_exif` makes it 34665
+        (DNG_VERSION, "B", 4, (1, 4, 0, 0), True),
+        (50707, "B", 4, (1, 3, 0, 0), True),  # DNGBackwardVersion: OpcodeList2 came with 1.3
+        (50708, "s", 0, name, True),  # UniqueCameraModel
+        (50713, "H", 2, raw.black.shape if raw.mosaic is not None else (1, 1), True),
+        _rational(50714, raw.black),  # BlackLevel in the repeat pattern of 50713
+        (50717, "I", 1, round(raw.white), True),
+        _rational(50721, raw.xyz_to_camera, signed=True),  # ColorMatrix1
+        (50778, "H", 1, D65, True),  # CalibrationIlluminant1
+        _rational(50728, raw.as_shot_neutral),
+        _rational(50730, raw.baseline_exposure, signed=True),
+        (50829, "I", 4, (0, 0, *pixels.shape[:2]), True),  # ActiveArea
+    ]
+    if raw.mosaic is not None and raw.cfa is not None:
+        tags += [
+            (33421, "H", 2, raw.cfa.shape, True),  # CFARepeatPatternDim
+            (33422, "B", raw.cfa.size, tuple(raw.cfa.ravel().tolist()), True),  # CFAPattern
+        ]
+    if raw.noise_profile:
+        tags.append((51041, "d", 2, raw.noise_profile, True))
+    if raw.gain_maps:
+        opcodes = pack_gain_maps(raw.gain_maps)
+        tags.append((51009, 7, len(opcodes), opcodes, True))  # OpcodeList2
+    return tags
+
+
+def _rational(code: int, values: float | np.ndarray, *, signed: bool = False) -> Tag:
+    """A (signed) rational tag, exact to better than 1e-6."""
+    numbers = np.ravel(values).tolist()
+    pairs = [Fraction(number).limit_denominator(20_000).as_integer_ratio() for number in numbers]
+    return (code, "2i" if signed else "2I", len(pairs), tuple(sum(pairs, ())), True)
+
+
+def _append_exif(path: Path, raw: RawImage) -> None:
+    """Put ExposureTime (33434) and ISOSpeedRatings (34855) in an EXIF directory at the file's end.
+
+    tifffile writes no EXIF directory, and LibRaw takes the ISO from nowhere else.
+    """
+    time = Fraction(raw.exposure_time or 0).limit_denominator(1_000_000)
+    iso = round(raw.iso or 0)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[EXIF_IFD_PLACE].offset
+    with path.open("r+b") as file:
+        offset = file.seek(0, 2)
+        offset += file.write(bytes(offset % 2))  # directories begin on an even byte
+        time_offset = offset + 2 + 2 * 12 + 4  # after the count, two entries and the next offset
+        file.write(struct.pack("<H", 2))
+        file.write(struct.pack("<HHII", 33434, 5, 1, time_offset))  # RATIONAL
+        file.write(struct.pack("<HHIHH", 34855, 3, 1, min(iso, 65535), 0))  # SHORT
+        file.write(struct.pack("<III", 0, time.numerator, time.denominator))
+        file.seek(place)
+        file.write(struct.pack("<HHII", EXIF_IFD, 4, 1, offset))  # LONG
