@@ -87,10 +87,12 @@ def _tags(raw: RawImage, pixels: np.ndarray) -> list[Tag]:
 
 
 def _rational(code: int, values: float | np.ndarray, *, signed: bool = False) -> Tag:
-    """A (signed) rational tag, exact to better than 1e-6."""
-    numbers = np.ravel(values).tolist()
-    pairs = [Fraction(number).limit_denominator(20_000).as_integer_ratio() for number in numbers]
-    return (code, "2i" if signed else "2I", len(pairs), tuple(sum(pairs, ())), True)
+    """A (signed) rational tag, within 5e-7 for numbers below 2,000."""
+    pairs = []
+    for number in np.ravel(values).tolist():
+        limit = int(2e9 / max(abs(number), 2000))  # numerator and denominator fit 32 bits
+        pairs += Fraction(number).limit_denominator(limit).as_integer_ratio()
+    return (code, "2i" if signed else "2I", len(pairs) // 2, tuple(pairs), True)
 
 
 def _append_exif(path: Path, raw: RawImage) -> None:

@@ -108,8 +108,9 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     area = _active_area(libraw, tags, path)
     top, left, bottom, right = area
     pixels = frame[top:bottom, left:right]
-    cfa = _cfa(libraw, area, path)
-    black = _black(libraw, tags, cfa)
+    pattern = _pattern(libraw, area, path)
+    cfa = None if pattern is None else np.where(pattern == 3, 1, pattern).astype(np.uint8)
+    black = _black(libraw, tags, pattern)
     white = float(libraw.white_level)
     if not np.all(black < white):
         raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
@@ -134,6 +135,8 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
                 path, f"LibRaw needs {LIBRAW_XTRANS_TILE} rows and columns of X-Trans"
             )
         image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
+    aspect = libraw.sizes.pixel_aspect
+    aspect_note = None if aspect == 1 else f"pixel aspect {aspect:g} is left uncorrected"
     exif = read_exif(path)
     return RawImage(
         mosaic=image if image.ndim == 2 else None,
@@ -154,7 +157,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         model=exif.model,
         path=path,
         simulated=exif.description.startswith(SIMULATED),
-        fallbacks=tuple(note for note in (neutral_note, matrix_note) if note),
+        fallbacks=tuple(note for note in (neutral_note, matrix_note, aspect_note) if note),
     )
 
 
@@ -180,32 +183,30 @@ def _active_area(
     return area
 
 
-def _cfa(
+def _pattern(
     libraw: rawpy.RawPy, area: tuple[int, int, int, int], path: Path
 ) -> UInt8[np.ndarray, "n n"] | None:
-    """Colour pattern from the active area's corner; None where the pixels are not a mosaic."""
+    """Pattern from the active area's corner: 0 R, 1 G, 2 B, 3 second G; None without a mosaic."""
     pattern = libraw.raw_pattern  # of the whole frame; None for linear data
     if pattern is None or libraw.num_colors == 1:
         return None
     letters = libraw.color_desc.decode()
-    colors = [letters[index] for index in pattern.ravel()]
-    if pattern.shape not in ((2, 2), (6, 6)) or set(colors) != set("RGB"):
+    if pattern.shape not in ((2, 2), (6, 6)) or letters != "RGBG":
         raise RawFileError(path, f"its mosaic of {letters} in {pattern.shape} is not supported")
-    cfa = np.array(["RGB".index(color) for color in colors], np.uint8).reshape(pattern.shape)
-    return np.roll(cfa, (-area[0], -area[1]), axis=(0, 1))
+    return np.roll(pattern, (-area[0], -area[1]), axis=(0, 1))
 
 
 def _black(
-    libraw: rawpy.RawPy, tags: DngTags | None, cfa: UInt8[np.ndarray, "n n"] | None
+    libraw: rawpy.RawPy, tags: DngTags | None, pattern: UInt8[np.ndarray, "n n"] | None
 ) -> Float[np.ndarray, "*channels"]:
     """Black level per CFA position (n, n) or channel (3,)."""
-    levels = np.array(libraw.black_level_per_channel, np.float64)
+    levels = np.array(libraw.black_level_per_channel, np.float64)  # R, G, B, second G
     told = tags.black if tags else None
-    if cfa is None:
-        return levels[:3] if told is None else np.broadcast_to(told.mean(axis=(0, 1)), (3,))
-    size = len(cfa)
+    if pattern is None:
+        return levels[:3] if told is None else np.broadcast_to(told.mean(axis=(0, 1))[:3], (3,))
+    size = len(pattern)
     if told is None or size % told.shape[0] or size % told.shape[1]:
-        return levels[cfa]
+        return levels[pattern]
     rows, cols = np.arange(size) % told.shape[0], np.arange(size) % told.shape[1]
     return told[np.ix_(rows, cols)][..., 0]
 

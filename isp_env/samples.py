@@ -73,7 +73,7 @@ SAMPLES = {
         "chelsea", replace(CANON_350D, cfa=GBRG), Capture(exposure_error=1.3)
     ),
     "04_rocket_night_noisy": Sample(
-        "rocket", replace(NIKON_D750, cfa=BGGR), Capture(iso=6400, exposure_error=-1.0)
+        "rocket", replace(NIKON_D750, cfa=BGGR), Capture(iso=3200, exposure_error=-1.0)
     ),
     "05_motorcycle_white_balance_blue": Sample(
         "motorcycle", CANON_350D, Capture(white_balance_error=(0.45, -0.45))
@@ -90,7 +90,7 @@ SAMPLES = {
         replace(NIKON_D750, cfa=GRBG),
         Capture(iso=800, exposure_error=-1.5, orientation=6),
     ),
-    "10_coffee_high_iso": Sample("coffee", NIKON_D750, Capture(iso=12800)),
+    "10_coffee_high_iso": Sample("coffee", NIKON_D750, Capture(iso=6400)),
     "11_rocket_hazy_green": Sample(
         "rocket",
         replace(CANON_350D, cfa=GRBG),
