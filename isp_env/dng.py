@@ -55,15 +55,15 @@ def write_dng(raw: RawImage, path: Path | str) -> None:
 
 
 def _tags(raw: RawImage, pixels: np.ndarray) -> list[Tag]:
-    name = f"{raw.make} {raw.model}".strip() or "Unknown camera"
+    make, model = (name.encode("ascii", "replace").decode() for name in (raw.make, raw.model))
     tags = [
-        (271, "s", 0, raw.make, True),
-        (272, "s", 0, raw.model, True),
+        (271, "s", 0, make, True),
+        (272, "s", 0, model, True),
         (274, "H", 1, raw.orientation, True),
         (EXIF_IFD_PLACE, "I", 1, 0, True),  # `_append_exif` makes it 34665
         (DNG_VERSION, "B", 4, (1, 4, 0, 0), True),
         (50707, "B", 4, (1, 3, 0, 0), True),  # DNGBackwardVersion: OpcodeList2 came with 1.3
-        (50708, "s", 0, name, True),  # UniqueCameraModel
+        (50708, "s", 0, f"{make} {model}".strip() or "Unknown camera", True),  # UniqueCameraModel
         (50713, "H", 2, raw.black.shape if raw.mosaic is not None else (1, 1), True),
         _rational(50714, raw.black),  # BlackLevel in the repeat pattern of 50713
         (50717, "I", 1, round(raw.white), True),
