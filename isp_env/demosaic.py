@@ -3,7 +3,8 @@
 Malvar, He, Cutler 2004, "High-quality linear interpolation for demosaicing of Bayer-patterned
 color images". The filters are linear, so they assume that colour differences are locally constant;
 that holds better in a gamma-like domain than in linear light, so the caller's white-balanced linear
-mosaic is interpolated as its square root (about +3 dB; the clamp keeps the slope finite at zero).
+mosaic is interpolated as its square root (about +3 dB). An offset keeps read noise below black on
+the curve, as in the generalised Anscombe transform: cut off there, it would tint the shadows.
 """
 
 import numpy as np
@@ -16,13 +17,14 @@ RED, GREEN, BLUE = 0, 1, 2
 
 
 def demosaic(
-    mosaic: Float[Tensor, "b h w"], cfa: UInt8[np.ndarray, "2 2"]
+    mosaic: Float[Tensor, "b h w"], cfa: UInt8[np.ndarray, "2 2"], offset: float = 1e-3
 ) -> Float[Tensor, "b 3 h w"]:
     """Full-resolution RGB of a white-balanced, linear mosaic.
 
     Args:
         mosaic: Linear samples, 0 = black, 1 = white; H and W even and at least 4.
         cfa: Colour of each position of the 2x2 pattern: 0 red, 1 green, 2 blue.
+        offset: Added under the root; about three standard deviations of the read noise.
 
     Raises:
         ValueError: The pattern is not one of the four Bayer phases, or the size is odd.
@@ -31,7 +33,7 @@ def demosaic(
     _, height, width = mosaic.shape
     if height % 2 or width % 2 or min(height, width) < 4:
         raise ValueError(f"a Bayer mosaic needs even sides of at least 4, got {height}x{width}")
-    root = mosaic.clamp(min=1e-6).sqrt()
+    root = (mosaic + offset).clamp(min=1e-6).sqrt()
     padded = functional.pad(root[:, None], (2, 2, 2, 2), mode="reflect")[:, 0]
 
     green_red = _Neighbours(padded, red_y, blue_x)  # green in a red row
@@ -52,7 +54,7 @@ def demosaic(
     planes[:, BLUE, :, red_y, :, blue_x] = green_red.along_column()
     planes[:, BLUE, :, blue_y, :, red_x] = green_blue.along_row()
     planes[:, BLUE, :, blue_y, :, blue_x] = blue.centre
-    return planes.view(len(root), 3, height, width).clamp(min=0).square()
+    return planes.view(len(root), 3, height, width).clamp(min=0).square() - offset
 
 
 def half_size(

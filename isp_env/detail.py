@@ -23,14 +23,14 @@ def denoise(
     """Edge-preserving noise reduction steered by the noise profile, luma and chroma apart.
 
     A self-guided filter (He et al. 2010; its fast form, He and Sun 2015) in Lee's (1980) terms: in
-    each window, out = mean + gain (x - mean) with gain = var / (var + k noise variance), so that
-    texture above the noise stays and flat areas are averaged. Zero strength or a noise-free input
-    is returned unchanged.
+    each window, out = mean + gain (x - mean), where gain = signal / (signal + c noise) and signal =
+    max(var - noise, 0): flat areas become their mean, texture above the noise stays. Zero strength
+    or a noise-free input is returned unchanged.
 
     Args:
         linear: Scene-linear Rec. 709.
         noise: Shot and read terms per channel: variance = shot x + read, at this resolution.
-        strength: 0..1; k = 8 strength for luma.
+        strength: 0..1; 0.25 takes the noise profile at its word, 1 takes it four times.
     """
     luma = luminance(linear)
     opponent = torch.cat([luma, linear[:, ::2] - luma], dim=1)  # Y, R - Y, B - Y
@@ -39,9 +39,8 @@ def denoise(
     red, green, blue = REC709_LUMINANCE
     weights = luma.new_tensor([red, green, blue])[:, None, None]
     luma_variance = (weights.square() * variance).sum(1, keepdim=True)
-    chroma_variance = CHROMA_STRENGTH * (variance[:, ::2] + luma_variance)
-    k = 8 * strength[:, None, None, None]
-    opponent = _self_guided(opponent, k * torch.cat([luma_variance, chroma_variance], dim=1))
+    noise_variance = torch.cat([luma_variance, variance[:, ::2] + luma_variance], dim=1)
+    opponent = _self_guided(opponent, 4 * strength[:, None, None, None] * noise_variance)
     luma, red_minus, blue_minus = opponent.split(1, dim=1)
     green_minus = -(red * red_minus + blue * blue_minus) / green  # the luma of chroma is zero
     return luma + torch.cat([red_minus, green_minus, blue_minus], dim=1)
@@ -75,16 +74,18 @@ def blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h 
 
 
 def _self_guided(
-    plane: Float[Tensor, "b c h w"], noise_variance: Float[Tensor, "b c h w"]
-) -> Float[Tensor, "b c h w"]:
-    """Local mean plus the part of the deviation that is signal; window of DENOISE_RADIUS."""
+    plane: Float[Tensor, "b 3 h w"], noise_variance: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """Local mean plus the part of the deviation that is signal; luma and two chroma planes."""
     radius = DENOISE_RADIUS * max(plane.shape[-2:])
     factor = max(1, int(radius / 2))
     window = 2 * max(1, round(radius / factor)) + 1
     mean = _box(_reduce(plane, factor), window)
     square = _box(_reduce(plane * plane, factor), window)
-    variance = (square - mean * mean).clamp(min=0) + 1e-10
-    gain = variance / (variance + _reduce(noise_variance, factor))
+    noise_variance = _reduce(noise_variance, factor)
+    signal = (square - mean * mean - noise_variance).clamp(min=0) + 1e-10
+    cost = plane.new_tensor([1.0, CHROMA_STRENGTH, CHROMA_STRENGTH])[:, None, None]
+    gain = signal / (signal + cost * noise_variance)
     gain, offset = _box(gain, window), _box((1 - gain) * mean, window)
     return _enlarge(gain, plane) * plane + _enlarge(offset, plane)
 

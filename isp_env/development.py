@@ -42,14 +42,16 @@ def develop(
         half: Half the width and height from 2x2 blocks: three times faster, for previews.
         device: Where the computation runs and the result lies.
     """
-    gains = (1 / raw.as_shot_neutral) / (1 / raw.as_shot_neutral).min()
+    gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
+    shot, read = raw.noise_profile or assumed_noise_profile(raw.iso)
     if raw.mosaic is not None and raw.cfa is not None and raw.cfa.shape == BAYER:
         mosaic = _normalise(raw.mosaic, raw.black, raw.white, device)
         for gain_map in raw.gain_maps:
             mosaic = _apply_gain_map(mosaic, gain_map)
         # every channel saturates at its gain or above: clip at 1, or clipped skies turn magenta
         mosaic = (mosaic * _tile(gains[raw.cfa], mosaic)).clamp(max=1)
-        rgb = half_size(mosaic[None], raw.cfa) if half else demosaic(mosaic[None], raw.cfa)
+        offset = max(3 * read**0.5 * float(gains.max()), 1e-3)
+        rgb = half_size(mosaic[None], raw.cfa) if half else demosaic(mosaic[None], raw.cfa, offset)
         green_samples = 2 if half else 1
     elif raw.linear is not None:
         levels = (raw.linear - raw.black[:, None, None]) / (raw.white - raw.black[:, None, None])
@@ -61,7 +63,6 @@ def develop(
         raise ValueError(f"{raw.path}: neither a Bayer mosaic nor a linear image")
 
     matrix = camera_to_rec709(raw.xyz_to_camera)
-    shot, read = raw.noise_profile or assumed_noise_profile(raw.iso)
     camera_noise = np.stack([shot * gains, read * gains**2], axis=1)
     camera_noise /= np.array([1, green_samples, 1])[:, None]
     exposure = 2.0**raw.baseline_exposure
@@ -84,7 +85,7 @@ def resize(image: LinearImage, long_side: int) -> LinearImage:
 def preview(raw: RawImage, long_side: int, device: str | torch.device = "cpu") -> LinearImage:
     """A small scene-linear picture for choosing parameters, by the cheapest faithful path."""
     height, width = (raw.mosaic if raw.mosaic is not None else raw.linear[0]).shape  # type: ignore[index]
-    half = max(height, width) >= 2 * long_side
+    half = max(height, width) >= 4 * long_side  # reduced again by 2: the colours' offsets vanish
     return resize(develop(raw, half=half, device=device), long_side)
 
 

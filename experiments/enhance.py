@@ -1,0 +1,257 @@
+"""Develop RAW files with an agent that has learned to please a quality model.
+
+    python experiments/enhance.py                       # the embedded samples
+    python experiments/enhance.py --raw PHOTOS --out DEVELOPED
+
+For each RAW file: a photograph, a JSON sidecar with the parameters in physical units and the scores
+before and after. For the run: `contact_sheet.png` (neutral beside enhanced), `results.json`, a
+table. Files that cannot be developed are named with the reason, and the exit status is 1.
+"""
+
+import json
+import logging
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import track
+from rich.table import Table
+from stable_baselines3.common.utils import set_random_seed
+
+from agents.policies import Agent, load_agent
+from agents.training import play
+from attiqa.attributes import ATTRIBUTES
+from attiqa.scoring import QualityModel, load_model
+from isp_env.contact_sheet import Pair, write_contact_sheet
+from isp_env.development import LinearImage, develop, resize
+from isp_env.environment import AutoresetMode, IspTuningVectorEnv
+from isp_env.errors import IspEnvError
+from isp_env.fidelity import fidelity
+from isp_env.files import atomic_path
+from isp_env.photograph import camera_exif, write_photograph
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.previews import PreviewSet
+from isp_env.raw import RawImage, is_raw_path, read_raw
+from isp_env.rewards import QualityReward, RewardSettings
+from isp_env.samples import sample_files, truth_of
+
+SCORING_SIDE = 640  # renderings are scored and compared with the truth at this size
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Develop RAW files with a learned agent."""
+
+    raw: list[Path] = field(default_factory=list)
+    """RAW files or folders of them; the embedded samples if none is given."""
+    out: Path = Path("outputs/enhance")
+    """Folder for the results."""
+    agent: str = "embedded"
+    """"embedded", or the path of an agent's .json card."""
+    reward: str = "embedded"
+    """"embedded", or the path of a quality model."""
+    format: Literal["jpg", "png", "tif"] = "jpg"
+    """jpg and png have 8 bits, tif has 16."""
+    quality: int = 95
+    """JPEG quality."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: str = "cpu"
+    """"cpu" or "cuda"."""
+
+
+def main(settings: Settings) -> int:
+    """Run; returns the exit status."""
+    logging.basicConfig(
+        format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
+    set_random_seed(settings.seed)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    judge = load_model(settings.reward, device=settings.device)
+    agent = load_agent(settings.agent, DEFAULT_PIPELINE, settings.device)
+    reward = QualityReward(judge.predict, RewardSettings(**agent.card.reward["settings"]))
+    files = raw_files(settings.raw) if settings.raw else sample_files()
+
+    results, failures, pairs = [], [], []
+    names = output_names(files)
+    for path in track(files, "developing", console=console):
+        try:
+            photograph = settings.out / f"{names[path]}.{settings.format}"
+            result, pair = enhance(path, photograph, agent, reward, judge, settings)
+        except (IspEnvError, OSError) as error:
+            reason = getattr(error, "reason", str(error))
+            failures.append({"file": str(path), "reason": reason})
+            console.print(f"[red]failed[/red] {path}: {reason}", highlight=False, soft_wrap=True)
+            continue
+        results.append(result)
+        pairs.append(pair)
+        write_json(result, photograph.with_suffix(".json"))
+    if pairs:
+        write_contact_sheet(pairs, settings.out / "contact_sheet.png")
+    summary = summarise(results)
+    run = {"settings": vars(settings), "version": version("attiqa"), "torch": torch.__version__}
+    report = run | {"summary": summary, "results": results, "failures": failures}
+    write_json(report, settings.out / "results.json")
+    print_table(results, summary)
+    console.print(f"{len(results)} developed, {len(failures)} failed: {settings.out}")
+    return 1 if failures or not results else 0
+
+
+def enhance(
+    path: Path,
+    photograph: Path,
+    agent: Agent,
+    reward: QualityReward,
+    judge: QualityModel,
+    settings: Settings,
+) -> tuple[dict[str, Any], Pair]:
+    """Develop one file; returns its sidecar and its pair of pictures."""
+    raw = read_raw(path)
+    choice = choose(raw, agent, reward, settings.device)
+    theta = torch.from_numpy(choice["theta"])[None].to(settings.device)
+    linear = develop(raw, device=settings.device)
+    write_photograph(render(linear, theta), photograph, camera_exif(path), quality=settings.quality)
+    small = resize(linear, SCORING_SIDE)
+    before, after = (render(small, t) for t in (torch.zeros_like(theta), theta))
+    judged = judge.score([before, after])
+    scores, attributes = judged.score.tolist(), judged.attributes.tolist()
+    result: dict[str, Any] = {
+        "source": str(path),
+        "photograph": photograph.name,
+        "camera": f"{raw.make} {raw.model}".strip(),
+        "simulated": raw.simulated,
+        "fallbacks": list(raw.fallbacks),
+        "parameters": {
+            p.name: {"value": round(choice["parameters"][p.name], 4), "unit": p.unit}
+            for p in DEFAULT_PIPELINE.parameters
+        },
+        "renders": choice["renders"],
+        "score": {"before": scores[0], "after": scores[1]},
+        "attributes": {
+            name: {"before": attributes[0][i], "after": attributes[1][i]}
+            for i, name in enumerate(ATTRIBUTES)
+        },
+    }
+    if (truth_path := truth_of(path)) is not None:
+        truth = load_picture(truth_path)
+        truth = resize(LinearImage(truth, torch.zeros(3, 2)), SCORING_SIDE).rgb
+        result["fidelity"] = {
+            "before": fidelity(before, truth),
+            "after": fidelity(after, truth),
+        }
+    captions = (
+        f"{path.stem}: neutral {scores[0]:.3f}",
+        f"enhanced {scores[1]:.3f}",
+    )
+    return result, Pair(before.cpu(), after.cpu(), captions)
+
+
+def choose(raw: RawImage, agent: Agent, reward: QualityReward, device: str) -> dict[str, Any]:
+    """Let the agent choose the parameters of one photograph on its preview."""
+    scenes = PreviewSet.of([raw], agent.card.preview_side)
+    env = IspTuningVectorEnv(
+        scenes,
+        reward,
+        settings=agent.card.task,
+        autoreset_mode=AutoresetMode.DISABLED,
+        device=device,
+    )
+    return play(env, agent, np.zeros(1, np.int64))[0]
+
+
+def render(linear: LinearImage, theta: torch.Tensor) -> torch.Tensor:
+    """(3, H, W) encoded sRGB."""
+    with torch.inference_mode():
+        return DEFAULT_PIPELINE(linear.rgb[None], theta, linear.noise[None])[0]
+
+
+def raw_files(inputs: list[Path]) -> list[Path]:
+    """The files named, and the RAW files in the folders named, in order, each once."""
+    found: list[Path] = []
+    for path in inputs:
+        inside = sorted(p for p in path.rglob("*") if is_raw_path(p)) if path.is_dir() else [path]
+        if path.is_dir() and not inside:
+            console.print(f"[yellow]no RAW file in {path}[/yellow]")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def output_names(files: list[Path]) -> dict[Path, str]:
+    """Names without suffix: the stem, or more of the name where stems are equal."""
+    stems = Counter(path.stem for path in files)
+    names = {path: path.stem if stems[path.stem] == 1 else path.name for path in files}
+    if len(set(names.values())) < len(names):
+        names = {path: "_".join(path.parts[-2:]) for path in files}
+    return names
+
+
+def load_picture(path: Path) -> torch.Tensor:
+    """(3, H, W) in [0, 1] of an 8-bit picture."""
+    pixels = np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the files, before and after."""
+    with_truth = [r["fidelity"] for r in results if "fidelity" in r]
+
+    def mean(values: list[float]) -> float | None:
+        return float(np.mean(values)) if values else None
+
+    summary: dict[str, Any] = {
+        "score": {when: mean([r["score"][when] for r in results]) for when in ("before", "after")}
+    }
+    for metric in ("psnr", "ssim", "ciede2000"):
+        summary[metric] = {
+            when: mean([f[when][metric] for f in with_truth]) for when in ("before", "after")
+        }
+    return summary
+
+
+def print_table(results: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """One row for each file and one for the means."""
+    table = Table("file", "score", "PSNR to truth", "CIEDE2000 to truth", "renders")
+
+    def change(pair: dict[str, float | None], digits: int) -> str:
+        if pair["before"] is None or pair["after"] is None:
+            return ""
+        return f"{pair['before']:.{digits}f} → {pair['after']:.{digits}f}"
+
+    for result in results:
+        near = result.get("fidelity")
+        fidelities = (
+            [change({k: near[k][m] for k in near}, 1) for m in ("psnr", "ciede2000")]
+            if near
+            else ["", ""]
+        )
+        score = change(result["score"], 3)
+        table.add_row(Path(result["source"]).name, score, *fidelities, str(result["renders"]))
+    table.add_section()
+    means = [
+        change(summary["score"], 3),
+        change(summary["psnr"], 1),
+        change(summary["ciede2000"], 1),
+    ]
+    table.add_row("mean", *means, "")
+    console.print(table)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Settings)))
