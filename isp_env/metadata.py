@@ -4,6 +4,7 @@ Tag numbers and formulas: DNG specification 1.7.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,8 @@ def read_dng_tags(path: Path) -> DngTags | None:
     """The tags of a DNG file, or None for any other kind of file.
 
     Raises:
-        RawFileError: The file says it is a DNG, but its tags cannot be parsed.
+        RawFileError: The file says it is a DNG, but its tags cannot be parsed or parts of its
+            picture are missing.
     """
     with path.open("rb") as file:
         if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -107,17 +109,24 @@ def read_dng_tags(path: Path) -> DngTags | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             first = tiff.pages.first
-            return _parse_dng(first) if DNG_VERSION in first.tags else None
+            return _parse_dng(first, path) if DNG_VERSION in first.tags else None
+    except RawFileError:
+        raise
     except Exception as error:  # a parser of arbitrary bytes raises anything
-        raise RawFileError(path, f"its DNG tags cannot be read ({error})") from error
+        reason = f"damaged DNG structure ({type(error).__name__}: {error})"
+        raise RawFileError(path, reason) from error
 
 
-def _parse_dng(first: tifffile.TiffPage) -> DngTags:
+def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
     pages = [first, *(page.aspage() for page in first.pages or ())]
     raw_pages = [page for page in pages if page.photometric in (CFA, LINEAR_RAW)]
     if not raw_pages:
-        raise ValueError("no picture with CFA or LinearRaw pixels")
+        raise RawFileError(path, "no picture with CFA or LinearRaw pixels in the DNG")
     page = max(raw_pages, key=lambda page: page.imagewidth * page.imagelength)
+    # LibRaw leaves what it does not decode as it found it: another picture's memory
+    present, needed = len(page.dataoffsets), math.prod(page.chunked)
+    if present < needed:
+        raise RawFileError(path, f"only {present} of {needed} parts of the picture are in it")
     tags = {tag.code: tag for tag in (*first.tags, *page.tags)}  # the picture's own tags win
 
     def values(code: int) -> np.ndarray | None:

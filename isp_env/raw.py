@@ -299,5 +299,7 @@ def _demosaic_with_libraw(
         output_bps=16,
         user_flip=0,
     )
-    camera = rgb / (gains / gains.max())
-    return np.moveaxis(camera.round().clip(0, 65535).astype(np.uint16), 2, 0).copy()
+    camera = np.moveaxis(rgb / (gains / gains.max()), 2, 0).round().clip(0, 65535)
+    # LibRaw leaves zeros in the outermost pixels that have no neighbour of a colour
+    inside = camera[:, 1:-1, 1:-1].astype(np.uint16)
+    return np.pad(inside, ((0, 0), (1, 1), (1, 1)), mode="edge")

@@ -44,7 +44,7 @@ class CameraModel:
     xyz_to_camera: tuple[Triple, Triple, Triple]  # DNG ColorMatrix, D65
     neutral: Triple = (0.5, 1.0, 0.65)  # camera RGB of grey in the light of the scene, G = 1
     cfa: tuple[tuple[int, ...], ...] = RGGB  # 0 R, 1 G, 2 B; 2x2 or 6x6
-    black: Triple = (600.0, 600.0, 600.0)  # per colour, in raw units
+    black: tuple[int, int, int] = (600, 600, 600)  # R, G, B, in raw units
     white: int = 15520  # saturation level, in raw units
     shot_noise: float = 1e-4  # S at ISO 100: variance = S x + O of x in [0, 1]
 
@@ -122,7 +122,7 @@ def simulate(
     return raw, photo.astype(np.float32)
 
 
-def noise_at(camera: CameraModel, iso: float) -> tuple[float, float]:
+def noise_at(camera: CameraModel, iso: int) -> tuple[float, float]:
     """Shot and read term (S, O) of the variance S x + O of a signal x in [0, 1].
 
     S grows with the gain; O follows the line that Brooks et al. 2019 fit to real cameras

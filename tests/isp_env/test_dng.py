@@ -242,3 +242,32 @@ def test_dcraw_reads_the_same_pixels(tmp_path, cfa):
     write_dng(raw, tmp_path / "picture.dng")
     run("dcraw", "-D", "-4", "-T", "-t", "0", "picture.dng", cwd=tmp_path)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "picture.tiff"), raw.mosaic)
+
+
+@pytest.mark.data
+def test_nikon_in_four_phases_differs_in_phase_alone(data, tmp_path):
+    reads = {}
+    for name, phase in PHASES.items():
+        source = data / "raw" / "mosaics" / f"nikon_768x512_{name.lower()}.raw"
+        raw = make_raw(
+            mosaic=np.fromfile(source, "<u2").reshape(512, 768),
+            cfa=np.array(phase, np.uint8),
+            as_shot_neutral=1 / np.array([1.949, 1, 1.344]),
+            active_area=(0, 0, 512, 768),
+        )
+        write_dng(raw, tmp_path / f"{name}.dng")
+        reads[name] = read_raw(tmp_path / f"{name}.dng")
+        assert_same(reads[name], raw)
+    first = reads["RGGB"]
+    for name, read in reads.items():
+        assert_same(read, first, ignore=("path", "mosaic", "cfa"))
+        for color in (0, 2):  # the files hold the same samples at other places
+            np.testing.assert_array_equal(samples(read, color), samples(first, color), name)
+
+
+def samples(raw: RawImage, color: int) -> np.ndarray:
+    """The samples of red (0) or blue (2)."""
+    assert raw.cfa is not None
+    assert raw.mosaic is not None
+    row, col = np.argwhere(raw.cfa == color)[0]
+    return raw.mosaic[row::2, col::2]
