@@ -127,7 +127,7 @@ def play(env: IspTuningVectorEnv, agent: Agent, scene: np.ndarray) -> list[dict[
         renders += active
         for i in np.flatnonzero(active):
             if info["potential"][i] > best[i]["potential"]:
-                best[i] = _row(info, i)
+                best[i] = _row(info, int(i))
         active &= ~terminated
     return [
         row | {"neutral": start, "renders": int(count)}
@@ -193,6 +193,6 @@ def _resume(model: PPO, checkpoint: Path) -> int:
     model.policy.optimizer.load_state_dict(state["optimizer"])
     model.num_timesteps = state["steps"]
     # other scenes and noise than those already seen
-    set_random_seed(model.seed + state["steps"] if model.seed is not None else None)
+    set_random_seed((model.seed or 0) + state["steps"])
     log.info("%s: resumed after %d steps", checkpoint, state["steps"])
     return state["steps"]

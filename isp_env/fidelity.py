@@ -23,6 +23,6 @@ def fidelity(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"]) -> di
     )
     return {
         "psnr": float(peak_signal_noise_ratio(second, first, data_range=1.0)),
-        "ssim": float(ssim),
+        "ssim": float(np.mean(ssim)),  # type: ignore[arg-type]  (skimage types its options badly)
         "ciede2000": float(deltaE_ciede2000(rgb2lab(second), rgb2lab(first)).mean()),
     }

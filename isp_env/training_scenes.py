@@ -1,0 +1,73 @@
+"""Simulated scenes for training: photographs taken by random cameras with random mishaps."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch.nn import functional
+
+from isp_env.previews import PreviewSet
+from isp_env.raw import RawImage
+from isp_env.samples import CANON_350D, NIKON_D750
+from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, CameraModel, Capture, simulate
+
+
+def random_camera(rng: np.random.Generator) -> CameraModel:
+    """One of the sample cameras with any Bayer phase, under light of any usual colour."""
+    base = (NIKON_D750, CANON_350D)[rng.integers(2)]
+    red, _, blue = base.neutral
+    warmth, tint = rng.normal(0, 0.15), rng.normal(0, 0.05)
+    return CameraModel(
+        name=base.name,
+        xyz_to_camera=base.xyz_to_camera,
+        neutral=(red * float(np.exp(tint + warmth)), 1.0, blue * float(np.exp(tint - warmth))),
+        cfa=(RGGB, GRBG, GBRG, BGGR)[rng.integers(4)],
+        black=base.black,
+        white=base.white,
+        shot_noise=base.shot_noise,
+    )
+
+
+def random_capture(rng: np.random.Generator) -> Capture:
+    """A shot as people take them: often a little dark, sometimes badly balanced or hazy."""
+    balance = rng.normal(0, 0.25, size=2) * (rng.random() < 0.5)
+    return Capture(
+        iso=int(np.exp(rng.uniform(np.log(100), np.log(12800)))),
+        exposure_error=float(np.clip(rng.normal(-0.3, 1.0), -2.5, 1.5)),
+        white_balance_error=(float(balance[0]), float(balance[1])),
+        veil=float(rng.uniform(0, 0.12) * (rng.random() < 0.3)),
+    )
+
+
+def simulated_previews(
+    photos: Iterable[UInt8[np.ndarray, "h w 3"]], long_side: int, seed: int
+) -> PreviewSet:
+    """Previews of simulated shots of `photos`, with their truths.
+
+    Args:
+        photos: Good photographs of one shape, 8-bit sRGB with even sides.
+        long_side: Pixels of the previews' long side.
+        seed: Scene i depends on (seed, i) alone.
+
+    Raises:
+        ValueError: The photographs differ in shape.
+    """
+    truths: list[np.ndarray] = []
+
+    def shots() -> Iterable[RawImage]:
+        for number, photo in enumerate(photos):
+            rng = np.random.default_rng((seed, number))
+            picture = np.moveaxis(photo.astype(np.float64) / 255, 2, 0)
+            raw, truth = simulate(picture, random_camera(rng), random_capture(rng), rng)
+            truths.append(_reduce(truth, long_side))
+            yield raw
+
+    return PreviewSet.of(shots(), long_side, truths)
+
+
+def _reduce(truth: Float[np.ndarray, "3 h w"], long_side: int) -> Float[np.ndarray, "3 rows cols"]:
+    scale = min(1.0, long_side / max(truth.shape[1:]))
+    size = (round(truth.shape[1] * scale), round(truth.shape[2] * scale))
+    image = torch.from_numpy(truth)[None]
+    return functional.interpolate(image, size, mode="bilinear", antialias=True)[0].numpy()
