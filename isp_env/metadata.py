@@ -124,7 +124,9 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         raise RawFileError(path, "no picture with CFA or LinearRaw pixels in the DNG")
     page = max(raw_pages, key=lambda page: page.imagewidth * page.imagelength)
     # LibRaw leaves what it does not decode as it found it: another picture's memory
-    present, needed = len(page.dataoffsets), math.prod(page.chunked)
+    parts = zip(page.dataoffsets, page.databytecounts, strict=True)
+    present = sum(1 for offset, size in parts if offset and size)
+    needed = math.prod(page.chunked)
     if present < needed:
         raise RawFileError(path, f"only {present} of {needed} parts of the picture are in it")
     tags = {tag.code: tag for tag in (*first.tags, *page.tags)}  # the picture's own tags win
@@ -132,13 +134,16 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
     def values(code: int) -> np.ndarray | None:
         return _numbers(tags[code]) if code in tags else None
 
-    area = [int(v) for v in area] if (area := values(50829)) is not None else None
     matrix, neutral = _color(values)
-    noise = values(51041)
-    baseline = values(50730)
+    area, noise, baseline = values(50829), values(51041), values(50730)
+    if noise is not None and not np.all((noise >= 0) & (noise < 1)):
+        log.warning("%s: NoiseProfile %s is no noise of a sensor: left out", path, noise)
+        noise = None
+    if baseline is not None and not abs(baseline[0]) < 20:
+        raise RawFileError(path, f"damaged DNG structure (BaselineExposure {baseline[0]:g} EV)")
     return DngTags(
         frame=(page.imagelength, page.imagewidth),
-        active_area=None if area is None else (area[0], area[1], area[2], area[3]),
+        active_area=None if area is None else _rectangle(area),
         black=_black(values, page.samplesperpixel),
         xyz_to_camera=matrix,
         as_shot_neutral=neutral,
@@ -146,6 +151,11 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
         gain_maps=parse_gain_maps(tags[51009].value) if 51009 in tags else (),
     )
+
+
+def _rectangle(area: Float[np.ndarray, "4"]) -> tuple[int, int, int, int]:
+    top, left, bottom, right = area.astype(int).tolist()
+    return top, left, bottom, right
 
 
 def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
@@ -206,6 +216,8 @@ def color_matrix_for_neutral(
     White and matrix depend on each other: iterated from D50 to the fixed point (DNG specification,
     "Translating Camera Neutral Coordinates to White Balance xy Coordinates").
     """
+    if len(matrices) == 1:
+        return next(iter(matrices.values()))
     xy = np.array(D50_XY)
     for _ in range(30):
         matrix = interpolate_color_matrix(matrices, color_temperature(xy))

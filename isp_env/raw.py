@@ -12,7 +12,7 @@ import numpy as np
 import rawpy
 from jaxtyping import Float, Num, UInt8
 
-from isp_env.color import XYZ_FROM_REC709
+from isp_env.camera_color import as_shot_neutral, xyz_to_camera
 from isp_env.errors import RawFileError
 from isp_env.metadata import SIMULATED, DngTags, read_dng_tags, read_exif
 from isp_env.opcodes import GainMap
@@ -127,8 +127,8 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     if reason := check_picture(whole, plane, float(black.mean()), white):
         raise RawFileError(path, reason)
 
-    neutral, neutral_note = _as_shot_neutral(libraw, tags, image, cfa, black, white)
-    matrix, matrix_note = _xyz_to_camera(libraw, tags)
+    neutral, neutral_note = as_shot_neutral(libraw, tags, image, cfa, black, white)
+    matrix, matrix_note = xyz_to_camera(libraw, tags)
     if cfa is not None and len(cfa) == 6:
         if min(image.shape) < LIBRAW_XTRANS_TILE:
             raise RawFileError(
@@ -209,75 +209,6 @@ def _black(
         return levels[pattern]
     rows, cols = np.arange(size) % told.shape[0], np.arange(size) % told.shape[1]
     return told[np.ix_(rows, cols)][..., 0]
-
-
-def _as_shot_neutral(
-    libraw: rawpy.RawPy,
-    tags: DngTags | None,
-    image: Num[np.ndarray, "*shape"],
-    cfa: UInt8[np.ndarray, "n n"] | None,
-    black: Float[np.ndarray, "*channels"],
-    white: float,
-) -> tuple[Float[np.ndarray, "3"], str | None]:
-    """Camera RGB of grey (G = 1), and the assumption made where the file has none."""
-    if tags and tags.as_shot_neutral is not None:
-        return tags.as_shot_neutral, None
-    gains = (
-        (libraw.camera_whitebalance, None),
-        (libraw.daylight_whitebalance, "no white balance in the file: daylight assumed"),
-    )
-    for gain, note in gains:
-        rgb = np.array(gain[:3], np.float64)
-        # LibRaw fills unknown gains with 0 or 1
-        if np.all(np.isfinite(rgb)) and np.all(rgb > 0) and np.ptp(rgb) > 0:
-            return rgb[1] / rgb, note
-    if libraw.num_colors == 1:
-        return np.ones(3), None
-    means = _grey_world(image, cfa, black, white)
-    return means / means[1], "no white balance in the file: grey world assumed"
-
-
-def _grey_world(
-    image: Num[np.ndarray, "*shape"],
-    cfa: UInt8[np.ndarray, "n n"] | None,
-    black: Float[np.ndarray, "*channels"],
-    white: float,
-) -> Float[np.ndarray, "3"]:
-    """Mean of each colour over its unclipped pixels, above black."""
-    if cfa is None:
-        samples = [image[color] - black[color] for color in range(3)]
-        clip = white - black
-    else:
-        size = len(cfa)
-        planes = {
-            (r, c): image[r::size, c::size] - black[r, c] for r in range(size) for c in range(size)
-        }
-        samples = [
-            np.concatenate([p.ravel() for at, p in planes.items() if cfa[at] == color])
-            for color in range(3)
-        ]
-        clip = np.full(3, white - black.max())
-    means = [
-        unclipped.mean() if (unclipped := s[s < 0.95 * limit]).size else limit
-        for s, limit in zip(samples, clip, strict=True)
-    ]
-    return np.maximum(np.array(means, np.float64), 1e-3 * white)
-
-
-def _xyz_to_camera(
-    libraw: rawpy.RawPy, tags: DngTags | None
-) -> tuple[Float[np.ndarray, "3 3"], str | None]:
-    """XYZ-to-camera matrix, and the assumption made where the file has none."""
-    if tags and tags.xyz_to_camera is not None:
-        return tags.xyz_to_camera, None
-    rec709_from_xyz = np.linalg.inv(XYZ_FROM_REC709)
-    matrix = np.array(libraw.rgb_xyz_matrix[:3], np.float64)  # LibRaw's table, D65
-    if np.any(matrix):
-        return matrix, None
-    camera_to_rec709 = np.array(libraw.color_matrix[:, :3], np.float64)  # from the maker's notes
-    if np.any(camera_to_rec709):
-        return np.linalg.inv(camera_to_rec709) @ rec709_from_xyz, None
-    return rec709_from_xyz, "no colour matrix in the file: sRGB primaries assumed"
 
 
 def _demosaic_with_libraw(

@@ -185,6 +185,12 @@ def test_damaged_opcode_list_is_a_value_error():
         parse_gain_maps(pack_gain_maps((gain_map(0),))[:-8])
 
 
+@pytest.mark.parametrize("field", [{"row_pitch": 0}, {"spacing_h": 0.0}])
+def test_gain_map_without_a_grid_is_a_value_error(field):
+    with pytest.raises(ValueError, match="damaged opcode list"):
+        parse_gain_maps(pack_gain_maps((dataclasses.replace(gain_map(0), **field),)))
+
+
 def test_float_pixels_are_refused(tmp_path):
     with pytest.raises(ValueError, match="uint16"):
         write_dng(make_raw(mosaic=np.ones((8, 8), np.float32)), tmp_path / "float.dng")

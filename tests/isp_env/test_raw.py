@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from isp_env import dng
+from isp_env import raw as raw_module
 from isp_env.color import XYZ_FROM_REC709
 from isp_env.errors import IspEnvError, RawFileError
 from isp_env.metadata import color_temperature, interpolate_color_matrix
@@ -113,7 +114,24 @@ def test_xtrans_comes_as_linear_camera_rgb(tmp_path):
     at_samples = np.take_along_axis(read.linear, color[None], axis=0)[0]
     inside = (slice(8, -8), slice(8, -8))
     np.testing.assert_allclose(at_samples[inside], level[inside].clip(0, 65535), atol=60)
+    assert read.linear.min() > 0  # LibRaw leaves holes at the border
     assert np.mean(read.linear > 65400) > 0.1  # saturation survives the division by the gains
+
+
+def test_monochrome_has_three_equal_channels(write_tagged):
+    raw = dataclasses.replace(take(), black=np.full((1, 1), 600, np.float32))
+    path = write_tagged(raw, without=(33421, 33422, AS_SHOT_NEUTRAL, COLOR_MATRIX, 50778))
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags["PhotometricInterpretation"].offset
+    content = bytearray(path.read_bytes())
+    content[place + 8 : place + 10] = (34892).to_bytes(2, "little")  # LinearRaw, one sample
+    path.write_bytes(content)
+    read = read_raw(path)
+    assert read.linear is not None
+    for channel in read.linear:
+        np.testing.assert_array_equal(channel, raw.mosaic)
+    np.testing.assert_array_equal(read.black, [600, 600, 600])
+    np.testing.assert_array_equal(read.as_shot_neutral, [1, 1, 1])
 
 
 def test_xtrans_too_small_for_libraw_is_refused(tmp_path):
@@ -168,6 +186,24 @@ def test_color_matrix_includes_calibration_and_analog_balance(write_tagged):
 )
 def test_color_temperature_of_cie_illuminants(xy, kelvin):
     assert color_temperature(np.array(xy)) == pytest.approx(kelvin, rel=0.003)
+
+
+@pytest.mark.parametrize("code", [COLOR_MATRIX, AS_SHOT_NEUTRAL])
+def test_absurd_color_metadata_is_replaced_and_told(write_tagged, code):
+    absurd = np.ones((3, 3)) if code == COLOR_MATRIX else (1e-6, 1.0, 1e-6)
+    read = read_raw(write_tagged(take(), rationals(code, absurd)))
+    assert len(read.fallbacks) == 1
+    assert np.linalg.det(read.xyz_to_camera) > 0.01
+    assert read.as_shot_neutral.min() > 0.1
+
+
+def test_impossible_noise_profile_is_left_out(write_tagged):
+    assert read_raw(write_tagged(take(), (51041, "d", 2, (-1.0, 2.0), True))).noise_profile is None
+
+
+def test_impossible_baseline_exposure_is_refused(write_tagged):
+    with pytest.raises(RawFileError, match="BaselineExposure 1000 EV"):
+        read_raw(write_tagged(take(), (50730, "2i", 1, (1000, 1), True)))
 
 
 def test_interpolation_stops_at_the_calibrated_illuminants():
@@ -231,11 +267,18 @@ def test_pixels_without_a_picture_are_refused(tmp_path, pixels, reason):
     "capture",
     [
         Capture(iso=12800, exposure_error=-4.0),
+        Capture(iso=12800, exposure_error=-6.0),
         Capture(iso=100, exposure_error=-7.0),
         Capture(exposure_error=3.0),
         Capture(veil=0.95, iso=3200),
     ],
-    ids=["dark night at ISO 12800", "seven stops under", "three stops over", "fog"],
+    ids=[
+        "night at ISO 12800",
+        "picture below the noise of a pixel",
+        "seven stops under",
+        "three stops over",
+        "fog",
+    ],
 )
 def test_honest_bad_photographs_pass(tmp_path, capture):
     dng.write_dng(take(256, 384, capture=capture), tmp_path / "honest.dng")
@@ -265,6 +308,16 @@ def test_other_files_are_refused(tmp_path, content, reason):
 def test_missing_file_is_named():
     with pytest.raises(RawFileError, match=r"^nowhere\.dng: no such file$"):
         read_raw("nowhere.dng")
+
+
+def test_unreadable_file_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "mine.dng").touch()
+    monkeypatch.setattr(raw_module, "read_dng_tags", refuse)
+    with pytest.raises(RawFileError, match=r"mine\.dng: Permission denied"):
+        read_raw(tmp_path / "mine.dng")
 
 
 @pytest.mark.parametrize("area", [(0, 0, 65, 96), (40, 0, 30, 96)])

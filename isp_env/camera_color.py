@@ -1,0 +1,89 @@
+"""White balance and colour matrix of a decoded file, and what is assumed where it has none."""
+
+import numpy as np
+import rawpy
+from jaxtyping import Float, Num, UInt8
+
+from isp_env.color import XYZ_FROM_REC709, camera_to_rec709
+from isp_env.metadata import DngTags
+
+
+def as_shot_neutral(
+    libraw: rawpy.RawPy,
+    tags: DngTags | None,
+    image: Num[np.ndarray, "*shape"],
+    cfa: UInt8[np.ndarray, "n n"] | None,
+    black: Float[np.ndarray, "*channels"],
+    white: float,
+) -> tuple[Float[np.ndarray, "3"], str | None]:
+    """Camera RGB of grey (G = 1), and the assumption made where the file has none.
+
+    The file's own white balance, else LibRaw's for daylight, else the mean of the picture.
+    """
+    if tags and tags.as_shot_neutral is not None and _is_plausible(tags.as_shot_neutral):
+        return tags.as_shot_neutral, None
+    gains = (
+        (libraw.camera_whitebalance, None),
+        (libraw.daylight_whitebalance, "no white balance in the file: daylight assumed"),
+    )
+    for (red, green, blue, _), note in gains:
+        if min(red, green, blue) <= 0 or red == green == blue:
+            continue  # LibRaw fills gains that it does not know with 0 or 1
+        neutral = np.array([green / red, 1.0, green / blue])
+        if _is_plausible(neutral):
+            return neutral, note
+    if libraw.num_colors == 1:
+        return np.ones(3), None
+    means = _grey_world(image, cfa, black, white)
+    return means / means[1], "no white balance in the file: grey world assumed"
+
+
+def xyz_to_camera(
+    libraw: rawpy.RawPy, tags: DngTags | None
+) -> tuple[Float[np.ndarray, "3 3"], str | None]:
+    """XYZ-to-camera matrix, and the assumption made where the file has none that is usable."""
+    rec709_from_xyz = np.linalg.inv(XYZ_FROM_REC709)
+    candidates = [] if tags is None or tags.xyz_to_camera is None else [tags.xyz_to_camera]
+    candidates.append(np.array(libraw.rgb_xyz_matrix[:3], np.float64))  # LibRaw's table, D65
+    rec709_from_camera = np.array(libraw.color_matrix[:, :3], np.float64)  # the maker's notes
+    if np.linalg.det(rec709_from_camera):
+        candidates.append(np.linalg.inv(rec709_from_camera) @ rec709_from_xyz)
+    for matrix in candidates:
+        try:
+            camera_to_rec709(matrix)
+        except ValueError:  # zeros stand for an unknown matrix
+            continue
+        return matrix, None
+    return rec709_from_xyz, "no colour matrix in the file: sRGB primaries assumed"
+
+
+def _is_plausible(neutral: Float[np.ndarray, "3"]) -> bool:
+    """Whether a light can look so to a sensor: no channel beyond 50 times green or below 1/50."""
+    return bool(np.all((neutral > 0.02) & (neutral < 50)))
+
+
+def _grey_world(
+    image: Num[np.ndarray, "*shape"],
+    cfa: UInt8[np.ndarray, "n n"] | None,
+    black: Float[np.ndarray, "*channels"],
+    white: float,
+) -> Float[np.ndarray, "3"]:
+    """Mean of each colour over its unclipped pixels, above black."""
+    if cfa is None:
+        samples = [image[color] - black[color] for color in range(3)]
+        clip = white - black
+    else:
+        size = len(cfa)
+        planes = {
+            (r, c): image[r::size, c::size] - black[r, c] for r in range(size) for c in range(size)
+        }
+        samples = [
+            np.concatenate([p.ravel() for at, p in planes.items() if cfa[at] == color])
+            for color in range(3)
+        ]
+        clip = np.full(3, white - black.max())
+    means = [
+        unclipped.mean() if (unclipped := s[s < 0.95 * limit]).size else limit
+        for s, limit in zip(samples, clip, strict=True)
+    ]
+    return np.maximum(np.array(means, np.float64), 1e-3 * white)
