@@ -1,0 +1,47 @@
+"""Small photographs and networks that every test of this folder may use."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data as samples
+
+from attiqa.models import Architecture, AttributeNet, QualityNet
+
+torch.set_num_threads(1)  # tensors are small here: a second thread costs more than it brings
+
+CLEAN = ("astronaut", "coffee", "chelsea", "rocket")
+
+
+def photograph(name: str, side: int = 224) -> torch.Tensor:
+    """A clean photograph of scikit-image: its top left part, resized; (3, side, side) in [0, 1]."""
+    pixels = torch.from_numpy(getattr(samples, name)()).permute(2, 0, 1)[None].float() / 255
+    square = min(pixels.shape[2:])
+    return torch.nn.functional.interpolate(
+        pixels[..., :square, :square], (side, side), mode="bicubic", antialias=True
+    )[0].clamp(0, 1)
+
+
+@pytest.fixture(scope="session")
+def clean() -> torch.Tensor:
+    return torch.stack([photograph(name) for name in CLEAN])
+
+
+@pytest.fixture(scope="session")
+def small() -> torch.Tensor:
+    return torch.stack([photograph(name, 96) for name in CLEAN])
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    return samples.astronaut()
+
+
+@pytest.fixture
+def tiny() -> Architecture:
+    return Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8)
+
+
+@pytest.fixture
+def tiny_net(tiny: Architecture) -> QualityNet:
+    torch.manual_seed(0)
+    return QualityNet(AttributeNet(tiny))

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import mean_squared_error
+
+from attiqa.distortions import LADDERS, Ladder, distort
+from attiqa.random_distortions import distort_some, distorted_pairs
+
+by_name = {ladder.name: ladder for ladder in LADDERS}
+each_ladder = pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
+
+
+@each_ladder
+def test_level_zero_is_the_identity(ladder: Ladder, small):
+    assert torch.equal(distort(small, ladder, 0.0), small)
+
+
+@each_ladder
+def test_results_are_display_images_that_depend_on_the_image_alone(ladder: Ladder, small):
+    for level in ladder.levels:
+        batch = distort(small, ladder, level, seed=1)
+        assert batch.shape == small.shape
+        assert batch.min() >= 0
+        assert batch.max() <= 1
+        alone = distort(small[:1], ladder, level, seed=1)
+        assert torch.allclose(batch[:1], alone, atol=1e-6)
+
+
+@each_ladder
+def test_further_from_zero_is_further_from_the_original(ladder: Ladder, small):
+    for side in ladder.sides:
+        errors = [
+            mean_squared_error(small.numpy(), distort(small, ladder, level).numpy())
+            for level in (0.0, *side)
+        ]
+        assert errors == sorted(errors)
+        assert errors[1] > 1e-5
+
+
+def test_exposure_is_in_linear_light():
+    # 0.5 in sRGB is 0.21404 linear; twice that is 0.42808, which encodes to 0.6858 (IEC 61966-2-1)
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    assert distort(grey, by_name["exposure"], 1.0).mean().item() == pytest.approx(0.6858, abs=1e-4)
+
+
+def test_casts_move_the_channels_apart_and_keep_the_luminance():
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    for name, level, order in [
+        ("temperature", 0.8, [2, 1, 0]),
+        ("temperature", -0.8, [0, 1, 2]),
+        ("tint", -0.5, [0, 2, 1]),
+    ]:
+        rgb = distort(grey, by_name[name], level)[0, :, 0, 0].numpy().astype(float)
+        linear = ((rgb + 0.055) / 1.055) ** 2.4
+        assert linear @ weights == pytest.approx(0.21404, abs=1e-4)
+        assert [rgb[i] for i in order] == sorted(rgb)
+        if name == "temperature":
+            assert np.log2(linear[0] / linear[2]) == pytest.approx(level, abs=1e-3)
+
+
+def test_saturation_minus_one_is_grey(small):
+    grey = distort(small, by_name["saturation"], -1.0)
+    assert torch.allclose(grey, grey.mean(1, keepdim=True).expand_as(grey), atol=1e-6)
+
+
+def test_noise_has_the_stated_deviation_and_is_nested():
+    grey = torch.full((1, 3, 128, 128), 0.4614)  # 18 % grey
+    noisy = distort(grey, by_name["noise"], 0.01, seed=3).double()
+    linear = ((noisy + 0.055) / 1.055) ** 2.4
+    assert linear.std().item() == pytest.approx(0.01, rel=0.03)
+    stronger = distort(grey, by_name["noise"], 0.02, seed=3)
+    assert torch.equal(noisy > noisy.median(), stronger > stronger.median())
+
+
+def test_a_ladder_without_identity_is_refused():
+    with pytest.raises(ValueError, match="contain 0"):
+        Ladder("x", "y", (1.0, 2.0), by_name["blur"].render)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31))
+def test_distorted_pairs_go_up_one_side(seed):
+    images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(seed))
+    sources = torch.tensor([2, 0])
+    pairs = distorted_pairs(images, sources, torch.Generator().manual_seed(seed))
+    assert pairs.mild.shape == pairs.strong.shape == (2, 3, 40, 40)
+    assert (pairs.mild_steps >= 1).all()
+    assert (pairs.strong_steps > pairs.mild_steps).all()
+
+
+def test_no_sources_no_pairs():
+    images = torch.rand(2, 3, 40, 40)
+    pairs = distorted_pairs(images, torch.zeros(0, dtype=torch.long), torch.Generator())
+    assert pairs.mild.shape == (0, 3, 40, 40)
+
+
+def test_distort_some_leaves_its_input_and_the_rest_alone():
+    images = torch.rand(8, 3, 40, 40)
+    before = images.clone()
+    assert torch.equal(distort_some(images, 0.0, torch.Generator()), images)
+    changed = distort_some(images, 1.0, torch.Generator().manual_seed(0))
+    assert torch.equal(images, before)
+    assert sum(not torch.equal(a, b) for a, b in zip(changed, images, strict=True)) >= 5
