@@ -1,0 +1,1 @@
+"""Photographs and their human scores: one module per official layout."""

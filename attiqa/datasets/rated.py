@@ -1,0 +1,56 @@
+"""Photographs with human scores, and how they are divided."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class RatedPhotos:
+    """A data set of quality assessment.
+
+    Attributes:
+        name: The data set's own name.
+        paths: The image files.
+        mos: Mean opinion scores; higher is better.
+        scale: Lowest and highest possible score.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    mos: Float[np.ndarray, " n"]
+    scale: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of three disjoint parts."""
+
+    train: Int[np.ndarray, " a"]
+    validation: Int[np.ndarray, " b"]
+    test: Int[np.ndarray, " c"]
+
+
+def random_split(count: int, validation: int, test: int, seed: int = 0) -> Split:
+    """Divide `count` photographs at random; the remainder is for training.
+
+    Raises:
+        ValueError: Nothing is left for training.
+    """
+    if validation + test >= count:
+        raise ValueError(f"{validation} + {test} photographs leave none of {count} for training")
+    order = np.random.default_rng(seed).permutation(count)
+    parts = np.split(order, [test, test + validation])
+    held_out, checked, trained = (np.sort(part) for part in parts)
+    return Split(train=trained, validation=checked, test=held_out)
+
+
+def split_hash(names: Sequence[str], split: Split) -> str:
+    """SHA-256 over the file names of the three parts: the same division has the same hash."""
+    parts = (split.train, split.validation, split.test)
+    text = "\n\n".join("\n".join(names[int(index)] for index in part) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()
