@@ -1,0 +1,51 @@
+"""Losses: margin ranking of attributes, regression of opinion scores, ranking of distortions."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def margin_ranking_loss(
+    scores: Float[Tensor, "b a"], labels: Float[Tensor, "b a"], margin: float = 0.1
+) -> Float[Tensor, ""]:
+    """Attribute ranking loss over all pairs of a batch (ATTIQA Eq. 3-4).
+
+    For a pair (i, j) and an attribute, `max(0, -1_a(i, j) (f_i - f_j) + margin)` where the
+    indicator `1_a` is +1 if the label of i is the higher one and -1 if it is the lower one. Equal
+    labels say nothing about an order (Eq. 3 would decide it by the order of the batch): those pairs
+    are left out. The mean is over the pairs of an attribute, the sum over the attributes.
+
+    Args:
+        scores: Predictions of the heads.
+        labels: Pseudo-labels of the teacher; only their order counts.
+        margin: 0.1 in the paper.
+    """
+    first, second = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
+    indicator = torch.sign(labels[first] - labels[second])  # (pairs, a)
+    hinge = F.relu(margin - indicator * (scores[first] - scores[second]))
+    ordered = indicator != 0
+    return ((hinge * ordered).sum(0) / ordered.sum(0).clamp(min=1)).sum()
+
+
+def mos_loss(
+    scores: Float[Tensor, " b"], mos: Float[Tensor, " b"], plcc_weight: float = 0.1
+) -> Float[Tensor, ""]:
+    """Mean squared error plus `plcc_weight * (1 - PLCC)` over the batch.
+
+    The first term fixes the scale, the second one the order.
+    """
+    centred, target = scores - scores.mean(), mos - mos.mean()
+    plcc = F.cosine_similarity(centred, target, dim=0)
+    return F.mse_loss(scores, mos) + plcc_weight * (1 - plcc)
+
+
+def distortion_ranking_loss(
+    better: Float[Tensor, " n"], worse: Float[Tensor, " n"], margin: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean of `max(0, margin - (better - worse))`: a distortion lowers the score by a margin.
+
+    The hinge of RankIQA (Liu et al., ICCV 2017, Eq. 2). Zero for an empty batch.
+    """
+    hinge = F.relu(margin - (better - worse))
+    return hinge.sum() / max(len(hinge), 1)

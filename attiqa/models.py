@@ -1,0 +1,121 @@
+"""The networks of ATTIQA: one backbone, five attribute heads, one quality regressor.
+
+Source: ATTIQA (ACCV 2024), sections 3.4 and 3.5. The widths of the heads and of the regressor are
+not in the paper.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attiqa.attributes import ATTRIBUTES
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that rebuilds a network but its weights.
+
+    Attributes:
+        backbone: A model name of timm.
+        mean: Per channel, subtracted from display RGB in [0, 1].
+        std: Per channel, divides what is left.
+        head_features: Width of the hidden layer of each attribute head.
+        regressor_features: Width of the hidden layer of the quality regressor.
+    """
+
+    backbone: str = "resnet50"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    head_features: int = 512
+    regressor_features: int = 512
+
+
+class QualityPrediction(NamedTuple):
+    """What the model says about a batch of images; higher is better throughout."""
+
+    score: Float[Tensor, " b"]
+    """Mean opinion score on the scale of the model's card, not clamped."""
+    attributes: Float[Tensor, "b 5"]
+    """In the order of `ATTRIBUTES`, in standard deviations of the training photographs."""
+
+
+class AttributeNet(nn.Module):
+    """Backbone and five two-layer heads: images to attribute scores (section 3.4)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = timm.create_model(architecture.backbone, num_classes=0)
+        width, hidden = cast(int, self.backbone.num_features), architecture.head_features
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in ATTRIBUTES
+        )
+        self.last = nn.ModuleList(nn.Linear(hidden, 1) for _ in ATTRIBUTES)
+        for name, value in (("mean", architecture.mean), ("std", architecture.std)):
+            self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
+
+    def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5 f"]:
+        """Compute the heads' hidden features: what fine-tuning keeps of them."""
+        shared = self.backbone((images - self.mean) / self.std)
+        return torch.stack([hidden(shared) for hidden in self.hidden], dim=1)
+
+    def rate(self, features: Float[Tensor, "b 5 f"]) -> Float[Tensor, "b 5"]:
+        """Apply the heads' last layers."""
+        scores = [last(part) for last, part in zip(self.last, features.unbind(1), strict=True)]
+        return torch.cat(scores, dim=1)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5"]:
+        """Score the attributes; only the order within a column has been trained."""
+        return self.rate(self.features(images))
+
+
+class QualityNet(nn.Module):
+    """A pretrained `AttributeNet` and an MLP from its heads' features to a MOS (section 3.5).
+
+    The paper drops the heads' last layers here; they stay for the attribute scores of
+    `QualityPrediction` and take no part in the score.
+    """
+
+    attribute_mean: Tensor
+    attribute_std: Tensor
+
+    def __init__(self, attribute_net: AttributeNet) -> None:
+        super().__init__()
+        architecture = attribute_net.architecture
+        self.attribute_net = attribute_net
+        self.regressor = nn.Sequential(
+            nn.Linear(
+                len(ATTRIBUTES) * architecture.head_features, architecture.regressor_features
+            ),
+            nn.ReLU(),
+            nn.Linear(architecture.regressor_features, 1),
+        )
+        self.register_buffer("attribute_mean", torch.zeros(len(ATTRIBUTES)))
+        self.register_buffer("attribute_std", torch.ones(len(ATTRIBUTES)))
+
+    @property
+    def architecture(self) -> Architecture:
+        """What rebuilds this network."""
+        return self.attribute_net.architecture
+
+    def standardise(self, raw: Float[Tensor, "n 5"]) -> None:
+        """Give the attribute scores zero mean and unit deviation over these raw predictions."""
+        std, mean = torch.std_mean(raw, dim=0)
+        self.attribute_mean.copy_(mean)
+        self.attribute_std.copy_(std)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
+        """Predict from display RGB in [0, 1]."""
+        features = self.attribute_net.features(images)
+        raw = self.attribute_net.rate(features)
+        return QualityPrediction(
+            score=self.regressor(features.flatten(1)).squeeze(1),
+            attributes=(raw - self.attribute_mean) / self.attribute_std,
+        )

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr
+
+from attiqa.losses import distortion_ranking_loss, margin_ranking_loss, mos_loss
+
+
+def test_one_pair_against_equation_4():
+    # Eq. 4 by hand: the label says i > j, the heads say 0.30 and 0.55:
+    # max(0, -(+1) (0.30 - 0.55) + 0.1) = 0.35
+    scores = torch.tensor([[0.30], [0.55]])
+    labels = torch.tensor([[2.0], [1.0]])
+    assert margin_ranking_loss(scores, labels, margin=0.1).item() == pytest.approx(0.35)
+    assert margin_ranking_loss(scores, -labels, margin=0.1).item() == pytest.approx(0.0)
+
+
+def test_a_right_order_within_the_margin_still_costs():
+    scores, labels = torch.tensor([[0.54], [0.50]]), torch.tensor([[1.0], [0.0]])
+    assert margin_ranking_loss(scores, labels, margin=0.1).item() == pytest.approx(0.06)
+
+
+def test_three_images_two_attributes_by_hand():
+    scores = torch.tensor([[0.0, 1.0], [0.2, 0.0], [0.1, 0.5]])
+    labels = torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])
+    # attribute 1, all i > j: (1,2) .2+.1  (1,3) .1+.1  (2,3) max(0, -.1+.1)      mean .5/3
+    # attribute 2, all i < j: (1,2) 1+.1   (1,3) .5+.1  (2,3) max(0, -.5+.1)      mean 1.7/3
+    assert margin_ranking_loss(scores, labels).item() == pytest.approx(2.2 / 3)
+
+
+def test_ties_are_left_out_and_the_mean_is_over_the_other_pairs():
+    scores = torch.tensor([[0.0], [0.4], [0.0]])
+    labels = torch.tensor([[1.0], [1.0], [0.0]])
+    # (1,2) tie; (1,3) 0 + .1; (2,3) max(0, -.4 + .1) = 0
+    assert margin_ranking_loss(scores, labels).item() == pytest.approx(0.05)
+    assert margin_ranking_loss(scores, torch.zeros(3, 1)).item() == 0
+
+
+def test_ranking_depends_on_the_order_of_the_labels_alone():
+    scores, labels = torch.randn(8, 5), torch.rand(8, 5) + 0.1
+    expected = margin_ranking_loss(scores, labels)
+    assert margin_ranking_loss(scores, labels.log() * 7 + 3).item() == pytest.approx(
+        expected.item()
+    )
+
+
+def test_ranking_loss_teaches_the_order():
+    labels = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    scores = torch.zeros(6, 5, requires_grad=True)
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(margin_ranking_loss(scores, labels), scores)
+        scores = (scores - 0.5 * gradient).detach().requires_grad_()
+    assert torch.equal(scores.argsort(0), labels.argsort(0))
+
+
+def test_mos_loss_against_scipy():
+    rng = np.random.default_rng(0)
+    scores, mos = rng.random(12), rng.random(12)
+    expected = np.mean((scores - mos) ** 2) + 0.3 * (1 - pearsonr(scores, mos).statistic)
+    found = mos_loss(torch.tensor(scores).float(), torch.tensor(mos).float(), plcc_weight=0.3)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_distortion_ranking_by_hand():
+    better, worse = torch.tensor([0.7, 0.7]), torch.tensor([0.5, 0.8])
+    # max(0, .3 - .2) = .1 and max(0, .1 + .1) = .2
+    loss = distortion_ranking_loss(better, worse, torch.tensor([0.3, 0.1]))
+    assert loss.item() == pytest.approx(0.15)
+
+
+def test_distortion_ranking_of_nothing_is_zero():
+    empty = torch.zeros(0, requires_grad=True)
+    loss = distortion_ranking_loss(empty, empty, empty.detach())
+    loss.backward()
+    assert loss.item() == 0

@@ -1,0 +1,58 @@
+import timm
+import torch
+from torch import nn
+
+from attiqa.models import Architecture, AttributeNet, QualityNet
+
+
+def test_the_network_has_the_papers_shape(tiny):
+    net = AttributeNet(tiny)
+    assert len(net.hidden) == len(net.last) == 5
+    layers = [layer for head in net.hidden for layer in head] + list(net.last)
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU] * 5 + [nn.Linear] * 5
+    images = torch.rand(2, 3, 64, 64)
+    assert net.features(images).shape == (2, 5, 8)
+    assert net(images).shape == (2, 5)
+
+
+def test_the_regressor_reads_the_concatenated_features_alone(tiny_net):
+    images = torch.rand(2, 3, 64, 64)
+    net = tiny_net.eval()
+    before = net(images)
+    features = net.attribute_net.features(images).reshape(2, 40)
+    first, last = net.regressor[0], net.regressor[2]
+    by_hand = (features @ first.weight.T + first.bias).clamp(min=0) @ last.weight.T + last.bias
+    assert torch.allclose(before.score, by_hand[:, 0], atol=1e-6)
+    with torch.no_grad():
+        for layer in net.attribute_net.last:
+            layer.bias += 1
+    after = net(images)
+    assert torch.equal(after.score, before.score)
+    assert torch.allclose(after.attributes, before.attributes + 1, atol=1e-6)
+
+
+def test_images_are_normalised_inside(tiny):
+    net = AttributeNet(tiny).eval()
+    images = torch.rand(2, 3, 64, 64)
+    shared = net.backbone((images - 0.5) / 0.5)
+    assert torch.allclose(net.features(images)[:, 3], net.hidden[3](shared), atol=1e-6)
+
+
+def test_standardised_attributes(tiny_net):
+    images = torch.rand(16, 3, 64, 64)
+    net = tiny_net.eval()
+    with torch.no_grad():
+        net.standardise(net(images).attributes)
+        std, mean = torch.std_mean(net(images).attributes, dim=0)
+    assert torch.allclose(mean, torch.zeros(5), atol=1e-4)
+    assert torch.allclose(std, torch.ones(5), atol=1e-3)
+
+
+def test_the_papers_network():
+    with torch.device("meta"):
+        net = QualityNet(AttributeNet(Architecture()))
+        backbone = timm.create_model("resnet50", num_classes=0)
+    heads = 5 * (2048 * 512 + 512 + 512 + 1)
+    regressor = 2560 * 512 + 512 + 512 + 1
+    parameters = sum(p.numel() for p in net.parameters())
+    assert parameters == sum(p.numel() for p in backbone.parameters()) + heads + regressor
