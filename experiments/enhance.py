@@ -198,7 +198,8 @@ def output_names(files: list[Path]) -> dict[Path, str]:
 
 def load_picture(path: Path) -> torch.Tensor:
     """(3, H, W) in [0, 1] of an 8-bit picture."""
-    pixels = np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

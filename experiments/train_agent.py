@@ -12,7 +12,6 @@ MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then 
 import json
 import logging
 import platform
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,13 +25,15 @@ from agents.evaluation import evaluate
 from agents.policies import Agent, save_agent
 from agents.training import PPOSettings, train_ppo
 from attiqa.datasets.biq2021 import read_biq2021
-from attiqa.datasets.folder import content_hash, read_photo
+from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.scoring import load_model
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
 from isp_env.training_scenes import simulated_previews
+
+PHOTO_SIDE = 512  # BIQ2021's size; the few photographs of another shape are cropped to a square
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,11 @@ def scenes(settings: Settings) -> tuple[PreviewSet, PreviewSet, str]:
     for name, files, seed in (("training", training, 1), ("held_out", held_out, 2)):
         folder = settings.out / f"scenes_{name}_{len(files)}_{settings.side}"
         if not (folder / "truth.npy").exists():  # written last
-            simulated_previews(photographs(files), settings.side, seed).save(folder)
+            photos = cache_photos(files, PHOTO_SIDE, settings.out / "photos")
+            shots = track(photos, "simulating scenes", total=len(files))
+            simulated_previews(shots, settings.side, seed).save(folder)
         sets.append(PreviewSet.load(folder))
     return sets[0], sets[1], content_hash(paths)
-
-
-def photographs(files: list[Path]) -> Iterable[np.ndarray]:
-    """Decoded pictures, with a progress bar."""
-    for path in track(files, "simulating scenes"):
-        yield read_photo(path)
 
 
 if __name__ == "__main__":

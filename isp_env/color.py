@@ -1,9 +1,10 @@
 """Colour: camera space to linear Rec. 709, white balance by colour temperature, Oklab, gamut.
 
-Tensors are (B, 3, H, W) in R, G, B order. Scene-linear values may leave [0, 1].
+Tensors are (B, 3, H, W) in R, G, B order. Scene-linear is what the sensor saw; display-linear is
+what a display emits: sRGB without its transfer function. Both may leave [0, 1] until the gamut is
+compressed.
 """
 
-import kornia
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -127,36 +128,35 @@ def white_balance_matrix(
 
 
 def scale_chroma(
-    image: Float[Tensor, "b 3 h w"], saturation: Float[Tensor, " b"], vibrance: Float[Tensor, " b"]
+    linear: Float[Tensor, "b 3 h w"], saturation: Float[Tensor, " b"], vibrance: Float[Tensor, " b"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """Scale Oklab chroma of encoded sRGB; lightness and hue stay.
+    """Scale the Oklab chroma of display-linear RGB; lightness and hue stay.
 
     chroma is multiplied by 1 + saturation + vibrance (1 - C / 0.3)^2 for C < 0.3, so that vibrance
-    moves muted colours and leaves vivid ones. Both 0 returns the picture unchanged to rounding.
+    moves muted colours and leaves vivid ones. Both 0 returns the picture as it is.
     """
-    linear = kornia.color.rgb_to_linear_rgb(image)
     lms = apply_matrix(linear, linear.new_tensor(OKLAB_LMS_FROM_REC709)[None])
-    lab = apply_matrix(_cube_root(lms), linear.new_tensor(OKLAB_FROM_LMS)[None])
+    root = lms.clamp(min=1e-5) ** (1 / 3)  # a finite slope at and below zero
+    lab = apply_matrix(root, linear.new_tensor(OKLAB_FROM_LMS)[None])
     chroma = (lab[:, 1:].square().sum(1, keepdim=True) + 1e-8).sqrt()
     muted = (1 - chroma / 0.3).clamp(0, 1).square()
+    gain = saturation[:, None, None, None] + vibrance[:, None, None, None] * muted
     # the change alone goes back through the matrices: zero change is exactly zero
-    gain = _per_image(saturation) + _per_image(vibrance) * muted
     change = torch.cat([torch.zeros_like(chroma), lab[:, 1:] * gain], dim=1)
-    root = _cube_root(lms)
     lms_from_lab = linear.new_tensor(np.linalg.inv(OKLAB_FROM_LMS))[None]
     lms_change = (root + apply_matrix(change, lms_from_lab)) ** 3 - root**3
     rgb_from_lms = linear.new_tensor(np.linalg.inv(OKLAB_LMS_FROM_REC709))[None]
-    return kornia.color.linear_rgb_to_rgb(linear + apply_matrix(lms_change, rgb_from_lms))
+    return linear + apply_matrix(lms_change, rgb_from_lms)
 
 
-def compress_gamut(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Bring encoded RGB into [0, 1] by moving each colour towards the grey of its luma.
+def compress_gamut(linear: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Bring display-linear RGB into [0, 1] by moving each colour towards the grey of its luminance.
 
-    Clipping single channels would turn hues; this keeps hue and luma and gives up chroma. Luma
-    outside [0, 1] becomes black or white. Colours inside the gamut are returned as they are.
+    Clipping single channels would turn hues; this keeps hue and luminance and gives up chroma.
+    Luminance outside [0, 1] becomes black or white; colours inside the gamut stay as they are.
     """
-    grey = luminance(image).clamp(0, 1)
-    offset = image - grey
+    grey = luminance(linear).clamp(0, 1)
+    offset = linear - grey
     room = torch.where(offset > 0, 1 - grey, grey)
     over = offset.abs() / room.clamp(min=1e-4)
     return (grey + offset / over.amax(1, keepdim=True).clamp(min=1)).clamp(0, 1)
@@ -168,12 +168,3 @@ def _uv_to_xyz(uv: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3"]:
     x = 3 * u / (2 * v)
     z = (4 - u - 10 * v) / (2 * v)
     return torch.stack([x, torch.ones_like(x), z], dim=1)
-
-
-def _cube_root(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Cube root with a finite slope at and below zero."""
-    return x.clamp(min=1e-5) ** (1 / 3)
-
-
-def _per_image(value: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1 1"]:
-    return value[:, None, None, None]

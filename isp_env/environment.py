@@ -140,7 +140,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         super().reset(seed=seed[0] if isinstance(seed, list) else seed)
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs, bool)))
         scene = options.get("scene")
-        rows = self._draw(mask.sum()) if scene is None else np.broadcast_to(scene, mask.sum())
+        count = int(mask.sum())
+        rows = self._draw(count) if scene is None else np.broadcast_to(scene, count)
         self._restart(mask, np.asarray(rows, np.int64))
         return self._observation(), self._info()
 
@@ -172,7 +173,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         if terminated.any() and self.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
             final = {"final_obs": observation, "_final_obs": terminated}
             final |= {"final_info": info, "_final_info": terminated}
-            self._restart(terminated, self._draw(terminated.sum()))
+            self._restart(terminated, self._draw(int(terminated.sum())))
             observation, info = self._observation(), self._info() | final
         truncated = np.zeros(self.num_envs, bool)
         return observation, reward.cpu().numpy().astype(np.float64), terminated, truncated, info

@@ -8,6 +8,7 @@ one theta for each image, and a render is always made anew from the linear pictu
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import kornia
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -99,15 +100,13 @@ def _tone(image: Tensor, noise: Tensor, values: Values) -> Tensor:
 
 
 def _color(image: Tensor, noise: Tensor, values: Values) -> Tensor:
-    return color.scale_chroma(image, values["saturation"], values["vibrance"])
+    linear = kornia.color.rgb_to_linear_rgb(image)
+    linear = color.scale_chroma(linear, values["saturation"], values["vibrance"])
+    return kornia.color.linear_rgb_to_rgb(color.compress_gamut(linear))
 
 
 def _sharpen(image: Tensor, noise: Tensor, values: Values) -> Tensor:
-    return detail.sharpen(image, values["sharpen"])
-
-
-def _gamut(image: Tensor, noise: Tensor, values: Values) -> Tensor:
-    return color.compress_gamut(image)
+    return detail.sharpen(image, values["sharpen"]).clamp(0, 1)
 
 
 def _per_image(value: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1 1"]:
@@ -119,46 +118,49 @@ DEFAULT_PIPELINE = IspPipeline(
         Stage(
             "white balance",
             (
-                Parameter("temperature", "mired", -70, 0, 70, help="warmer when positive"),
-                Parameter("tint", "Duv x 1000", -20, 0, 20, help="more magenta when positive"),
+                Parameter("temperature", "mired", -70.0, 0.0, 70.0, help="warmer when positive"),
+                Parameter(
+                    "tint", "Duv x 1000", -20.0, 0.0, 20.0, help="more magenta when positive"
+                ),
             ),
             _white_balance,
         ),
         Stage(
             "denoise",
-            (Parameter("denoise", "", 0, 0.25, 1, help="strength against the noise profile"),),
+            (Parameter("denoise", "", 0.0, 0.25, 1.0, help="strength against the noise profile"),),
             _denoise,
         ),
         Stage(
             "exposure",
-            (Parameter("exposure", "EV", -2, 0, 2, help="gain in scene-linear light"),),
+            (Parameter("exposure", "EV", -2.0, 0.0, 2.0, help="gain in scene-linear light"),),
             _exposure,
         ),
         Stage(
             "tone",
             (
-                Parameter("highlights", "", -1, 0, 1, help="bright tones; negative recovers"),
-                Parameter("shadows", "", -1, 0, 1, help="dark tones; positive lifts"),
-                Parameter("whites", "", -1, 0, 1, help="white point; positive brightens"),
-                Parameter("blacks", "", -1, 0, 1, help="black point; negative deepens"),
-                Parameter("contrast", "", -0.6, 0, 1, help="S-curve about the middle"),
-                Parameter("gamma", "", 1 / 1.5, 1, 1.5, "log", help="midtones; above 1 brightens"),
+                Parameter("highlights", "", -1.0, 0.0, 1.0, help="bright tones; negative recovers"),
+                Parameter("shadows", "", -1.0, 0.0, 1.0, help="dark tones; positive lifts"),
+                Parameter("whites", "", -1.0, 0.0, 1.0, help="white point; positive brightens"),
+                Parameter("blacks", "", -1.0, 0.0, 1.0, help="black point; negative deepens"),
+                Parameter("contrast", "", -0.6, 0.0, 1.0, help="S-curve about the middle"),
+                Parameter(
+                    "gamma", "", 1 / 1.5, 1.0, 1.5, "log", help="midtones; above 1 brightens"
+                ),
             ),
             _tone,
         ),
         Stage(
             "color",
             (
-                Parameter("saturation", "", -0.5, 0, 0.5, help="relative change of Oklab chroma"),
-                Parameter("vibrance", "", -0.5, 0, 0.5, help="the same, for muted colours"),
+                Parameter("saturation", "", -0.5, 0.0, 0.5, help="relative change of Oklab chroma"),
+                Parameter("vibrance", "", -0.5, 0.0, 0.5, help="the same, for muted colours"),
             ),
             _color,
         ),
         Stage(
             "sharpen",
-            (Parameter("sharpen", "", 0, 0.3, 1.5, help="amount of the unsharp mask on luma"),),
+            (Parameter("sharpen", "", 0.0, 0.3, 1.5, help="amount of the unsharp mask on luma"),),
             _sharpen,
         ),
-        Stage("gamut", (), _gamut),
     )
 )

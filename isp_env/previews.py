@@ -20,7 +20,7 @@ from isp_env.raw import RawImage
 _ARRAYS = ("linear", "noise", "as_shot_neutral", "iso", "truth")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreviewSet:
     """Previews of N scenes.
 
@@ -40,6 +40,10 @@ class PreviewSet:
 
     def __len__(self) -> int:
         return len(self.linear)
+
+    def __repr__(self) -> str:
+        truth = "without" if self.truth is None else "with"
+        return f"PreviewSet({len(self)} scenes of {self.linear.shape[2:]}, {truth} truth)"
 
     def images(
         self, rows: np.ndarray, device: str | torch.device

@@ -6,7 +6,7 @@ for what such optimisers overdo. Every weight is a setting; zero switches it off
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import kornia
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 View = Literal["whole", "flip", "small", "crop"]
 
 
+@runtime_checkable
 class Judge(Protocol):
     """A quality model: display RGB (B, 3, H, W) in [0, 1] -> score (B,), attributes (B, k).
 

@@ -22,13 +22,15 @@ def neutral_curve(linear: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"
     midtones with a shoulder and add contrast (Grossberg and Nayar 2003). Three steps:
     lift(x) = g x / (1 + (g - 1) x), the sRGB transfer function (IEC 61966-2-1), and a blend with
     smoothstep 3y^2 - 2y^3, the tone curve of Brooks et al. 2019. Values above 1 roll off towards
-    lift = g / (g - 1); values below 0 continue with the slope at 0.
+    lift = g / (g - 1); negative values, which noise and colours outside Rec. 709 leave, mirror the
+    positive ones.
     """
-    positive = linear.clamp(min=0)
-    lifted = MIDTONE_LIFT * positive / (1 + (MIDTONE_LIFT - 1) * positive)
-    encoded = kornia.color.linear_rgb_to_rgb(lifted + MIDTONE_LIFT * linear.clamp(max=0))
-    inside = encoded.clamp(0, 1)
-    return encoded + CONTRAST * (inside * inside * (3 - 2 * inside) - encoded)
+    size = linear.abs()
+    lifted = MIDTONE_LIFT * size / (1 + (MIDTONE_LIFT - 1) * size)
+    encoded = kornia.color.linear_rgb_to_rgb(lifted)
+    inside = encoded.clamp(max=1)
+    s_curve = encoded + CONTRAST * (inside * inside * (3 - 2 * inside) - encoded)
+    return torch.copysign(s_curve, linear)
 
 
 def inverse_neutral_curve(encoded: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:

@@ -1,0 +1,163 @@
+"""Sensor data to scene-linear RGB: simulated shots with known truth, and real cameras."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch.nn.functional import interpolate
+
+from isp_env.development import LinearImage, develop, preview, resize, upright
+from isp_env.dng import write_dng
+from isp_env.fidelity import fidelity
+from isp_env.opcodes import GainMap
+from isp_env.pipeline import DEFAULT_PIPELINE as PIPELINE
+from isp_env.raw import RawImage, read_raw
+from isp_env.samples import CANON_350D, NIKON_D750
+from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
+
+
+def photo(name: str = "astronaut") -> np.ndarray:
+    pixels = getattr(data, name)()
+    height, width = (side - side % 2 for side in pixels.shape[:2])
+    return np.moveaxis(pixels[:height, :width] / 255, 2, 0)
+
+
+def shot(name: str = "astronaut", camera=NIKON_D750, **capture) -> tuple[RawImage, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    raw, truth = simulate(photo(name), camera, Capture(**capture), rng)
+    return raw, torch.from_numpy(truth)
+
+
+def neutral(image: LinearImage) -> torch.Tensor:
+    return PIPELINE(image.rgb[None], PIPELINE.neutral(), image.noise[None])[0]
+
+
+def reduced(picture: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return interpolate(picture[None], like.shape[-2:], mode="bilinear", antialias=True)[0]
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea", "rocket"])
+@pytest.mark.parametrize("camera", [NIKON_D750, CANON_350D], ids=lambda camera: camera.name)
+def test_photograph_to_dng_to_neutral_rendering_returns_the_photograph(name, camera, tmp_path):
+    raw, truth = shot(name, camera)
+    write_dng(raw, tmp_path / "shot.dng")
+    picture = neutral(preview(read_raw(tmp_path / "shot.dng"), 256))
+    assert fidelity(picture, reduced(truth, picture))["psnr"] >= 30
+
+
+def test_the_four_phases_give_one_picture():
+    pictures = [
+        neutral(develop(shot(camera=replace(NIKON_D750, cfa=cfa))[0]))
+        for cfa in (RGGB, BGGR, GRBG, GBRG)
+    ]
+    for picture in pictures[1:]:
+        assert (picture - pictures[0]).abs().mean() < 2 / 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_comes_out_upright(orientation):
+    raw, truth = shot("chelsea", orientation=orientation)
+    picture = neutral(develop(raw))
+    assert picture.shape == truth.shape
+    assert fidelity(picture, truth)["psnr"] > 27
+
+
+def test_upright_against_exif_rotation_by_pillow():
+    image = torch.arange(6.0).view(1, 2, 3)
+    assert upright(image, 6)[0].tolist() == [[3, 0], [4, 1], [5, 2]]  # 90 degrees clockwise
+    assert upright(image, 8)[0].tolist() == [[2, 5], [1, 4], [0, 3]]
+
+
+def test_half_size_and_full_size_agree():
+    raw, _ = shot("chelsea")
+    half = develop(raw, half=True)
+    full = resize(develop(raw), max(half.rgb.shape[-2:]))
+    assert (half.rgb - full.rgb).abs().mean() < 0.01
+
+
+def test_clipped_highlights_are_neutral():
+    raw, _ = shot(exposure_error=3.0)
+    rgb = develop(raw).rgb
+    blown = rgb[:, (rgb > 0.99).all(0)]
+    assert blown.shape[1] > 1000
+    assert (blown.amax(0) - blown.amin(0)).max() < 0.02
+
+
+def test_noise_is_predicted():
+    flat = np.full((3, 256, 256), 0.5)
+    raw, _ = simulate(flat, NIKON_D750, Capture(iso=3200), np.random.default_rng(0))
+    for image in (develop(raw, half=True), resize(develop(raw, half=True), 32)):
+        measured = image.rgb.flatten(1).std(1)
+        level = image.rgb.mean((1, 2))
+        expected = (image.noise[:, 0] * level + image.noise[:, 1]).sqrt()
+        assert measured.tolist() == pytest.approx(expected.tolist(), rel=0.35)
+
+
+def test_baseline_exposure_brightens():
+    raw, _ = shot("chelsea")
+    brighter = develop(replace(raw, baseline_exposure=1.0)).rgb
+    assert torch.allclose(brighter, 2 * develop(raw).rgb, rtol=1e-5)
+
+
+def test_gain_map_multiplies_its_phase_and_interpolates():
+    raw = replace(shot("chelsea")[0], baseline_exposure=0.0)
+    height, width = raw.mosaic.shape  # type: ignore[union-attr]
+    grid = np.array([[1.0, 2.0], [1.0, 2.0]], np.float32)  # from 1 at the left to 2 at the right
+    maps = tuple(
+        GainMap(
+            top=top,
+            left=left,
+            bottom=height,
+            right=width,
+            plane=0,
+            planes=1,
+            row_pitch=2,
+            col_pitch=2,
+            map=grid,
+            spacing_v=1.0,
+            spacing_h=1.0,
+            origin_v=0.0,
+            origin_h=0.0,
+        )
+        for top in (0, 1)
+        for left in (0, 1)
+    )
+    dark = replace(raw, white=raw.white * 4)  # so that nothing clips
+    ratio = develop(replace(dark, gain_maps=maps), half=True).rgb.mean(1) / develop(
+        dark, half=True
+    ).rgb.mean(1)
+    expected = 1 + (torch.arange(ratio.shape[1]) + 0.5) / ratio.shape[1]
+    assert torch.allclose(ratio, expected.expand_as(ratio), atol=0.02)
+
+
+@pytest.mark.data
+def test_four_nikon_mosaics_develop_to_one_picture(data, tmp_path):
+    pictures = []
+    for phase, cfa in {"rggb": RGGB, "bggr": BGGR, "gbrg": GBRG, "grbg": GRBG}.items():
+        file = data / "raw" / "mosaics" / f"nikon_768x512_{phase}.raw"
+        template, _ = shot("chelsea", replace(NIKON_D750, cfa=cfa))
+        raw = replace(
+            template,
+            mosaic=np.fromfile(file, "<u2").reshape(512, 768),
+            black=np.full((2, 2), 600, np.float32),
+            white=15520.0,
+            as_shot_neutral=np.array([1 / 1.949, 1.0, 1 / 1.344]),
+            active_area=(0, 0, 512, 768),
+            noise_profile=None,
+        )
+        write_dng(raw, tmp_path / f"{phase}.dng")
+        pictures.append(neutral(develop(read_raw(tmp_path / f"{phase}.dng"))))
+    for picture in pictures[1:]:
+        assert (picture - pictures[0]).abs().mean() < 1 / 255
+
+
+@pytest.mark.data
+def test_greys_of_the_colour_chart_are_as_grey_as_the_as_shot_white(data):
+    """The chart's white patch under its own balance comes out neutral along the grey row."""
+    raw = read_raw(data / "raw" / "cameras" / "canon_kiss_x4_colorchart.dng")
+    picture = neutral(preview(raw, 512))
+    patches = picture[:, 262:280, [195, 225, 255, 285, 315]].mean(1)  # the grey row, white to black
+    ratios = patches / patches.mean(0)
+    assert (ratios.amax(1) - ratios.amin(1)).max() < 0.25  # one cast for all, the as-shot one

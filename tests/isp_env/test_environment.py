@@ -1,0 +1,184 @@
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward
+
+KNOBS = [p.name for p in DEFAULT_PIPELINE.parameters]
+
+
+def middle_grey(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A judge that likes a mean of 0.5."""
+    return -(images.mean((1, 2, 3)) - 0.5).abs(), images.mean((2, 3)).repeat(1, 2)[:, :5]
+
+
+@pytest.fixture(scope="module")
+def scenes() -> PreviewSet:
+    rng = np.random.default_rng(0)
+    level = np.array([0.02, 0.05, 0.1, 0.3])[:, None, None, None]
+    return PreviewSet(
+        linear=(level * (0.5 + rng.random((4, 3, 24, 32)))).astype(np.float16),
+        noise=np.zeros((4, 3, 2), np.float32),
+        as_shot_neutral=np.ones((4, 3), np.float32),
+        iso=np.array([100, 400, np.nan, 1600], np.float32),
+    )
+
+
+def batch(scenes: PreviewSet, count: int = 3, **options) -> IspTuningVectorEnv:
+    return IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, **options)
+
+
+def action(count: int = 1, stop: float = -1.0, **moves: float) -> np.ndarray:
+    row = np.zeros((count, len(KNOBS) + 1), np.float32)
+    row[:, -1] = stop
+    for name, value in moves.items():
+        row[:, KNOBS.index(name)] = value
+    return row
+
+
+@pytest.mark.filterwarnings("ignore:.*not within the observation space.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*render_mode.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*image.*:UserWarning")
+@pytest.mark.parametrize("settings", [TaskSettings(), TaskSettings(horizon=1, absolute=True)])
+def test_the_checkers_of_gymnasium_and_stable_baselines3_pass(scenes, settings):
+    env = IspTuningEnv(scenes, QualityReward(middle_grey), settings=settings)
+    check_env(env, skip_render_check=True)
+    sb3_check_env(env)
+
+
+def test_registered(scenes):
+    arguments = {"scenes": scenes, "reward": QualityReward(middle_grey)}
+    env = gymnasium.make("isp_env/IspTuning-v0", **arguments)
+    assert env.reset(seed=0)[0]["image"].shape == (6, 64, 64)
+    vector = gymnasium.make_vec(
+        "isp_env/IspTuning-v0",
+        num_envs=2,
+        vectorization_mode="vector_entry_point",
+        **arguments,
+    )
+    assert vector.reset(seed=0)[0]["image"].shape == (2, 6, 64, 64)
+
+
+def test_the_return_is_the_gain_in_potential(scenes):
+    env = batch(scenes, 4, autoreset_mode=AutoresetMode.DISABLED)
+    _, info = env.reset(options={"scene": np.arange(4)})
+    start, total = info["potential"], np.zeros(4)
+    rng = np.random.default_rng(1)
+    for step in range(5):
+        moves = rng.uniform(-1, 1, (4, len(KNOBS) + 1)).astype(np.float32)
+        moves[:, -1] = -1
+        _, reward, terminated, truncated, info = env.step(moves)
+        total += reward
+        assert terminated.all() == (step == 4)
+        assert not truncated.any()
+    assert total == pytest.approx(info["potential"] - start, abs=1e-5)
+
+
+def test_stop_ends_the_episode_and_earns_nothing_but_not_at_once(scenes):
+    env = batch(scenes, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(options={"scene": 0})
+    _, _, terminated, _, first = env.step(action(3, stop=1.0, exposure=1.0))
+    assert not terminated.any()
+    _, reward, terminated, truncated, second = env.step(action(3, stop=1.0, exposure=-1.0))
+    assert terminated.all()
+    assert not truncated.any()
+    assert (reward == 0).all()
+    assert np.array_equal(first["theta"], second["theta"])
+
+
+def test_renders_start_from_the_preview_not_from_the_last_picture(scenes):
+    env = batch(scenes, 1, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(options={"scene": 2})
+    neutral = env.render()[0]
+    env.step(action(exposure=1.0))
+    assert not np.array_equal(env.render()[0], neutral)
+    env.step(action(exposure=-1.0))
+    assert np.array_equal(env.render()[0], neutral)
+
+
+def test_degenerate_pictures_terminate_with_the_lowest_potential(scenes):
+    settings = TaskSettings(step_size=1.0)
+    env = batch(scenes, 1, settings=settings, autoreset_mode=AutoresetMode.DISABLED)
+    _, info = env.reset(options={"scene": 0})
+    moves = action(exposure=-1.0, blacks=-1.0, gamma=-1.0, shadows=-1.0)
+    _, reward, terminated, truncated, _ = env.step(moves)
+    assert terminated[0]
+    assert not truncated[0]
+    assert reward[0] == pytest.approx(settings.degenerate_potential - info["potential"][0])
+
+
+def test_finished_episodes_restart_and_hand_out_their_last_observation(scenes):
+    env = batch(scenes, 3, settings=TaskSettings(horizon=2))
+    env.reset(seed=0)
+    env.step(action(3, exposure=0.4))
+    observation, _, terminated, _, info = env.step(action(3, exposure=0.4))
+    assert terminated.all()
+    assert info["final_obs"]["vector"][:, KNOBS.index("exposure")] == pytest.approx(0.4)
+    assert (observation["vector"][:, : len(KNOBS)] == 0).all()
+    assert info["_final_obs"].all()
+    progress = len(KNOBS)
+    assert (info["final_obs"]["vector"][:, progress] == 1).all()
+    assert (observation["vector"][:, progress] == 0).all()
+
+
+def test_a_mask_restarts_some(scenes):
+    env = batch(scenes, 3, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    _, _, _, _, before = env.step(action(3, exposure=0.5))
+    mask = np.array([False, True, False])
+    _, info = env.reset(options={"reset_mask": mask, "scene": 3})
+    assert info["scene"].tolist() == [before["scene"][0], 3, before["scene"][2]]
+    assert (info["theta"][1] == 0).all()
+    assert np.array_equal(info["theta"][[0, 2]], before["theta"][[0, 2]])
+
+
+def test_absolute_actions_are_theta(scenes):
+    settings = TaskSettings(horizon=1, absolute=True)
+    env = batch(scenes, 2, settings=settings, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    theta = np.random.default_rng(0).uniform(-1, 1, (2, len(KNOBS))).astype(np.float32)
+    _, _, terminated, _, info = env.step(theta)
+    assert terminated.all()
+    assert np.array_equal(info["theta"], theta)
+
+
+def test_same_seed_same_episode(scenes):
+    def episode(seed: int) -> list[float]:
+        env = batch(scenes, 4)
+        env.reset(seed=seed)
+        return [*env.step(action(4, exposure=0.3))[1], *env.step(action(4, contrast=0.5))[1]]
+
+    assert episode(3) == episode(3)
+    assert episode(3) != episode(4)
+
+
+def test_a_batch_is_the_same_as_single_environments(scenes):
+    env = batch(scenes, 4, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(options={"scene": np.arange(4)})
+    observation, reward, *_ = env.step(action(4, exposure=0.6, saturation=-0.3))
+    single = IspTuningEnv(scenes, QualityReward(middle_grey))
+    for scene in range(4):
+        single.reset(options={"scene": scene})
+        alone, alone_reward, *_ = single.step(action(exposure=0.6, saturation=-0.3)[0])
+        assert alone_reward == pytest.approx(reward[scene], abs=1e-5)
+        assert alone["vector"] == pytest.approx(observation["vector"][scene], abs=1e-4)
+
+
+def test_info_is_in_physical_units(scenes):
+    env = batch(scenes, 1, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    *_, info = env.step(action(exposure=1.0))  # half of the way to +2 EV
+    assert info["parameters"]["exposure"][0] == pytest.approx(1.0)
+    assert info["parameters"]["gamma"][0] == 1.0
+
+
+def test_next_step_autoreset_is_refused(scenes):
+    with pytest.raises(ValueError, match="SAME_STEP or DISABLED"):
+        batch(scenes, autoreset_mode=AutoresetMode.NEXT_STEP)

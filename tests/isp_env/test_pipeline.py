@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data
+from torch.nn.functional import interpolate
+
+from isp_env import detail
+from isp_env.parameters import to_theta
+from isp_env.pipeline import DEFAULT_PIPELINE as PIPELINE
+from isp_env.tone import inverse_neutral_curve, neutral_curve
+
+KNOBS = len(PIPELINE.parameters)
+INPUTS = {
+    "black": torch.zeros(1, 3, 32, 32),
+    "white": torch.ones(1, 3, 32, 32),
+    "clipped": torch.full((1, 3, 32, 32), 6.0),
+    "noise": torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
+}
+
+
+def photo(name: str = "chelsea") -> torch.Tensor:
+    """A photograph as scene-linear light, (1, 3, h, w)."""
+    encoded = torch.from_numpy(getattr(data, name)() / 255).float().permute(2, 0, 1)
+    return inverse_neutral_curve(encoded)[None]
+
+
+def setting(**values: float) -> torch.Tensor:
+    return to_theta(PIPELINE.parameters, values)
+
+
+def test_without_detail_stages_neutral_is_the_neutral_curve():
+    linear = photo()
+    rendered = PIPELINE(linear, setting(sharpen=0.0, denoise=0.0))
+    assert torch.allclose(rendered, neutral_curve(linear).clamp(0, 1), atol=2e-6)
+
+
+def test_theta_zero_is_the_neutral_value_of_every_knob():
+    neutral = {p.name: p.neutral for p in PIPELINE.parameters}
+    assert torch.equal(setting(**neutral), PIPELINE.neutral())
+    linear = photo()
+    assert torch.equal(PIPELINE(linear, PIPELINE.neutral()), PIPELINE(linear, setting(**neutral)))
+
+
+@pytest.mark.parametrize("name", ["white balance", "exposure"])
+def test_linear_stages_change_nothing_at_zero(name):
+    linear = photo()
+    (stage,) = (s for s in PIPELINE.stages if s.name == name)
+    values = {p.name: torch.tensor([p.neutral]) for p in stage.parameters}
+    assert torch.equal(stage.apply(linear, torch.zeros(1, 3, 2), values), linear)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@settings(deadline=None, max_examples=10)
+@given(theta=st.lists(st.floats(-1, 1, width=32), min_size=KNOBS, max_size=KNOBS))
+def test_gradients_are_finite_everywhere(name, theta):
+    linear = INPUTS[name].clone().requires_grad_()
+    knobs = torch.tensor([theta], requires_grad=True)
+    image = PIPELINE(linear, knobs, torch.full((1, 3, 2), 1e-3))
+    assert image.min() >= 0
+    assert image.max() <= 1
+    image.sum().backward()
+    assert linear.grad is not None
+    assert knobs.grad is not None
+    assert torch.isfinite(linear.grad).all()
+    assert torch.isfinite(knobs.grad).all()
+
+
+def test_gradcheck_of_every_knob():
+    generator = torch.Generator().manual_seed(1)
+    linear = 0.1 + 0.4 * torch.rand(1, 3, 6, 6, dtype=torch.float64, generator=generator)
+    theta = 0.6 * torch.rand(1, KNOBS, dtype=torch.float64, generator=generator) - 0.3
+    noise = torch.full((1, 3, 2), 1e-3, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda t: PIPELINE(linear, t, noise), theta.requires_grad_())
+
+
+def test_each_picture_follows_its_own_theta():
+    linear = photo().expand(2, -1, -1, -1)
+    theta = torch.cat([setting(exposure=-1.0), setting(saturation=0.4)])
+    batch = PIPELINE(linear, theta)
+    for row in range(2):
+        alone = PIPELINE(linear[row : row + 1], theta[row : row + 1])
+        assert torch.allclose(batch[row], alone[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "measure"),
+    [
+        ("exposure", 1.0, lambda x: x.mean()),
+        ("shadows", 1.0, lambda x: x.flatten().quantile(0.2)),
+        ("highlights", 1.0, lambda x: x.flatten().quantile(0.9)),
+        ("whites", 0.6, lambda x: x.flatten().quantile(0.9)),
+        ("blacks", 1.0, lambda x: x.flatten().quantile(0.01)),
+        ("contrast", 0.8, lambda x: x.std()),
+        ("gamma", 1.4, lambda x: x.median()),
+        ("temperature", 50.0, lambda x: x[:, 0].mean() - x[:, 2].mean()),
+        ("tint", 15.0, lambda x: x[:, ::2].mean() - x[:, 1].mean()),
+        ("saturation", 0.4, lambda x: x.std(1).mean()),
+        ("vibrance", 0.4, lambda x: x.std(1).mean()),
+        ("sharpen", 1.4, lambda x: x.diff(dim=-1).abs().mean()),
+    ],
+)
+def test_knobs_do_what_their_names_say(knob, value, measure):
+    linear = photo("coffee")
+    assert measure(PIPELINE(linear, setting(**{knob: value}))) > measure(
+        PIPELINE(linear, PIPELINE.neutral())
+    )
+
+
+def test_denoise_removes_noise_and_leaves_clean_pictures():
+    clean = photo("chelsea")
+    shot, read = 3e-3, 1e-5
+    noise = torch.tensor([shot, read]).expand(1, 3, 2)
+    generator = torch.Generator().manual_seed(0)
+    sigma = (shot * clean + read).sqrt()
+    noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
+    error = {
+        s: (detail.denoise(noisy, noise, torch.tensor([s])) - clean).square().mean()
+        for s in (0.0, 0.25)
+    }
+    assert error[0.25] < 0.5 * error[0.0]
+    untouched = detail.denoise(clean, torch.zeros(1, 3, 2), torch.ones(1))
+    assert torch.allclose(untouched, clean, atol=1e-6)
+
+
+def test_sharpening_makes_no_halos():
+    edge = torch.cat([torch.full((1, 3, 64, 64), 0.2), torch.full((1, 3, 64, 64), 0.8)], dim=3)
+    sharp = detail.sharpen(edge, torch.ones(1))
+    assert sharp.max() <= 0.9 + 1e-6
+    assert sharp.min() >= 0.1 - 1e-6
+
+
+@pytest.mark.parametrize("values", [{}, {"sharpen": 1.5, "denoise": 1.0, "shadows": 1.0}])
+def test_a_preview_looks_like_the_reduced_full_rendering(values):
+    linear = photo("astronaut")
+    noise = torch.tensor([1e-3, 1e-5]).expand(1, 3, 2)
+    small = interpolate(linear, (256, 256), mode="bilinear", antialias=True)
+    full = PIPELINE(linear, setting(**values), noise)
+    reduced = interpolate(full, (256, 256), mode="bilinear", antialias=True)
+    preview = PIPELINE(small, setting(**values), noise / 4)
+    assert (preview - reduced).square().mean().sqrt() < 0.035
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match=f"theta has 3 columns, the pipeline {KNOBS} knobs"):
+        PIPELINE(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3))
+
+
+def test_same_input_same_picture():
+    linear = photo()
+    theta = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, KNOBS)).astype(np.float32))
+    assert torch.equal(PIPELINE(linear, theta), PIPELINE(linear, theta))
