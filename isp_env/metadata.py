@@ -82,9 +82,12 @@ def read_exif(path: Path) -> Exif:
 
     def number(name: str) -> float | None:
         for group in ("EXIF", "Image"):
-            values = getattr(tags.get(f"{group} {name}"), "values", None)
-            if values and float(values[0]) > 0:
-                return float(values[0])
+            try:
+                value = float(tags[f"{group} {name}"].values[0])
+            except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
+                continue  # absent, or a rational like 0/0
+            if value > 0:
+                return value
         return None
 
     return Exif(
@@ -141,6 +144,9 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         noise = None
     if baseline is not None and not abs(baseline[0]) < 20:
         raise RawFileError(path, f"damaged DNG structure (BaselineExposure {baseline[0]:g} EV)")
+    gain_maps = parse_gain_maps(tags[51009].value) if 51009 in tags else ()
+    if any(m.top >= page.imagelength or m.left >= page.imagewidth for m in gain_maps):
+        raise RawFileError(path, "damaged DNG structure (a gain map outside the picture)")
     return DngTags(
         frame=(page.imagelength, page.imagewidth),
         active_area=None if area is None else _rectangle(area),
@@ -149,7 +155,7 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         as_shot_neutral=neutral,
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
-        gain_maps=parse_gain_maps(tags[51009].value) if 51009 in tags else (),
+        gain_maps=gain_maps,
     )
 
 

@@ -46,7 +46,7 @@ def parse_gain_maps(opcodes: bytes) -> tuple[GainMap, ...]:
     A map with values per plane is returned as one map for each plane.
 
     Raises:
-        ValueError: The list ends too early or a map has no grid.
+        ValueError: The list ends too early or a map covers nothing.
     """
     try:
         maps, offset = [], 4
@@ -82,8 +82,10 @@ def _parse_one(opcodes: bytes, offset: int) -> list[GainMap]:
     parameters = _PARAMETERS.unpack_from(opcodes, offset)
     top, left, bottom, right, plane, planes, row_pitch, col_pitch, rows, cols = parameters[:10]
     spacing_v, spacing_h, origin_v, origin_h, map_planes = parameters[10:]
-    if min(row_pitch, col_pitch, rows, cols, map_planes) < 1 or min(spacing_v, spacing_h) <= 0:
-        raise ValueError("damaged opcode list: a gain map without a grid")
+    if min(row_pitch, col_pitch, rows, cols, map_planes, bottom - top, right - left) < 1:
+        raise ValueError("damaged opcode list: a gain map without an area")
+    if not min(spacing_v, spacing_h) > 0:
+        raise ValueError("damaged opcode list: a gain map without a spacing")
     count = rows * cols * map_planes
     values = struct.unpack_from(f">{count}f", opcodes, offset + _PARAMETERS.size)
     gains = np.array(values, np.float32).reshape(rows, cols, map_planes)

@@ -32,6 +32,7 @@ RAW_SUFFIXES = frozenset(
 # LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
+BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
 LIBRAW_XTRANS_TILE = 512  # its X-Trans demosaicing refuses smaller pictures
 
 REASONS = {
@@ -191,8 +192,9 @@ def _pattern(
     if pattern is None or libraw.num_colors == 1:
         return None
     letters = libraw.color_desc.decode()
-    if pattern.shape not in ((2, 2), (6, 6)) or letters != "RGBG":
-        raise RawFileError(path, f"its mosaic of {letters} in {pattern.shape} is not supported")
+    is_bayer = np.where(pattern == 3, 1, pattern).tolist() in BAYER
+    if letters != "RGBG" or not (is_bayer or pattern.shape == (6, 6)):
+        raise RawFileError(path, f"its mosaic {pattern.tolist()} of {letters} is not supported")
     return np.roll(pattern, (-area[0], -area[1]), axis=(0, 1))
 
 

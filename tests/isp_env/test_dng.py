@@ -185,8 +185,8 @@ def test_damaged_opcode_list_is_a_value_error():
         parse_gain_maps(pack_gain_maps((gain_map(0),))[:-8])
 
 
-@pytest.mark.parametrize("field", [{"row_pitch": 0}, {"spacing_h": 0.0}])
-def test_gain_map_without_a_grid_is_a_value_error(field):
+@pytest.mark.parametrize("field", [{"row_pitch": 0}, {"bottom": 0}, {"spacing_h": 0.0}])
+def test_gain_map_that_covers_nothing_is_a_value_error(field):
     with pytest.raises(ValueError, match="damaged opcode list"):
         parse_gain_maps(pack_gain_maps((dataclasses.replace(gain_map(0), **field),)))
 

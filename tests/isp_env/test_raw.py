@@ -13,7 +13,8 @@ from isp_env import dng
 from isp_env import raw as raw_module
 from isp_env.color import XYZ_FROM_REC709
 from isp_env.errors import IspEnvError, RawFileError
-from isp_env.metadata import color_temperature, interpolate_color_matrix
+from isp_env.metadata import color_temperature, interpolate_color_matrix, read_exif
+from isp_env.opcodes import GainMap
 from isp_env.picture_check import check_picture
 from isp_env.raw import RawImage, is_raw_path, read_raw
 from isp_env.simulation import (
@@ -324,6 +325,32 @@ def test_unreadable_file_is_named(tmp_path, monkeypatch):
 def test_active_area_outside_the_frame_is_refused(write_tagged, area):
     with pytest.raises(RawFileError):
         read_raw(write_tagged(take(), (ACTIVE_AREA, "I", 4, area, True)))
+
+
+def test_mosaics_other_than_bayer_and_xtrans_are_refused(tmp_path):
+    raw = dataclasses.replace(take(), cfa=np.array([[0, 0], [1, 2]], np.uint8))
+    dng.write_dng(raw, tmp_path / "odd.dng")
+    with pytest.raises(RawFileError, match=r"mosaic .* is not supported"):
+        read_raw(tmp_path / "odd.dng")
+
+
+def test_gain_map_outside_the_picture_is_refused(tmp_path):
+    ones = np.ones((2, 2), np.float32)
+    beyond = GainMap(64, 0, 90, 96, 0, 1, 2, 2, ones, 1.0, 1.0, 0.0, 0.0)
+    dng.write_dng(dataclasses.replace(take(), gain_maps=(beyond,)), tmp_path / "map.dng")
+    with pytest.raises(RawFileError, match="a gain map outside the picture"):
+        read_raw(tmp_path / "map.dng")
+
+
+def test_exposure_of_zero_by_zero_is_unknown(tmp_path):
+    """Some cameras write 0/0 for what they do not know."""
+    path = tmp_path / "zero.dng"
+    dng.write_dng(take(), path)
+    content = path.read_bytes()
+    assert content.endswith((1).to_bytes(4, "little") + (125).to_bytes(4, "little"))
+    path.write_bytes(content[:-8] + bytes(8))
+    exif = read_exif(path)
+    assert (exif.exposure_time, exif.iso, exif.model) == (None, 100, "Test camera")
 
 
 def test_missing_strips_are_refused(write_tagged):

@@ -75,8 +75,10 @@ def test_grey_is_recorded_as_the_neutral_of_the_light(cfa):
     np.testing.assert_array_equal(raw.as_shot_neutral, CAMERA.neutral)
 
 
-def test_white_saturates_green_exactly():
-    np.testing.assert_allclose(signal_of(take(flat((1.0, 1.0, 1.0)))), CAMERA.neutral, atol=STEP)
+@pytest.mark.parametrize("neutral", [(0.5, 1.0, 0.7), (1.6, 1.0, 0.4)])
+def test_white_saturates_the_strongest_channel_exactly(neutral):
+    raw = take(flat((1.0, 1.0, 1.0)), dataclasses.replace(CAMERA, neutral=neutral))
+    np.testing.assert_allclose(signal_of(raw), np.array(neutral) / max(neutral), atol=STEP)
 
 
 def test_colors_pass_the_camera_matrix():
