@@ -23,6 +23,14 @@ def test_neutral_is_exact_for_every_knob():
         assert torch.equal(parameter.to_value(zero), torch.tensor([parameter.neutral]))
 
 
+def test_every_knob_has_a_slope_at_neutral():
+    for parameter in DEFAULT_PIPELINE.parameters:
+        theta = torch.zeros(1, requires_grad=True)
+        parameter.to_value(theta).sum().backward()
+        assert theta.grad is not None
+        assert theta.grad.item() > 0
+
+
 @given(st.floats(-1, 1), st.sampled_from(DEFAULT_PIPELINE.parameters))
 def test_round_trip(theta, parameter):
     value = parameter.to_value(torch.tensor([theta], dtype=torch.float64))
