@@ -43,11 +43,14 @@ class Parameter:
             raise ValueError(f"{self.name}: a log scale needs low > 0, got {self.low}")
 
     def to_value(self, theta: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-        """Physical value of `theta`; values outside [-1, 1] are clamped."""
+        """Physical value of `theta`; values outside [-1, 1] are clamped, their gradient is not.
+
+        The slope at the bounds and at 0 is that of the side above: clamping would make it 0, and
+        gradient search would be stuck there.
+        """
         low, neutral, high = self._bounds()
-        value = (
-            neutral + theta.clamp(0, 1) * (high - neutral) + theta.clamp(-1, 0) * (neutral - low)
-        )
+        theta = theta + (theta.clamp(-1, 1) - theta).detach()
+        value = neutral + theta * torch.where(theta < 0, neutral - low, high - neutral)
         return value.exp() if self.scale == "log" else value
 
     def to_theta(self, value: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
