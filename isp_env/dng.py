@@ -18,9 +18,8 @@ EXIF_IFD = 34665
 EXIF_IFD_PLACE = 34664  # no tag of any standard; tifffile refuses to write 34665
 D65 = 21  # EXIF LightSource
 
-Tag = tuple[
-    int, int | str, int, object, bool
-]  # code, type, count, value, once (tifffile's extratags)
+# tifffile's extratags: code, type, count, value, first page only
+Tag = tuple[int, int | str, int, object, bool]
 
 
 def write_dng(raw: RawImage, path: Path | str) -> None:

@@ -1,4 +1,7 @@
-"""Is there a picture in these pixels? Corrupt RAW files often decode without an error."""
+"""Is there a picture in these pixels? Corrupt RAW files often decode without an error.
+
+The thresholds let every honest photograph pass: night, noise and blown highlights are pictures.
+"""
 
 import numpy as np
 from jaxtyping import Num
@@ -8,8 +11,6 @@ def check_picture(
     pixels: Num[np.ndarray, "h w"], plane: Num[np.ndarray, "r c"], black: float, white: float
 ) -> str | None:
     """Why there is no picture in these pixels, or None if there is one.
-
-    Corrupt files often decode without an error. Dark, noisy and overexposed photographs pass.
 
     Args:
         pixels: The whole mosaic or one channel.

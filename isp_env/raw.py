@@ -131,10 +131,9 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     neutral, neutral_note = as_shot_neutral(libraw, tags, image, cfa, black, white)
     matrix, matrix_note = xyz_to_camera(libraw, tags)
     if cfa is not None and len(cfa) == 6:
-        if min(image.shape) < LIBRAW_XTRANS_TILE:
-            raise RawFileError(
-                path, f"LibRaw needs {LIBRAW_XTRANS_TILE} rows and columns of X-Trans"
-            )
+        if (side := min(image.shape)) < LIBRAW_XTRANS_TILE:
+            reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_XTRANS_TILE}"
+            raise RawFileError(path, reason)
         image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
     aspect = libraw.sizes.pixel_aspect
     aspect_note = None if aspect == 1 else f"pixel aspect {aspect:g} is left uncorrected"
