@@ -6,7 +6,7 @@ on the signal, for work without CLIP weights; a network trained with it must say
 
 import math
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import open_clip
 import torch
@@ -21,6 +21,7 @@ from attiqa.attributes import PROMPTS
 from attiqa.distortions import luma
 
 
+@runtime_checkable
 class AttributeTeacher(Protocol):
     """Anything that orders images by the five attributes."""
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import pearsonr
 
 from attiqa.losses import distortion_ranking_loss, margin_ranking_loss, mos_loss
 
@@ -53,10 +52,10 @@ def test_ranking_loss_teaches_the_order():
     assert torch.equal(scores.argsort(0), labels.argsort(0))
 
 
-def test_mos_loss_against_scipy():
+def test_mos_loss_against_numpy():
     rng = np.random.default_rng(0)
     scores, mos = rng.random(12), rng.random(12)
-    expected = np.mean((scores - mos) ** 2) + 0.3 * (1 - pearsonr(scores, mos).statistic)
+    expected = np.mean((scores - mos) ** 2) + 0.3 * (1 - np.corrcoef(scores, mos)[0, 1])
     found = mos_loss(torch.tensor(scores).float(), torch.tensor(mos).float(), plcc_weight=0.3)
     assert found.item() == pytest.approx(expected, rel=1e-5)
 

@@ -8,8 +8,9 @@ from attiqa.models import Architecture, AttributeNet, QualityNet
 def test_the_network_has_the_papers_shape(tiny):
     net = AttributeNet(tiny)
     assert len(net.hidden) == len(net.last) == 5
-    layers = [layer for head in net.hidden for layer in head] + list(net.last)
-    assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU] * 5 + [nn.Linear] * 5
+    for head, last in zip(net.hidden, net.last, strict=True):
+        assert [type(layer) for layer in head.children()] == [nn.Linear, nn.ReLU]
+        assert type(last) is nn.Linear
     images = torch.rand(2, 3, 64, 64)
     assert net.features(images).shape == (2, 5, 8)
     assert net(images).shape == (2, 5)

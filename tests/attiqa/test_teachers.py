@@ -1,5 +1,7 @@
 import json
 import math
+from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import open_clip
@@ -62,10 +64,8 @@ def test_equation_2_by_hand():
 
 
 def test_clip_similarities_are_equation_1_on_open_clips_own_features(clip, photo):
-    image = Image.fromarray(photo)
-    view = open_clip.image_transform_v2(
-        open_clip.PreprocessCfg(**open_clip.get_model_preprocess_cfg(clip.model)), is_train=False
-    )(image)
+    transform = cast(Callable, open_clip.image_transform(64, is_train=False))
+    view = transform(Image.fromarray(photo))
     tokens = open_clip.get_tokenizer("tiny-clip")(["Sunny image", "Darkened image"])
     with torch.no_grad():
         x = clip.model.encode_image(view[None])[0].double().numpy()
