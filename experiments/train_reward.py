@@ -1,0 +1,230 @@
+"""Train the embedded reward model: pretrain on a measured teacher, fine-tune on BIQ2021, export.
+
+Repeats attiqa/weights/ (two CPU cores, about 40 minutes):
+
+    python experiments/train_reward.py --data BIQ2021 --init mobilenetv2_100_imagenet.safetensors
+
+A run that was interrupted continues where its last epoch ended. On a CPU, set
+MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then twice as fast.
+"""
+
+import json
+import logging
+import platform
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float, Int, UInt8
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from rich import print, print_json
+from rich.logging import RichHandler
+from torchvision.transforms.functional import InterpolationMode, resize
+
+from attiqa.attributes import ATTRIBUTES
+from attiqa.checkpoints import Card, Protocol, Scale, load_backbone, save_checkpoint
+from attiqa.datasets.biq2021 import read_biq2021
+from attiqa.datasets.crops import CropSettings
+from attiqa.datasets.folder import cache_photos, content_hash
+from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
+from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.metrics import correlations
+from attiqa.models import Architecture, AttributeNet, QualityNet
+from attiqa.pretraining import PretrainSettings, pretrain
+from attiqa.robustness import ladder_responses
+from attiqa.scoring import WEIGHTS, QualityModel, load_model
+from attiqa.teachers import AttributeTeacher, MeasuredTeacher
+from attiqa.training import Schedule
+
+PREVIEW = 224
+"""Pixels of the short side of the previews that an agent's reward sees."""
+
+Pixels = UInt8[np.ndarray, "n s s 3"]
+
+LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "kornia")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the run; the defaults are those of the embedded model."""
+
+    data: Path
+    """Folder of BIQ2021: Images/ and "Train (Images and MOS).csv"."""
+    init: Path | None = None
+    """ImageNet weights of the backbone (safetensors, no classifier); random without."""
+    out: Path = Path("runs/train_reward")
+    """Folder for checkpoints, logs and results.json."""
+    weights: Path = WEIGHTS
+    """Folder that the model and its card are exported to."""
+    name: str = "attiqa_mobilenetv2"
+    """Name of the exported files."""
+    cache: Path = Path("runs/cache")
+    """Folder for the decoded photographs (2.4 GB)."""
+    validation: int = 300
+    """Photographs that settings are chosen on."""
+    test: int = 300
+    """Photographs that nothing is chosen on."""
+    split_seed: int = 0
+    """Fixes the split."""
+    architecture: Architecture = field(
+        default_factory=lambda: Architecture(
+            "mobilenetv2_100", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 256, 256
+        )
+    )
+    """The network."""
+    protocol: Protocol = field(default_factory=lambda: Protocol(short_side=384, crop=320))
+    """How whole photographs are scored."""
+    pretraining: PretrainSettings = field(
+        default_factory=lambda: PretrainSettings(
+            Schedule(epochs=3, backbone_lr=3e-4, crops=CropSettings(192, (224, 512)))
+        )
+    )
+    """On unlabelled photographs: the training part without its scores."""
+    finetuning: FinetuneSettings = field(
+        default_factory=lambda: FinetuneSettings(
+            Schedule(epochs=5, backbone_lr=3e-4, crops=CropSettings(192, (208, 512))),
+            attribute_weight=0.05,
+            ranked_distortions_weight=1.0,
+        )
+    )
+    """On human scores."""
+
+
+def main(settings: Settings) -> None:
+    """Run the three stages, then measure the exported file."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    photos = read_biq2021(settings.data)
+    split = random_split(len(photos.paths), settings.validation, settings.test, settings.split_seed)
+    pixels = cache_photos(photos.paths, 512, settings.cache)
+    training = [pixels[index] for index in split.train]  # views: nothing is copied
+    teacher = MeasuredTeacher()
+
+    torch.manual_seed(settings.finetuning.schedule.seed)
+    attribute_net = AttributeNet(settings.architecture)
+    net = QualityNet(attribute_net).to(memory_format=torch.channels_last)
+    if settings.init:
+        load_backbone(attribute_net, settings.init)
+
+    fabric = Fabric(loggers=TensorBoardLogger(settings.out, name="tensorboard"))
+    fabric.launch()
+    history = {
+        "pretraining": pretrain(
+            fabric,
+            attribute_net,
+            training,
+            teacher,
+            settings.pretraining,
+            settings.out / "pretraining.ckpt",
+        ),
+        "finetuning": finetune(
+            fabric,
+            net,
+            training,
+            photos.mos[split.train],
+            teacher,
+            settings.finetuning,
+            settings.out / "finetuning.ckpt",
+        ),
+    }
+    standardise(net, pixels, split)
+
+    card = describe(settings, photos, split)
+    model = load_model(save_checkpoint(settings.out, net, card, torch.float16))
+    metrics = {
+        "validation": measure(model, teacher, photos, pixels, split.validation),
+        "test": measure(model, teacher, photos, pixels, split.test),
+        "test, ladders on good photographs": measure_ladders(
+            model,
+            previews(pixels, split.test[photos.mos[split.test] >= np.median(photos.mos)][:40]),
+        ),
+    }
+    card = replace(card, metrics=metrics)
+    path = save_checkpoint(settings.weights, net, card, torch.float16)
+    results = asdict(card) | {"history": history}
+    text = json.dumps(results, indent=2, default=str) + "\n"
+    (settings.out / "results.json").write_text(text)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    print_json(json.dumps(metrics))
+
+
+@torch.no_grad()
+def standardise(net: QualityNet, pixels: Pixels, split: Split) -> None:
+    """Fix the scale of the attribute scores on previews of the training photographs."""
+    net.eval()
+    batches = np.array_split(split.train, len(split.train) // 50)
+    net.standardise(torch.cat([net(previews(pixels, batch)).attributes for batch in batches]))
+
+
+def previews(pixels: Pixels, indices: Int[np.ndarray, " n"]) -> Float[torch.Tensor, "n 3 s s"]:
+    """Resize whole photographs to the size of the previews that an agent's reward sees."""
+    images = torch.from_numpy(pixels[indices]).permute(0, 3, 1, 2).float() / 255
+    return resize(images, [PREVIEW], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+
+
+def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
+    """Write the card, but for the metrics."""
+    names = [path.name for path in photos.paths]
+    return Card(
+        name=settings.name,
+        kind="QualityNet",
+        architecture=settings.architecture,
+        protocol=settings.protocol,
+        scale=Scale(*photos.scale, meaning="BIQ2021: mean opinion score"),
+        teacher="measured: signal measurements of the five attributes, not CLIP",
+        training={
+            "data": f"{photos.name}, {len(split.train)} photographs of the official training part: "
+            "pretrained without, fine-tuned with their scores",
+            "data_sha256": content_hash(photos.paths),
+            "split": {"train": len(split.train), "validation": len(split.validation)}
+            | {"test": len(split.test), "sha256": split_hash(names, split)},
+            "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
+            "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
+        },
+        settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
+        metrics={},
+        versions={"python": platform.python_version()}
+        | {library: version(library) for library in LIBRARIES},
+        limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to "
+        "256 pixels and a first opinion on photographs; no measure of art, content or faces.",
+    )
+
+
+def measure(
+    model: QualityModel,
+    teacher: AttributeTeacher,
+    photos: RatedPhotos,
+    pixels: Pixels,
+    part: Int[np.ndarray, " n"],
+) -> dict[str, Any]:
+    """Measure agreement with people and with the teacher."""
+    images, mos = previews(pixels, part), photos.mos[part]
+    with torch.no_grad():
+        predictions = [model.predict(batch) for batch in images.split(50)]
+    score, attributes = (torch.cat(part).numpy() for part in zip(*predictions, strict=True))
+    labels = torch.cat([teacher(batch) for batch in images.split(50)]).numpy()
+    return {
+        "score()": correlations(model.score([photos.paths[i] for i in part]).score.numpy(), mos),
+        f"previews of {PREVIEW} pixels": correlations(score, mos),
+        "attributes against teacher, srocc": {
+            name: correlations(attributes[:, column], labels[:, column])["srocc"]
+            for column, name in enumerate(ATTRIBUTES)
+        },
+    }
+
+
+def measure_ladders(
+    model: QualityModel, images: Float[torch.Tensor, "n 3 h w"]
+) -> dict[str, dict[str, Any]]:
+    """Measure whether turning one knob too far can raise the score of good photographs."""
+    responses = ladder_responses(lambda x: model.predict(x).score, images)
+    return {name: asdict(response) for name, response in responses.items()}
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    main(tyro.cli(Settings))

@@ -1,0 +1,190 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+
+from attiqa.attributes import ATTRIBUTES
+from attiqa.checkpoints import Card, Protocol
+from attiqa.distortions import LADDERS, distort
+from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
+from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
+
+by_name = {ladder.name: ladder for ladder in LADDERS}
+
+
+@pytest.fixture(scope="module")
+def model() -> QualityModel:
+    return load_model()
+
+
+def test_the_embedded_model_is_small_and_says_what_it_is(model):
+    files = sorted(WEIGHTS.glob(f"{model.card.name}.*"))
+    assert [path.suffix for path in files] == [".json", ".safetensors"]
+    assert sum(path.stat().st_size for path in files) <= 12e6
+    assert isinstance(model.card, Card)
+    assert model.card.attributes == ATTRIBUTES
+    assert "not CLIP" in model.card.teacher
+    assert "BIQ2021" in model.card.training["data"]
+    assert model.card.scale is not None
+    assert (model.card.scale.low, model.card.scale.high) == (0.0, 1.0)
+
+
+def test_shapes_and_ranges(model, clean):
+    prediction = model.predict(clean)
+    assert prediction.score.shape == (4,)
+    assert prediction.attributes.shape == (4, 5)
+    assert ((prediction.score > 0.2) & (prediction.score < 1.2)).all()
+    assert (prediction.attributes.abs() < 6).all()
+    assert not model.net.training
+    assert not any(parameter.requires_grad for parameter in model.net.parameters())
+
+
+def test_an_image_scores_the_same_in_any_batch(model, clean):
+    together = model(clean)
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = model(clean[order])
+    for index in range(4):
+        alone = model(clean[index, None])
+        assert torch.allclose(alone.score, together.score[index], atol=1e-5)
+        assert torch.allclose(alone.attributes, together.attributes[index], atol=1e-4)
+    assert torch.allclose(shuffled.score, together.score[order], atol=1e-5)
+
+
+def test_the_score_is_differentiable(model, clean):
+    images = (clean * 0.5).requires_grad_()
+    (gradient,) = torch.autograd.grad(model.predict(images).score.sum(), images)
+    assert torch.isfinite(gradient).all()
+    better = (
+        images + 0.02 * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
+    ).detach()
+    assert (model(better).score > model(images).score).all()
+
+
+@pytest.mark.parametrize("side", [32, 97, 224])
+def test_any_size(model, clean, side):
+    images = torch.nn.functional.interpolate(clean, (side, side + 9), mode="bilinear")
+    assert torch.isfinite(model.predict(images).score).all()
+
+
+@pytest.mark.parametrize(
+    ("ladder", "level"),
+    [
+        ("blur", 2.4),
+        ("noise", 0.06),
+        ("exposure", -2.0),
+        ("exposure", 2.0),
+        ("temperature", 1.6),
+        ("temperature", -1.6),
+        ("tint", 1.0),
+        ("tint", -1.0),
+        ("sharpening", 10.0),
+    ],
+)
+def test_clean_photographs_score_above_spoilt_ones(model, clean, ladder, level):
+    spoilt = distort(clean, by_name[ladder], level)
+    margin = model(clean).score - model(spoilt).score
+    assert margin.mean() > 0.01
+    assert (margin > 0).sum() >= 3
+
+
+@pytest.mark.parametrize(
+    ("attribute", "ladder", "worse", "better"),
+    [
+        ("sharpness", "blur", 2.4, 0.0),
+        ("contrast", "contrast", -0.6, 0.4),
+        ("brightness", "exposure", -1.0, 1.0),
+        ("colorfulness", "saturation", -1.0, 0.5),
+        ("noisiness", "noise", 0.06, 0.0),
+    ],
+)
+def test_attributes_follow_their_ladders(model, clean, attribute, ladder, worse, better):
+    column = ATTRIBUTES.index(attribute)
+    low = model(distort(clean, by_name[ladder], worse)).attributes[:, column]
+    high = model(distort(clean, by_name[ladder], better)).attributes[:, column]
+    assert (high > low).all()
+
+
+def test_the_protocol_is_the_mean_of_five_crops(tiny_net, photo):
+    card = load_model().card
+    protocol = Protocol(short_side=512, crop=400)  # the photograph is 512 x 512: no resizing
+    model = QualityModel(tiny_net, replace(card, protocol=protocol))
+    image = torch.from_numpy(photo).permute(2, 0, 1).float() / 255
+    corners = [(0, 0), (0, 112), (112, 0), (112, 112), (56, 56)]
+    crops = torch.stack([image[:, y : y + 400, x : x + 400] for y, x in corners])
+    expected = model.predict(crops)
+    found = model.score(photo)
+    assert found.score.item() == pytest.approx(expected.score.mean().item(), abs=1e-5)
+    assert torch.allclose(found.attributes[0], expected.attributes.mean(0), atol=1e-5)
+
+
+def test_all_forms_of_a_photograph_score_the_same(model, photo, tmp_path):
+    image = Image.fromarray(photo)
+    image.save(tmp_path / "a.png")
+    forms = [
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        image,
+        photo,
+        photo.astype(np.float32) / 255,
+        pil_to_tensor(image),
+        pil_to_tensor(image).float() / 255,
+    ]
+    many = model.score(forms).score
+    assert many.shape == (7,)
+    assert torch.allclose(many, many[0].expand(7), atol=1e-5)
+    assert model.score(photo).score.shape == (1,)
+    assert torch.allclose(model.score(np.stack([photo, photo])).score, many[:2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.full((64, 64, 3), 200.0),
+        np.full((64, 64, 3), np.nan, np.float32),
+        np.zeros((64, 64, 3), np.int64),
+        np.zeros((8, 64, 3), np.uint8),
+    ],
+)
+def test_what_is_no_photograph_is_refused(model, photo):
+    with pytest.raises(ImageFormatError):
+        model.score(photo)
+
+
+def test_nothing_to_score(model):
+    with pytest.raises(ImageFormatError, match="none"):
+        model.score([])
+
+
+def test_too_small_to_predict(model):
+    with pytest.raises(ImageFormatError, match="32"):
+        model.predict(torch.rand(1, 3, 31, 64))
+
+
+def test_a_missing_photograph_is_named(model, tmp_path):
+    with pytest.raises(ImageFileError, match="nothing"):
+        model.score(tmp_path / "nothing.jpg")
+
+
+def test_transparency_and_grey_files_are_read_as_rgb():
+    assert to_tensor(Image.new("RGBA", (40, 40), (255, 0, 0, 10)))[:, 0, 0].tolist() == [1, 0, 0]
+    assert to_tensor(Image.new("L", (40, 40), 255)).shape == (3, 40, 40)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="none"):
+        load_model(tmp_path / "none.safetensors")
+
+
+@pytest.mark.data
+def test_kodak_photographs_are_good_until_spoilt(model, data):
+    paths = sorted((data / "kodak").glob("*.png"))[:6]
+    clean = torch.stack([to_tensor(p)[:, :512, :512] for p in paths])
+    clean = torch.nn.functional.interpolate(clean, (224, 224), mode="bicubic", antialias=True)
+    clean = clean.clamp(0, 1)
+    spoilt = distort(clean, by_name["exposure"], -2.0)
+    assert (model(clean).score > model(spoilt).score).all()
