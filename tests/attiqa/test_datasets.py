@@ -16,11 +16,11 @@ LABELS = "Train (Images and MOS).csv"
 
 @pytest.fixture
 def biq(tmp_path, photo):
-    """Three photographs in the official layout, flaws included."""
+    """Three photographs in the official layout; the case of extensions differs both ways."""
     (tmp_path / "Images").mkdir()
     for name in ("ss01 (1).jpg", "ss01 (2).JPG", "ss01 (3).jpg"):
         Image.fromarray(photo).save(tmp_path / "Images" / name)
-    rows = ["Image Name,MOS,,", "ss01 (1).jpg,0.25,,", "ss01 (3).jpg,1,,", "ss01 (2).jpg,0.5,,"]
+    rows = ["Image Name,MOS,,", "ss01 (1).jpg,0.25,,", "ss01 (3).JPG,1,,", "ss01 (2).jpg,0.5,,"]
     (tmp_path / LABELS).write_text("\n".join(rows) + "\n")
     return tmp_path
 

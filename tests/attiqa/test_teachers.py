@@ -116,6 +116,7 @@ def test_noise_does_not_pass_for_sharpness(clean):
     blurred = distort(clean, by_name["blur"], 1.4)
     noisy_and_blurred = teacher(distort(blurred, by_name["noise"], 0.025))[:, 0]
     assert (noisy_and_blurred < sharp).all()
+    assert torch.allclose(noisy_and_blurred, teacher(blurred)[:, 0], atol=0.02)
 
 
 def test_lightness_against_scikit_image(clean):

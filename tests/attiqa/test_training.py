@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from attiqa.datasets.crops import CropSettings
+from attiqa.distortions import LADDERS, distort
 from attiqa.errors import CheckpointError
 from attiqa.finetuning import FinetuneSettings, finetune
 from attiqa.models import AttributeNet, QualityNet
@@ -69,6 +70,32 @@ def test_the_papers_finetuning_leaves_the_last_layers_alone(tiny, photos, mos, t
     history = finetune(fabric(), net, photos, mos, MeasuredTeacher(), REWARD, tmp_path / "reward")
     assert not torch.equal(weights(net.attribute_net.last), before)
     assert set(history[0]) == {"mos", "distortions", "attributes"}
+
+
+def test_ranked_distortions_teach_that_distortions_harm(tiny, photos, mos, small, tmp_path):
+    settings = replace(
+        REWARD, schedule=replace(SCHEDULE, epochs=30, head_lr=3e-3), ranked_distortions_weight=3.0
+    )
+    net = fresh(tiny)
+    finetune(fabric(), net, photos, mos, MeasuredTeacher(), settings, tmp_path / "state")
+    noise = next(ladder for ladder in LADDERS if ladder.name == "noise")
+    with torch.no_grad():
+        clean, noisy = (net.eval()(distort(small, noise, v)).score.mean() for v in (0.0, 0.12))
+    assert clean > noisy + 0.03
+
+
+def test_every_epoch_has_new_crops(tiny, photos, tmp_path):
+    class Recorder(MeasuredTeacher):
+        def __init__(self):
+            self.seen = []
+
+        def __call__(self, images):
+            self.seen += [image.sum().item() for image in images]
+            return super().__call__(images)
+
+    settings, teacher = PretrainSettings(SCHEDULE, distorted=0.0), Recorder()
+    pretrain(fabric(), fresh(tiny).attribute_net, photos, teacher, settings, tmp_path / "state")
+    assert len(teacher.seen) == len(set(teacher.seen)) == 24
 
 
 def test_the_same_seed_gives_the_same_weights(tiny, photos, mos, tmp_path):
