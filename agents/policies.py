@@ -22,6 +22,7 @@ from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
 from isp_env.observations import observation_space
 from isp_env.pipeline import IspPipeline
+from isp_env.rewards import RewardSettings
 
 FORMAT = 1
 
@@ -42,7 +43,7 @@ class PolicySettings:
 
     picture_features: int = 128
     hidden: tuple[int, ...] = (128, 128)
-    log_std: float = -1.0
+    log_std: float = -2.0
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of Stable-Baselines3's `MultiInputPolicy`."""
@@ -64,7 +65,8 @@ class AgentCard:
         task: Rules of the episodes.
         policy: The network.
         preview_side: Long side of the previews trained on, in pixels.
-        reward: Settings of the reward and the judge's name.
+        reward: Weights of the potential.
+        judge: The quality model of the reward.
         training: Data, steps, seed, versions.
         metrics: Measured results.
         format: Version of this card.
@@ -76,7 +78,8 @@ class AgentCard:
     task: TaskSettings
     policy: PolicySettings
     preview_side: int
-    reward: dict[str, Any] = field(default_factory=dict)
+    reward: RewardSettings
+    judge: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -153,7 +156,9 @@ def _read_card(path: Path) -> AgentCard:
         if card["format"] != FORMAT:
             raise AgentError(f"{path}: card format {card['format']}, this version reads {FORMAT}")
         policy = card["policy"] | {"hidden": tuple(card["policy"]["hidden"])}
-        nested = {"task": TaskSettings(**card["task"]), "policy": PolicySettings(**policy)}
-        return AgentCard(**(card | nested))
+        reward = card["reward"] | {"views": tuple(card["reward"]["views"])}
+        card["task"] = TaskSettings(**card["task"])
+        card["policy"], card["reward"] = PolicySettings(**policy), RewardSettings(**reward)
+        return AgentCard(**card)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AgentError(f"{path}: no readable agent card: {error}") from error

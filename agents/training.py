@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.policies import Agent, AgentCard, PolicySettings, knobs
 from agents.vec_env import IspTuningVecEnv
+from agents.warm_start import WarmStartSettings, warm_start
 from isp_env.environment import IspTuningVectorEnv
 from isp_env.files import atomic_path
 
@@ -35,19 +36,21 @@ class PPOSettings:
         entropy: Weight of the entropy bonus.
         clip: Range of the probability ratio.
         target_kl: An update ends when the policy has moved this far.
+        warm_start: Gradient ascent through the ISP before the first step.
         policy: The network.
         seed: Of networks, exploration and the draw of scenes.
     """
 
-    steps: int = 60_000
+    steps: int = 10_000
     rollout: int = 20
     batch_size: int = 160
-    epochs: int = 6
-    learning_rate: float = 3e-4
+    epochs: int = 8
+    learning_rate: float = 1e-4
     gae_lambda: float = 0.95
     entropy: float = 0.0
     clip: float = 0.2
-    target_kl: float = 0.05
+    target_kl: float = 0.03
+    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     seed: int = 0
 
@@ -85,9 +88,12 @@ def train_ppo(
         device=device,
     )
     checkpoint = folder / "checkpoint.pt"
-    done = _resume(model, checkpoint) if checkpoint.exists() else 0
+    if not checkpoint.exists():
+        warm_start(model.policy, env, settings.warm_start, settings.seed)
+        _save(model, checkpoint)
+    done = _resume(model, checkpoint)
     if done < settings.steps:
-        callback = _CheckpointAndProgress(checkpoint, settings.steps)
+        callback = _CheckpointAndProgress(model, checkpoint, settings.steps)
         left = settings.steps - done
         model.learn(left, callback=callback, reset_num_timesteps=False, tb_log_name="ppo")
     model.policy.set_training_mode(False)
@@ -98,7 +104,7 @@ def train_ppo(
         task=env.settings,
         policy=settings.policy,
         preview_side=max(env.scenes.linear.shape[-2:]),
-        reward=asdict(env.reward.settings),
+        reward=env.reward.settings,
         training={"settings": asdict(settings), "environments": env.num_envs},
     )
     return Agent(model.policy, card)
@@ -144,9 +150,10 @@ def _row(info: dict[str, Any], row: int) -> dict[str, Any]:
 class _CheckpointAndProgress(BaseCallback):
     """A progress bar, and a checkpoint after every few updates."""
 
-    def __init__(self, path: Path, total: int, every: int = 5) -> None:
+    def __init__(self, ppo: PPO, path: Path, total: int, every: int = 5) -> None:
         super().__init__()
-        self.path, self.total, self.every, self.rollouts = path, total, every, 0
+        self.ppo, self.path, self.total = ppo, path, total
+        self.every, self.rollouts = every, 0
         self.bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -168,22 +175,24 @@ class _CheckpointAndProgress(BaseCallback):
     def _on_rollout_start(self) -> None:
         """Between the update before and the next rollout: the state is consistent here."""
         if self.rollouts and self.rollouts % self.every == 0:
-            self._save()
+            _save(self.ppo, self.path)
         self.rollouts += 1
 
     def _on_training_end(self) -> None:
-        self._save()
+        _save(self.ppo, self.path)
         self.bar.stop()
 
-    def _save(self) -> None:
-        state = {
-            "policy": self.model.policy.state_dict(),
-            "optimizer": self.model.policy.optimizer.state_dict(),
-            "steps": self.num_timesteps,
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+
+def _save(model: PPO, checkpoint: Path) -> None:
+    """Write what `_resume` reads."""
+    state = {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "steps": model.num_timesteps,
+    }
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(checkpoint) as temporary:
+        torch.save(state, temporary)
 
 
 def _resume(model: PPO, checkpoint: Path) -> int:

@@ -5,6 +5,7 @@ keep its attribute scores alive (`attribute_weight`) and must not be fooled by t
 (`ranked_distortions_weight`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -18,9 +19,12 @@ from torch import Tensor, nn
 from attiqa.datasets.crops import Photos, RandomCrops
 from attiqa.losses import distortion_ranking_loss, margin_ranking_loss, mos_loss
 from attiqa.models import QualityNet
-from attiqa.random_distortions import distorted_pairs
+from attiqa.random_distortions import DistortedPairs, distorted_pairs
 from attiqa.teachers import AttributeTeacher
 from attiqa.training import Batch, Schedule, train
+
+PairMaker = Callable[[Tensor, Tensor, torch.Generator], DistortedPairs]
+"""(images (b, 3, h, w), rows of those to distort (n,), random numbers) -> pairs."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def finetune(
     teacher: AttributeTeacher,
     settings: FinetuneSettings,
     state: Path,
+    pair_maker: PairMaker = distorted_pairs,
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -64,6 +69,7 @@ def finetune(
         teacher: Labels the attributes where `attribute_weight` is not zero.
         settings: Of the run.
         state: File to resume from.
+        pair_maker: Makes the ranked distortions; by default from the ladders.
 
     Returns:
         The mean of each term of the loss in each epoch.
@@ -79,7 +85,7 @@ def finetune(
         indices, images = batch
         chosen = torch.nonzero(good[indices.cpu()]).flatten()
         chosen = chosen[: settings.distorted_photos if settings.ranked_distortions_weight else 0]
-        pairs = distorted_pairs(images, chosen, random)
+        pairs = pair_maker(images, chosen, random)
         views = torch.cat([images, pairs.mild, pairs.strong])
         prediction = model(views)
         parts = [len(images), len(chosen), len(chosen)]

@@ -41,7 +41,7 @@ from isp_env.photograph import camera_exif, write_photograph
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
 from isp_env.raw import RawImage, is_raw_path, read_raw
-from isp_env.rewards import QualityReward, RewardSettings
+from isp_env.rewards import QualityReward
 from isp_env.samples import sample_files, truth_of
 
 SCORING_SIDE = 640  # renderings are scored and compared with the truth at this size
@@ -80,7 +80,7 @@ def main(settings: Settings) -> int:
     settings.out.mkdir(parents=True, exist_ok=True)
     judge = load_model(settings.reward, device=settings.device)
     agent = load_agent(settings.agent, DEFAULT_PIPELINE, settings.device)
-    reward = QualityReward(judge.predict, RewardSettings(**agent.card.reward["settings"]))
+    reward = QualityReward(judge.predict, agent.card.reward)
     files = raw_files(settings.raw) if settings.raw else sample_files()
 
     results, failures, pairs = [], [], []

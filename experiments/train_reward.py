@@ -1,6 +1,7 @@
 """Train the embedded reward model: pretrain on a measured teacher, fine-tune on BIQ2021, export.
 
-Repeats attiqa/weights/ (two CPU cores, about 40 minutes):
+Repeats attiqa/weights/ (two CPU cores, about 40 minutes). The score is to serve as the reward of an
+ISP's agent, so fine-tuning also ranks good photographs above wrong developments of themselves:
 
     python experiments/train_reward.py --data BIQ2021 --init mobilenetv2_100_imagenet.safetensors
 
@@ -40,6 +41,7 @@ from attiqa.robustness import ladder_responses
 from attiqa.scoring import WEIGHTS, QualityModel, load_model
 from attiqa.teachers import AttributeTeacher, MeasuredTeacher
 from attiqa.training import Schedule
+from experiments.isp_distortions import ladders_and_isp
 
 PREVIEW = 224
 """Pixels of the short side of the previews that an agent's reward sees."""
@@ -87,9 +89,10 @@ class Settings:
     """On unlabelled photographs: the training part without its scores."""
     finetuning: FinetuneSettings = field(
         default_factory=lambda: FinetuneSettings(
-            Schedule(epochs=5, backbone_lr=3e-4, crops=CropSettings(192, (208, 512))),
+            Schedule(epochs=5, backbone_lr=3e-4, crops=CropSettings(160, (176, 512))),
             attribute_weight=0.05,
-            ranked_distortions_weight=1.0,
+            ranked_distortions_weight=2.0,
+            distorted_photos=10,
         )
     )
     """On human scores."""
@@ -129,6 +132,7 @@ def main(settings: Settings) -> None:
             teacher,
             settings.finetuning,
             settings.out / "finetuning.ckpt",
+            ladders_and_isp,
         ),
     }
     standardise(net, pixels, split)
@@ -182,6 +186,8 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
             "data_sha256": content_hash(photos.paths),
             "split": {"train": len(split.train), "validation": len(split.validation)}
             | {"test": len(split.test), "sha256": split_hash(names, split)},
+            "ranked_distortions": "good photographs above distorted ones: half from the ladders of "
+            "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py)",
             "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },

@@ -53,7 +53,7 @@ class RewardSettings:
     clipping_weight: float = 5.0
     chroma_weight: float = 0.5
     chroma_limit: float = 12.0
-    theta_weight: float = 0.1
+    theta_weight: float = 2.0
 
 
 class Potential(NamedTuple):

@@ -1,0 +1,76 @@
+"""Wrong developments of good photographs, for a reward model that is to judge an ISP.
+
+A photograph is taken back to scene-linear light and developed again after a mishap of the shot and
+with random settings of the knobs. How wrong the result is, is measured against the photograph.
+"""
+
+import kornia
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from attiqa.random_distortions import DistortedPairs, distorted_pairs
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.tone import inverse_neutral_curve
+
+STEP = 6.0  # mean CIELAB difference from the photograph that counts as one step of a ladder
+MOST_STEPS = 6.0  # differences beyond are bad alike
+
+
+def ladders_and_isp(
+    images: Float[Tensor, "b 3 h w"], sources: Int[Tensor, " n"], random: torch.Generator
+) -> DistortedPairs:
+    """Pairs of which one half climbs the ladders of `attiqa` and the other is developed wrongly."""
+    half = len(sources) // 2
+    ladders = distorted_pairs(images, sources[:half], random)
+    developed = developed_pairs(images, sources[half:], random)
+    return DistortedPairs(*(torch.cat(parts) for parts in zip(ladders, developed, strict=True)))
+
+
+@torch.no_grad()
+def developed_pairs(
+    images: Float[Tensor, "b 3 h w"], sources: Int[Tensor, " n"], random: torch.Generator
+) -> DistortedPairs:
+    """Develop photographs wrongly twice: one error, at a part of its strength and at all of it."""
+    photos = images[sources]
+    error = _random_errors(len(sources), random).to(images)
+    part = (0.15 + 0.6 * torch.rand(len(sources), 1, generator=random)).to(images)
+    views = [_develop(photos, error * part), _develop(photos, error)]
+    steps = [(_difference(view, photos) / STEP).clamp(max=MOST_STEPS) for view in views]
+    swap = steps[0] > steps[1]  # clipping may hide what the stronger error adds
+    chosen = swap[:, None, None, None]
+    return DistortedPairs(
+        sources,
+        torch.where(chosen, views[1], views[0]),
+        torch.where(chosen, views[0], views[1]),
+        torch.where(swap, steps[1], steps[0]),
+        torch.where(swap, steps[0], steps[1]),
+    )
+
+
+def _random_errors(count: int, random: torch.Generator) -> Float[Tensor, "n e"]:
+    """Errors of the shot (exposure, red, blue, veil), mostly few, then theta, mostly sparse."""
+    shot = torch.randn(count, 4, generator=random) * torch.tensor([1.0, 0.25, 0.25, 0.08])
+    shot = shot * (torch.rand(count, 4, generator=random) < torch.tensor([0.5, 0.3, 0.3, 0.3]))
+    knobs = len(DEFAULT_PIPELINE.parameters)
+    theta = 2 * torch.rand(count, knobs, generator=random) - 1
+    theta = theta * (torch.rand(count, knobs, generator=random) < 0.3)
+    return torch.cat([shot, theta], dim=1)
+
+
+def _develop(photos: Float[Tensor, "n 3 h w"], error: Float[Tensor, "n e"]) -> Tensor:
+    """Develop with an error; none gives the photograph, lightly sharpened."""
+    exposure, red, blue, veil = error[:, :4, None, None, None].unbind(1)
+    linear = inverse_neutral_curve(photos)
+    linear = linear * (1 - veil.abs()) + veil.abs()
+    gains = torch.exp2(exposure + torch.cat([red, torch.zeros_like(red), blue], dim=1))
+    return DEFAULT_PIPELINE((linear * gains).clamp(max=1), error[:, 4:].contiguous())
+
+
+def _difference(views: Float[Tensor, "n 3 h w"], photos: Float[Tensor, "n 3 h w"]) -> Tensor:
+    """Mean CIELAB distance of the pictures reduced to 48 pixels."""
+    first, second = (
+        kornia.color.rgb_to_lab(functional.adaptive_avg_pool2d(x, 48)) for x in (views, photos)
+    )
+    return (first - second).square().sum(1).add(1e-6).sqrt().mean((1, 2))

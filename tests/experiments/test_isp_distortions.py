@@ -1,0 +1,51 @@
+"""Wrong developments that the embedded reward model learns to rank below the photograph."""
+
+import pytest
+import torch
+from skimage import data
+
+from experiments.isp_distortions import MOST_STEPS, developed_pairs, ladders_and_isp
+
+
+@pytest.fixture(scope="module")
+def photos() -> torch.Tensor:
+    crops = [data.astronaut()[y : y + 96, 150:246] for y in (0, 80, 160, 240, 320, 400)]
+    return torch.stack([torch.from_numpy(c / 255).permute(2, 0, 1).float() for c in crops])
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_strong_version_is_farther_from_the_photograph(photos):
+    for seed in range(5):
+        pairs = developed_pairs(photos, torch.arange(6), seeded(seed))
+        assert (pairs.mild_steps <= pairs.strong_steps).all()
+        assert (pairs.strong_steps <= MOST_STEPS).all()
+        error = [(v - photos).abs().mean((1, 2, 3)) for v in (pairs.mild, pairs.strong)]
+        assert error[1].mean() > 1.3 * error[0].mean()
+        for view in (pairs.mild, pairs.strong):
+            assert view.shape == photos.shape
+            assert view.min() >= 0
+            assert view.max() <= 1
+
+
+def test_errors_differ_and_follow_the_seed(photos):
+    first, again, other = (
+        developed_pairs(photos, torch.arange(6), seeded(s)).strong for s in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_half_of_the_pairs_come_from_the_ladders(photos):
+    pairs = ladders_and_isp(photos, torch.tensor([4, 1, 0, 2]), seeded(0))
+    assert pairs.sources.tolist() == [4, 1, 0, 2]
+    assert pairs.mild.shape == (4, 3, 96, 96)
+    assert (pairs.mild_steps[:2] == pairs.mild_steps[:2].round()).all()  # rungs are whole numbers
+
+
+def test_no_good_photograph_no_pair(photos):
+    pairs = ladders_and_isp(photos, torch.zeros(0, dtype=torch.long), seeded(0))
+    assert pairs.mild.shape == (0, 3, 96, 96)
+    assert len(pairs.strong_steps) == 0
