@@ -1,5 +1,6 @@
 """Training of agents with Stable-Baselines3 on the batched tuning task."""
 
+import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -105,7 +106,10 @@ def train_ppo(
         policy=settings.policy,
         preview_side=max(env.scenes.linear.shape[-2:]),
         reward=env.reward.settings,
-        training={"settings": asdict(settings), "environments": env.num_envs},
+        training={
+            "settings": json.loads(json.dumps(asdict(settings))),
+            "environments": env.num_envs,
+        },
     )
     return Agent(model.policy, card)
 

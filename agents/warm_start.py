@@ -53,10 +53,10 @@ def warm_start(
     Raises:
         ValueError: The actions of the task are steps, not theta.
     """
-    if not env.settings.absolute:
-        raise ValueError("a warm start needs a task with absolute actions")
     if not settings.iterations:
         return []
+    if not env.settings.absolute:
+        raise ValueError("a warm start needs a task with absolute actions")
     rng, device = np.random.default_rng(seed), env.device
     observations, start = _neutral(env)
     optimizer = torch.optim.Adam(policy.parameters(), settings.learning_rate)

@@ -103,7 +103,8 @@ def main(settings: Settings) -> int:
     run = {"settings": vars(settings), "version": version("attiqa"), "torch": torch.__version__}
     report = run | {"summary": summary, "results": results, "failures": failures}
     write_json(report, settings.out / "results.json")
-    print_table(results, summary)
+    if results:
+        print_table(results, summary)
     console.print(f"{len(results)} developed, {len(failures)} failed: {settings.out}")
     return 1 if failures or not results else 0
 
@@ -150,11 +151,8 @@ def enhance(
             "before": fidelity(before, truth),
             "after": fidelity(after, truth),
         }
-    captions = (
-        f"{path.stem}: neutral {scores[0]:.3f}",
-        f"enhanced {scores[1]:.3f}",
-    )
-    return result, Pair(before.cpu(), after.cpu(), captions)
+    captions = (f"neutral {scores[0]:.3f}", f"enhanced {scores[1]:.3f}")
+    return result, Pair(before.cpu(), after.cpu(), path.stem, captions)
 
 
 def choose(raw: RawImage, agent: Agent, reward: QualityReward, device: str) -> dict[str, Any]:

@@ -11,38 +11,42 @@ from torch import Tensor
 
 from isp_env.files import atomic_path
 
-MARGIN, CAPTION = 8, 22
+MARGIN, LINE = 10, 18
 BACKGROUND, INK = (24, 24, 24), (225, 225, 225)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two renderings of one scene, encoded sRGB in [0, 1], and what to write under each."""
+    """Two renderings of one scene, encoded sRGB in [0, 1], with a title and a caption for each."""
 
     before: Float[Tensor, "3 h w"]
     after: Float[Tensor, "3 h w"]
+    title: str
     captions: tuple[str, str]
 
 
 def write_contact_sheet(
     pairs: Sequence[Pair], path: Path, pairs_per_row: int = 2, side: int = 288
 ) -> None:
-    """Write a PNG with the pairs side by side, each picture fitted into `side` x `side` pixels."""
+    """Write a PNG with the pairs side by side, each picture at most `side` pixels long."""
     columns = min(pairs_per_row, len(pairs))
-    rows = -(-len(pairs) // columns)
-    cell = side + MARGIN
-    width = columns * (2 * cell + MARGIN) + MARGIN
-    sheet = Image.new("RGB", (width, rows * (cell + CAPTION) + MARGIN), BACKGROUND)
+    rows = [pairs[i : i + columns] for i in range(0, len(pairs), columns)]
+    pictures = [[[_picture(x, side) for x in (p.before, p.after)] for p in row] for row in rows]
+    heights = [max(x.height for pair in row for x in pair) for row in pictures]
+    pair_width = 2 * side + 2 * MARGIN
+    size = (columns * pair_width + MARGIN, sum(heights) + len(rows) * (2 * LINE + MARGIN) + MARGIN)
+    sheet = Image.new("RGB", size, BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    for number, pair in enumerate(pairs):
-        row, column = divmod(number, columns)
-        for half, image in enumerate((pair.before, pair.after)):
-            left = MARGIN + column * (2 * cell + MARGIN) + half * cell
-            top = MARGIN + row * (cell + CAPTION)
-            picture = _picture(image, side)
-            x, y = left + (side - picture.width) // 2, top + (side - picture.height) // 2
-            sheet.paste(picture, (x, y))
-            draw.text((left, top + side + 3), pair.captions[half], INK, font)
+    top = MARGIN
+    for row, images, height in zip(rows, pictures, heights, strict=True):
+        for column, (pair, halves) in enumerate(zip(row, images, strict=True)):
+            left = MARGIN + column * pair_width
+            draw.text((left, top), pair.title, INK, font)
+            for half, (picture, caption) in enumerate(zip(halves, pair.captions, strict=True)):
+                x = left + half * (side + MARGIN // 2)
+                sheet.paste(picture, (x, top + LINE))
+                draw.text((x, top + LINE + picture.height + 2), caption, INK, font)
+        top += height + 2 * LINE + MARGIN
     with atomic_path(path) as temporary:
         sheet.save(temporary, optimize=True)
 

@@ -50,7 +50,8 @@ class Parameter:
         """
         low, neutral, high = self._bounds()
         theta = theta + (theta.clamp(-1, 1) - theta).detach()
-        value = neutral + theta * torch.where(theta < 0, neutral - low, high - neutral)
+        below, above = theta.new_tensor(neutral - low), theta.new_tensor(high - neutral)
+        value = neutral + theta * torch.where(theta < 0, below, above)
         return value.exp() if self.scale == "log" else value
 
     def to_theta(self, value: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:

@@ -38,6 +38,7 @@ def test_profile_is_srgb(tmp_path, suffix):
     else:
         with Image.open(path) as picture:
             profile = picture.info["icc_profile"]
+    assert isinstance(profile, bytes)
     assert profile == srgb_profile()
     assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
 
@@ -86,7 +87,9 @@ def test_unknown_suffix_leaves_no_file(tmp_path):
 def test_contact_sheet(tmp_path):
     red, blue = torch.zeros(3, 20, 30), torch.zeros(3, 20, 30)
     red[0], blue[2] = 1, 1
-    write_contact_sheet([Pair(red, blue, ("a", "b"))] * 3, tmp_path / "sheet.png", 2, side=60)
+    write_contact_sheet(
+        [Pair(red, blue, "scene", ("a", "b"))] * 3, tmp_path / "sheet.png", 2, side=60
+    )
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape[2] == 3
     assert (sheet == (255, 0, 0)).all(-1).sum() == 3 * 30 * 20
