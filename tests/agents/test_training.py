@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents.evaluation import evaluate
-from agents.policies import AgentError, PolicySettings, load_agent, save_agent
+from agents.policies import Agent, AgentError, PolicySettings, load_agent, save_agent
 from agents.training import PPOSettings, play, train_ppo
 from agents.vec_env import IspTuningVecEnv
 from agents.warm_start import WarmStartSettings, warm_start
@@ -131,6 +131,19 @@ def test_play_returns_the_best_rendering_and_never_less_than_neutral(trained, sc
         neutral = DEFAULT_PIPELINE(linear, torch.zeros_like(theta), noise)
         value = env.reward(image, neutral, theta).value.item()
         assert value == pytest.approx(choice["potential"], abs=1e-5)
+
+
+def test_play_keeps_the_neutral_rendering_where_the_agent_does_harm(trained, scenes):
+    class Darkener(Agent):
+        def act(self, observation):
+            actions = np.zeros((len(observation["vector"]), 14), np.float32)
+            actions[:, [3, -1]] = -1.0  # exposure down, no stop
+            return actions
+
+    env = task(scenes, autoreset_mode=AutoresetMode.DISABLED)
+    for choice in play(env, Darkener(trained[0].policy, trained[0].card), np.arange(4)):
+        assert (choice["theta"] == 0).all()
+        assert choice["potential"] == choice["neutral"]["potential"]
 
 
 def test_vec_env_hands_out_terminal_observations(scenes):

@@ -13,6 +13,7 @@ from attiqa.errors import CheckpointError
 from attiqa.finetuning import FinetuneSettings, finetune
 from attiqa.models import AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
+from attiqa.random_distortions import DistortedPairs
 from attiqa.teachers import MeasuredTeacher
 from attiqa.training import Schedule
 
@@ -82,6 +83,22 @@ def test_ranked_distortions_teach_that_distortions_harm(tiny, photos, mos, small
     with torch.no_grad():
         clean, noisy = (net.eval()(distort(small, noise, v)).score.mean() for v in (0.0, 0.12))
     assert clean > noisy + 0.03
+
+
+def test_other_pairs_can_be_ranked(tiny, photos, mos, tmp_path):
+    made = []
+
+    def extremes(images, sources, random):
+        black = torch.zeros_like(images[sources])
+        steps = torch.ones(len(sources))
+        made.append(len(sources))
+        return DistortedPairs(sources, black, black + 1, steps, 2 * steps)
+
+    net = fresh(tiny)
+    settings = replace(REWARD, schedule=replace(SCHEDULE, epochs=3), ranked_distortions_weight=3.0)
+    state = tmp_path / "state"
+    finetune(fabric(), net, photos, mos, MeasuredTeacher(), settings, state, extremes)
+    assert sum(made) > 0
 
 
 def test_every_epoch_has_new_crops(tiny, photos, tmp_path):

@@ -30,6 +30,18 @@ def test_the_strong_version_is_farther_from_the_photograph(photos):
             assert view.max() <= 1
 
 
+def test_where_the_strong_error_harms_less_the_versions_are_exchanged(photos, monkeypatch):
+    rows = torch.arange(6)
+    usual = developed_pairs(photos, rows, seeded(0))
+    differences = iter([torch.full((6,), 12.0), torch.full((6,), 6.0)])  # mild, then strong
+    monkeypatch.setattr("experiments.isp_distortions._difference", lambda *_: next(differences))
+    exchanged = developed_pairs(photos, rows, seeded(0))
+    assert exchanged.mild_steps.tolist() == [1.0] * 6
+    assert exchanged.strong_steps.tolist() == [2.0] * 6
+    assert torch.equal(exchanged.mild[0], usual.strong[0])
+    assert torch.equal(exchanged.strong[0], usual.mild[0])
+
+
 def test_errors_differ_and_follow_the_seed(photos):
     first, again, other = (
         developed_pairs(photos, torch.arange(6), seeded(s)).strong for s in (0, 0, 1)
