@@ -70,24 +70,24 @@ def test_any_size(model, clean, side):
 
 
 @pytest.mark.parametrize(
-    ("ladder", "level"),
+    ("ladder", "level", "wins"),
     [
-        ("blur", 2.4),
-        ("noise", 0.06),
-        ("exposure", -2.0),
-        ("exposure", 2.0),
-        ("temperature", 1.6),
-        ("temperature", -1.6),
-        ("tint", 1.0),
-        ("tint", -1.0),
-        ("sharpening", 10.0),
+        ("blur", 2.4, 3),
+        ("noise", 0.06, 3),
+        ("exposure", -2.0, 3),
+        ("exposure", 2.0, 3),
+        ("temperature", 1.6, 3),
+        ("temperature", -1.6, 3),
+        ("tint", 1.0, 2),  # a magenta cast is this model's weakest side
+        ("tint", -1.0, 3),
+        ("sharpening", 10.0, 3),
     ],
 )
-def test_clean_photographs_score_above_spoilt_ones(model, clean, ladder, level):
+def test_clean_photographs_score_above_spoilt_ones(model, clean, ladder, level, wins):
     spoilt = distort(clean, by_name[ladder], level)
     margin = model(clean).score - model(spoilt).score
     assert margin.mean() > 0.01
-    assert (margin > 0).sum() >= 2  # a green cast is its weakest side: see the card's ladders
+    assert (margin > 0).sum() >= wins
 
 
 @pytest.mark.parametrize(
