@@ -22,6 +22,8 @@ from isp_env.files import atomic_path
 
 log = logging.getLogger(__name__)
 
+PPO_WARM = "PPO, started by gradient ascent through the ISP"
+
 
 @dataclass(frozen=True)
 class PPOSettings:
@@ -99,7 +101,7 @@ def train_ppo(
         model.learn(left, callback=callback, reset_num_timesteps=False, tb_log_name="ppo")
     model.policy.set_training_mode(False)
     card = AgentCard(
-        algorithm="PPO",
+        algorithm=PPO_WARM if settings.warm_start.iterations else "PPO",
         parameters=knobs(env.pipeline),
         attributes=env.attributes,
         task=env.settings,

@@ -70,24 +70,31 @@ def test_any_size(model, clean, side):
 
 
 @pytest.mark.parametrize(
-    ("ladder", "level", "wins"),
+    ("ladder", "level"),
     [
-        ("blur", 2.4, 3),
-        ("noise", 0.06, 3),
-        ("exposure", -2.0, 3),
-        ("exposure", 2.0, 3),
-        ("temperature", 1.6, 3),
-        ("temperature", -1.6, 3),
-        ("tint", 1.0, 2),  # a magenta cast is this model's weakest side
-        ("tint", -1.0, 3),
-        ("sharpening", 10.0, 3),
+        ("blur", 2.4),
+        ("noise", 0.06),
+        ("exposure", -2.0),
+        ("exposure", 2.0),
+        ("temperature", 1.6),
+        ("temperature", -1.6),
+        pytest.param(
+            "tint",
+            1.0,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="the embedded model prefers a magenta cast on 2 of 4 photographs",
+            ),
+        ),
+        ("tint", -1.0),
+        ("sharpening", 10.0),
     ],
 )
-def test_clean_photographs_score_above_spoilt_ones(model, clean, ladder, level, wins):
+def test_clean_photographs_score_above_spoilt_ones(model, clean, ladder, level):
     spoilt = distort(clean, by_name[ladder], level)
     margin = model(clean).score - model(spoilt).score
     assert margin.mean() > 0.01
-    assert (margin > 0).sum() >= wins
+    assert (margin > 0).sum() >= 3
 
 
 @pytest.mark.parametrize(

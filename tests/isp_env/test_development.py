@@ -135,14 +135,23 @@ def test_gain_map_multiplies_its_phase_and_interpolates():
 
 
 @pytest.mark.data
-def test_four_nikon_mosaics_develop_to_one_picture(data, tmp_path):
-    """The files hold the same samples, exchanged within each 2x2 block.
-
-    Their colour planes are therefore displaced against each other by a pixel: from the blocks they
-    develop to one picture exactly; interpolated, they differ at edges, as with any demosaicking
-    (LibRaw's AHD: up to 3.9 / 255 on average).
-    """
-    whole, half = [], []
+@pytest.mark.parametrize(
+    "half",
+    [
+        pytest.param(True, id="from the 2x2 blocks"),
+        pytest.param(
+            False,
+            id="interpolated",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="3.7 to 4.1 / 255: the files exchange the same samples within each 2x2 "
+                "block, so their colour planes are displaced by a pixel; LibRaw's AHD: 3.2 to 3.9",
+            ),
+        ),
+    ],
+)
+def test_four_nikon_mosaics_develop_to_one_picture(data, tmp_path, half):
+    pictures = []
     for phase, cfa in {"rggb": RGGB, "bggr": BGGR, "gbrg": GBRG, "grbg": GRBG}.items():
         file = data / "raw" / "mosaics" / f"nikon_768x512_{phase}.raw"
         template, _ = shot("chelsea", replace(NIKON_D750, cfa=cfa))
@@ -156,18 +165,14 @@ def test_four_nikon_mosaics_develop_to_one_picture(data, tmp_path):
             noise_profile=None,
         )
         write_dng(raw, tmp_path / f"{phase}.dng")
-        read = read_raw(tmp_path / f"{phase}.dng")
-        whole.append(neutral(develop(read)))
-        half.append(neutral(develop(read, half=True)))
-    for picture in half[1:]:
-        assert (picture - half[0]).abs().mean() < 0.1 / 255
-    for picture in whole[1:]:
-        assert (picture - whole[0]).abs().mean() < 4.5 / 255
+        pictures.append(neutral(develop(read_raw(tmp_path / f"{phase}.dng"), half=half)))
+    for picture in pictures[1:]:
+        assert (picture - pictures[0]).abs().mean() < 1 / 255
 
 
 @pytest.mark.data
 def test_greys_of_the_colour_chart_have_one_cast(data):
-    """As shot, the chart is lit pink; that cast is the same from white to dark grey."""
+    """As shot the chart is lit pink; its light greys share that cast. Flare tints the dark ones."""
     raw = read_raw(data / "raw" / "cameras" / "canon_kiss_x4_colorchart.dng")
     linear = preview(raw, 512).rgb
     patches = torch.stack([linear[:, 270:278, x - 4 : x + 4].mean((1, 2)) for x in GREY_PATCHES])
