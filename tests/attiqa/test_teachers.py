@@ -12,15 +12,8 @@ from skimage.color import rgb2lab
 
 from attiqa.attributes import ATTRIBUTES, PROMPTS
 from attiqa.distortions import LADDERS, distort
-from attiqa.teachers import (
-    AttributeTeacher,
-    ClipTeacher,
-    MeasuredTeacher,
-    antonym_score,
-    colorfulness,
-    lightness,
-    noise_deviation,
-)
+from attiqa.measurements import colorfulness, lightness, noise_deviation
+from attiqa.teachers import AttributeTeacher, ClipTeacher, MeasuredTeacher, antonym_score
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
 

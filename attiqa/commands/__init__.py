@@ -1,0 +1,1 @@
+"""The commands of `attiqa`: one module each, with `Settings` and `main(settings)`."""
