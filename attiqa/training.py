@@ -275,13 +275,16 @@ class _Run:
 
 
 def gather(fabric: Fabric, rows: Float[Tensor, "b ..."]) -> Float[Tensor, "n ..."]:
-    """Concatenate the rows of all processes, with gradient.
+    """Concatenate the rows of all processes; those of this one carry its gradient.
 
-    A loss of the gathered rows has the right gradient after the average over processes.
+    That gradient is multiplied by the number of processes: averaged over them, the gradients of the
+    parameters are those of one process with all the rows.
     """
     if fabric.world_size == 1:
         return rows
-    return cast(Tensor, fabric.all_gather(rows, sync_grads=True)).flatten(0, 1)
+    parts = list(cast(Tensor, fabric.all_gather(rows.detach())).unbind(0))
+    parts[fabric.global_rank] = rows + (fabric.world_size - 1) * (rows - rows.detach())
+    return torch.cat(parts)
 
 
 def _loader(

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from attiqa.losses import distortion_ranking_loss, margin_ranking_loss, mos_loss
+from attiqa.losses import (
+    attribute_pairs_loss,
+    distortion_ranking_loss,
+    margin_ranking_loss,
+    mos_loss,
+    regression_loss,
+)
 
 
 def test_one_pair_against_equation_4():
@@ -33,6 +39,23 @@ def test_ties_are_left_out_and_the_mean_is_over_the_other_pairs():
     # (1,2) tie; (1,3) 0 + .1; (2,3) max(0, -.4 + .1) = 0
     assert margin_ranking_loss(scores, labels).item() == pytest.approx(0.05)
     assert margin_ranking_loss(scores, torch.zeros(3, 1)).item() == 0
+
+
+def test_ranking_against_loops_over_equations_3_and_4():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(17, 5)), rng.integers(0, 6, (17, 5)).astype(float)
+    expected = 0.0
+    for attribute in range(5):
+        hinges = []
+        for i in range(17):
+            for j in range(i + 1, 17):
+                if labels[i, attribute] != labels[j, attribute]:
+                    indicator = 1 if labels[i, attribute] >= labels[j, attribute] else -1
+                    gain = scores[i, attribute] - scores[j, attribute]
+                    hinges.append(max(0.0, -indicator * gain + 0.2))
+        expected += np.mean(hinges)
+    found = margin_ranking_loss(torch.from_numpy(scores), torch.from_numpy(labels), margin=0.2)
+    assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_ranking_depends_on_the_order_of_the_labels_alone():
@@ -72,3 +95,16 @@ def test_distortion_ranking_of_nothing_is_zero():
     loss = distortion_ranking_loss(empty, empty, empty.detach())
     loss.backward()
     assert loss.item() == 0
+
+
+def test_regression_is_the_mean_over_images_and_the_sum_over_attributes():
+    scores, labels = torch.tensor([[1.0, 0.0], [3.0, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 4.0]])
+    assert regression_loss(scores, labels).item() == pytest.approx((1 + 4) / 2 + (0 + 9) / 2)
+
+
+def test_attribute_pairs_look_at_their_own_attribute_alone():
+    less = torch.tensor([[0.5, 9.0], [9.0, 0.2]])
+    more = torch.tensor([[0.3, 0.0], [0.0, 0.9]])
+    # first pair, attribute 0: .1 + .2; second pair, attribute 1: max(0, .1 - .7)
+    loss = attribute_pairs_loss(less, more, torch.tensor([0, 1]), margin=0.1)
+    assert loss.item() == pytest.approx(0.3 / 2)

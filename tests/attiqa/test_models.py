@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import timm
 import torch
 from torch import nn
@@ -57,3 +59,20 @@ def test_the_papers_network():
     regressor = 2560 * 512 + 512 + 512 + 1
     parameters = sum(p.numel() for p in net.parameters())
     assert parameters == sum(p.numel() for p in backbone.parameters()) + heads + regressor
+
+
+def test_a_network_of_a_single_attribute(tiny):
+    net = QualityNet(AttributeNet(replace(tiny, attributes=("quality",))))
+    score, attributes = net(torch.rand(3, 3, 64, 64))
+    assert score.shape == (3,)
+    assert attributes.shape == (3, 1)
+
+
+def test_dropout_acts_in_training_and_has_no_weights(tiny_net):
+    names, images = set(tiny_net.state_dict()), torch.rand(2, 3, 64, 64)
+    before = tiny_net.eval()(images).score
+    tiny_net.dropout.p = 0.5
+    assert torch.equal(tiny_net(images).score, before)
+    tiny_net.dropout.train()
+    assert not torch.equal(tiny_net(images).score, before)
+    assert set(tiny_net.state_dict()) == names

@@ -156,3 +156,203 @@ def test_a_state_of_other_settings_is_refused(tiny, photos, tmp_path):
     other = PretrainSettings(replace(SCHEDULE, epochs=1, seed=1))
     with pytest.raises(CheckpointError, match="state"):
         pretrain(fabric(), net, photos, MeasuredTeacher(), other, tmp_path / "state")
+
+
+def test_a_checkpoint_within_an_epoch_continues_the_means_exactly(tiny, photos, mos, tmp_path):
+    schedule = replace(SCHEDULE, batch_size=2, checkpoint_steps=2, ema_decay=0.9)
+    settings = replace(REWARD, schedule=schedule, dropout=0.3)
+    whole = fresh(tiny)
+    history = finetune(
+        fabric(), whole, photos, mos, MeasuredTeacher(), settings, tmp_path / "whole"
+    )
+
+    class Stop(Exception):
+        pass
+
+    class StoppingTeacher(MeasuredTeacher):
+        def __init__(self, calls):
+            self.calls = calls
+
+        def __call__(self, images):
+            self.calls -= 1
+            if self.calls < 0:
+                raise Stop
+            return super().__call__(images)
+
+    state = tmp_path / "part"
+    for calls in (5, 3):  # to step 4 of the first epoch's six, then to step 1 of the second's
+        with pytest.raises(Stop):
+            finetune(fabric(), fresh(tiny), photos, mos, StoppingTeacher(calls), settings, state)
+    assert torch.load(state)["step"] == 0
+    resumed, teacher = fresh(tiny), StoppingTeacher(6)
+    assert finetune(fabric(), resumed, photos, mos, teacher, settings, state) == history
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_broken_state_is_named(tiny, photos, tmp_path):
+    (tmp_path / "state").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="state"):
+        pretrain(
+            fabric(),
+            fresh(tiny).attribute_net,
+            photos,
+            MeasuredTeacher(),
+            PretrainSettings(SCHEDULE),
+            tmp_path / "state",
+        )
+
+
+def test_other_workers_and_checkpoints_may_continue_a_run(tiny, photos, tmp_path):
+    net, state = fresh(tiny).attribute_net, tmp_path / "state"
+    pretrain(fabric(), net, photos, MeasuredTeacher(), PretrainSettings(SCHEDULE), state)
+    again = fresh(tiny).attribute_net
+    settings = PretrainSettings(replace(SCHEDULE, workers=1, checkpoint_steps=7))
+    pretrain(fabric(), again, photos, MeasuredTeacher(), settings, state)
+    assert torch.equal(weights(again), weights(net))
+    other = PretrainSettings(SCHEDULE, margin=0.2)
+    with pytest.raises(CheckpointError, match="margin"):
+        pretrain(fabric(), again, photos, MeasuredTeacher(), other, state)
+
+
+def test_fewer_photographs_than_a_step_takes(tiny, photos, tmp_path):
+    settings = PretrainSettings(replace(SCHEDULE, accumulate=3))
+    with pytest.raises(ValueError, match="takes 18 photographs"):
+        pretrain(
+            fabric(),
+            fresh(tiny).attribute_net,
+            photos,
+            MeasuredTeacher(),
+            settings,
+            tmp_path / "state",
+        )
+
+
+def test_accumulated_squared_errors_are_those_of_the_large_batch(tiny, photos, mos, tmp_path):
+    plain = replace(tiny, backbone="test_convnext")  # without batch statistics
+    results = []
+    for size, accumulate in ((12, 1), (3, 4)):
+        net = fresh(plain)
+        schedule = replace(SCHEDULE, batch_size=size, accumulate=accumulate)
+        settings = FinetuneSettings(schedule, plcc_weight=0.0)
+        history = finetune(fabric(), net, photos, mos, None, settings, tmp_path / f"{size}")
+        results.append((weights(net), history))
+    (large, expected), (small, found) = results
+    assert torch.allclose(small, large, atol=1e-5)
+    assert found[-1]["mos"] == pytest.approx(expected[-1]["mos"], rel=1e-4)
+
+
+def test_evaluation_sees_the_averaged_network_after_each_epoch(tiny, photos, mos, tmp_path):
+    seen = []
+
+    def evaluate(net, epoch):
+        assert not net.training
+        seen.append(weights(net).clone())
+        return {"validation srocc": epoch / 10}
+
+    net = fresh(tiny)
+    settings = FinetuneSettings(replace(SCHEDULE, ema_decay=0.9))
+    state = tmp_path / "state"
+    history = finetune(fabric(), net, photos, mos, None, settings, state, evaluate=evaluate)
+    assert [epoch["validation srocc"] for epoch in history] == [0.1, 0.2]
+    assert torch.equal(seen[-1], weights(net))  # what is returned
+    own = torch.load(state)["net"]
+    assert not torch.equal(own["regressor.0.weight"], net.regressor[0].weight)
+
+
+def test_frozen_batch_statistics_stay(tiny, photos, mos, tmp_path):
+    for frozen in (True, False):
+        net = fresh(tiny)
+        before = net.attribute_net.backbone.bn1.running_mean.clone()
+        settings = FinetuneSettings(replace(SCHEDULE, freeze_batch_statistics=frozen))
+        finetune(fabric(), net, photos, mos, None, settings, tmp_path / str(frozen))
+        assert torch.equal(net.attribute_net.backbone.bn1.running_mean, before) == frozen
+
+
+def test_layers_near_the_input_learn_more_slowly(tiny, photos, mos, tmp_path):
+    # a single step, and AdamW's first is the learning rate itself: that of the cycle's end
+    schedule = replace(SCHEDULE, epochs=1, batch_size=12, backbone_lr=1e3, weight_decay=0.0)
+    settings = FinetuneSettings(replace(schedule, layer_decay=0.5))
+    net = fresh(tiny)
+    stem, last = (net.attribute_net.backbone.get_submodule(n) for n in ("conv_stem", "bn2"))
+    before = stem.weight.detach().clone(), last.bias.detach().clone()
+    finetune(fabric(), net, photos, mos, None, settings, tmp_path / "state")
+    steps = (stem.weight - before[0]).abs().max(), (last.bias - before[1]).abs().max()
+    assert (steps[1] / steps[0]).item() == pytest.approx(2**5, rel=0.01)  # five layers apart
+
+
+def test_bfloat16(tiny, photos, tmp_path):
+    net = fresh(tiny).attribute_net
+    mixed = Fabric(accelerator="cpu", precision="bf16-mixed")
+    settings = PretrainSettings(replace(SCHEDULE, epochs=12))
+    history = pretrain(mixed, net, photos, MeasuredTeacher(), settings, tmp_path / "state")
+    losses = [epoch["ranking"] for epoch in history]
+    assert weights(net).dtype == torch.float32
+    assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("loss", ["ranking", "standardised", "eq2"])
+def test_stored_labels(tiny, photos, tmp_path, loss):
+    labels = np.random.default_rng(0).normal(size=(len(photos), 5)) * 0.01
+    labels[:, 2] = [photo.mean() / 255 for photo in photos]
+    settings = PretrainSettings(replace(SCHEDULE, epochs=20), loss=loss, distorted=0.0)
+    net = fresh(tiny).attribute_net
+    history = pretrain(fabric(), net, photos, labels, settings, tmp_path / "state")
+    (term,) = history[0]
+    assert term == ("ranking" if loss == "ranking" else "regression")
+    assert np.mean([e[term] for e in history[-3:]]) < 0.9 * history[0][term]
+
+
+def test_stored_labels_that_do_not_fit(tiny, photos, tmp_path):
+    net, state = fresh(tiny).attribute_net, tmp_path / "state"
+    with pytest.raises(ValueError, match=r"\(12, 5\), found \(11, 5\)"):
+        pretrain(fabric(), net, photos, np.zeros((11, 5)), PretrainSettings(SCHEDULE), state)
+    with pytest.raises(ValueError, match="distorted must be 0"):
+        pretrain(fabric(), net, photos, np.zeros((12, 5)), PretrainSettings(SCHEDULE), state)
+
+
+def test_the_l2_ablation_regresses_the_labels_as_numpy_computes_them(tiny, photos, tmp_path):
+    labels = np.random.default_rng(0).normal(size=(12, 5))
+    schedule = replace(SCHEDULE, epochs=1, batch_size=12, freeze_batch_statistics=True)
+    targets = {
+        "standardised": (labels - labels.mean(0)) / labels.std(0, ddof=1),
+        "eq2": np.exp(100 * labels) / (np.exp(100 * labels) + 1),
+    }
+    for loss, target in targets.items():
+        net = fresh(tiny).attribute_net
+        for last in net.last:
+            torch.nn.init.zeros_(last.weight)
+            torch.nn.init.constant_(last.bias, 0.5)
+        settings = PretrainSettings(schedule, loss=loss, distorted=0.0)
+        history = pretrain(fabric(), net, photos, labels, settings, tmp_path / loss)
+        expected = ((0.5 - target) ** 2).mean(0).sum()
+        assert history[0]["regression"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_ladder_pairs_teach_the_heads_what_the_teacher_does_not(tiny, photos, tmp_path):
+    labels = np.random.default_rng(0).normal(size=(12, 5))  # a teacher that knows nothing
+    settings = PretrainSettings(
+        replace(SCHEDULE, epochs=40, head_lr=3e-3),
+        distorted=0.0,
+        ladder_weight=5.0,
+        ladder_share=1.0,
+    )
+    net = fresh(tiny).attribute_net
+    history = pretrain(fabric(), net, photos, labels, settings, tmp_path / "state")
+    assert history[-1]["ladders"] < 0.5 * history[0]["ladders"]
+
+
+def test_a_single_attribute(tiny, photos, tmp_path):
+    net = AttributeNet(replace(tiny, attributes=("quality",)))
+    settings = PretrainSettings(SCHEDULE, distorted=0.0)
+    labels = np.arange(12.0)[:, None]
+    assert len(pretrain(fabric(), net, photos, labels, settings, tmp_path / "state")) == 2
+
+
+def test_the_papers_settings():
+    settings = FinetuneSettings.paper()
+    assert settings.schedule.epochs == 100
+    assert settings.schedule.crops == CropSettings(320, (340, 340))
+    assert settings.plcc_weight == settings.rank_weight == settings.attribute_weight == 0
+    assert settings.ranked_distortions_weight == settings.ladder_weight == 0
+    pretraining = PretrainSettings.paper()
+    assert (pretraining.margin, pretraining.loss, pretraining.distorted) == (0.1, "ranking", 0.0)
