@@ -168,7 +168,7 @@ LADDERS = (
         _saturation,
         "colorfulness",
     ),
-    Ladder("blacks", "offset", (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), _blacks, "contrast", -1),
+    Ladder("blacks", "offset", (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), _blacks, "brightness"),
     Ladder("blur", "sigma in pixels", (0.0, 0.8, 1.4, 2.4, 4.0), _blur, "sharpness", -1),
     Ladder("sharpening", "amount", (0.0, 1.5, 3.0, 6.0, 12.0), _sharpening, "sharpness"),
     Ladder(
