@@ -5,7 +5,8 @@ alive (`attribute_weight`, `ladder_weight`) and must not be fooled by the knobs 
 (`ranked_distortions_weight`).
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -90,6 +91,7 @@ def finetune(
     state: Path,
     pair_maker: PairMaker = distorted_pairs,
     evaluate: Evaluation | None = None,
+    scale: tuple[float, float] = (0.0, 1.0),
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -104,6 +106,8 @@ def finetune(
         pair_maker: Makes the ranked distortions; by default from the ladders.
         evaluate: Its results join the history of each epoch, so that the last epoch, the best one
             on a validation split and the best one on the test split can be told apart.
+        scale: Lowest and highest possible score; training maps it to [0, 1], where the weights and
+            margins of the settings are at home.
 
     Returns:
         The mean of each term of the loss in each epoch.
@@ -114,7 +118,8 @@ def finetune(
     heads = settings.attribute_weight > 0 or settings.ladder_weight > 0
     net.attribute_net.last.requires_grad_(heads)
     net.dropout.p = settings.dropout
-    targets = torch.from_numpy(mos).float()
+    low, high = scale
+    targets = torch.from_numpy((mos - low) / (high - low)).float()
     good = targets >= targets.quantile(settings.good_quantile)
     torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, targets.mean().item())
     rank_margin = settings.rank_margin * targets.std().item()
@@ -155,5 +160,23 @@ def finetune(
         return terms
 
     crops = RandomCrops(photos, schedule.crops, schedule.seed)
-    record = asdict(settings)
-    return train(fabric, model, crops, objective, schedule, state, record, evaluate)
+    record = asdict(settings) | {"scale": scale}
+
+    def evaluate_scaled(net: nn.Module, epoch: int) -> Mapping[str, float]:
+        return cast(Evaluation, evaluate)(
+            _scaled(copy.deepcopy(cast(QualityNet, net)), low, high), epoch
+        )
+
+    asked = evaluate and evaluate_scaled
+    history = train(fabric, model, crops, objective, schedule, state, record, asked)
+    _scaled(net, low, high)
+    return history
+
+
+@torch.no_grad()
+def _scaled(net: QualityNet, low: float, high: float) -> QualityNet:
+    """Let a network that predicts scores in [0, 1] predict them on their own scale."""
+    last = cast(nn.Linear, net.regressor[-1])
+    last.weight.mul_(high - low)
+    last.bias.mul_(high - low).add_(low)
+    return net

@@ -309,7 +309,7 @@ def _optimizer(net: _FabricModule, schedule: Schedule) -> AdamW:
     depths = {}
     for path, module in net.module.named_modules():
         if path.split(".")[-1] == "backbone":
-            matcher = module.group_matcher(coarse=False)
+            matcher = cast(Any, module).group_matcher(coarse=False)
             names = group_with_matcher(module.named_parameters(), matcher, reverse=True)
             depths |= {f"{path}.{name}": depth for name, depth in names.items()}
     deepest = max(depths.values(), default=0)

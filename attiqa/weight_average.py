@@ -29,14 +29,11 @@ class WeightAverage:
         """Move towards the weights of now."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, weights = [], []
         for name, value in net.state_dict().items():
             if value.is_floating_point():
-                averages.append(self.tensors[name])
-                weights.append(value)
+                self.tensors[name].lerp_(value, 1 - decay)
             else:
                 self.tensors[name].copy_(value)
-        torch._foreach_lerp_(averages, weights, 1 - decay)
 
     @contextmanager
     def applied(self, net: nn.Module) -> Iterator[None]:

@@ -256,16 +256,43 @@ def test_evaluation_sees_the_averaged_network_after_each_epoch(tiny, photos, mos
     assert [epoch["validation srocc"] for epoch in history] == [0.1, 0.2]
     assert torch.equal(seen[-1], weights(net))  # what is returned
     own = torch.load(state)["net"]
-    assert not torch.equal(own["regressor.0.weight"], net.regressor[0].weight)
+    assert not torch.equal(own["regressor.0.weight"], net.regressor.get_parameter("0.weight"))
+
+
+def test_scores_keep_the_scale_of_the_data_set(tiny, photos, mos, tmp_path):
+    settings, images, found = FinetuneSettings(SCHEDULE), torch.rand(3, 3, 48, 48), {}
+
+    def evaluate(net, epoch):
+        return {"mean": net(images).score.mean().item()}
+
+    for low, high in ((0.0, 1.0), (-50.0, 150.0)):
+        net = fresh(tiny)
+        history = finetune(
+            fabric(),
+            net,
+            photos,
+            low + (high - low) * mos,
+            None,
+            settings,
+            tmp_path / str(high),
+            evaluate=evaluate,
+            scale=(low, high),
+        )
+        score = net.eval()(images).score
+        assert history[-1]["mean"] == score.mean().item()  # an evaluation sees the scale, too
+        found[high] = score, history[-1]["mos"]
+    assert torch.allclose(found[150.0][0], -50 + 200 * found[1.0][0], atol=0.01)
+    assert found[150.0][1] == pytest.approx(found[1.0][1], rel=1e-4)
 
 
 def test_frozen_batch_statistics_stay(tiny, photos, mos, tmp_path):
     for frozen in (True, False):
         net = fresh(tiny)
-        before = net.attribute_net.backbone.bn1.running_mean.clone()
+        statistics = net.attribute_net.backbone.get_buffer("bn1.running_mean")
+        before = statistics.clone()
         settings = FinetuneSettings(replace(SCHEDULE, freeze_batch_statistics=frozen))
         finetune(fabric(), net, photos, mos, None, settings, tmp_path / str(frozen))
-        assert torch.equal(net.attribute_net.backbone.bn1.running_mean, before) == frozen
+        assert torch.equal(statistics, before) == frozen
 
 
 def test_layers_near_the_input_learn_more_slowly(tiny, photos, mos, tmp_path):
@@ -273,10 +300,11 @@ def test_layers_near_the_input_learn_more_slowly(tiny, photos, mos, tmp_path):
     schedule = replace(SCHEDULE, epochs=1, batch_size=12, backbone_lr=1e3, weight_decay=0.0)
     settings = FinetuneSettings(replace(schedule, layer_decay=0.5))
     net = fresh(tiny)
-    stem, last = (net.attribute_net.backbone.get_submodule(n) for n in ("conv_stem", "bn2"))
-    before = stem.weight.detach().clone(), last.bias.detach().clone()
+    backbone = net.attribute_net.backbone
+    stem, last = (backbone.get_parameter(name) for name in ("conv_stem.weight", "bn2.bias"))
+    before = stem.detach().clone(), last.detach().clone()
     finetune(fabric(), net, photos, mos, None, settings, tmp_path / "state")
-    steps = (stem.weight - before[0]).abs().max(), (last.bias - before[1]).abs().max()
+    steps = (stem - before[0]).abs().max(), (last - before[1]).abs().max()
     assert (steps[1] / steps[0]).item() == pytest.approx(2**5, rel=0.01)  # five layers apart
 
 
@@ -310,22 +338,21 @@ def test_stored_labels_that_do_not_fit(tiny, photos, tmp_path):
         pretrain(fabric(), net, photos, np.zeros((12, 5)), PretrainSettings(SCHEDULE), state)
 
 
-def test_the_l2_ablation_regresses_the_labels_as_numpy_computes_them(tiny, photos, tmp_path):
+@pytest.mark.parametrize("loss", ["standardised", "eq2"])
+def test_the_l2_ablation_regresses_what_numpy_computes(tiny, photos, tmp_path, loss):
     labels = np.random.default_rng(0).normal(size=(12, 5))
     schedule = replace(SCHEDULE, epochs=1, batch_size=12, freeze_batch_statistics=True)
     targets = {
         "standardised": (labels - labels.mean(0)) / labels.std(0, ddof=1),
         "eq2": np.exp(100 * labels) / (np.exp(100 * labels) + 1),
     }
-    for loss, target in targets.items():
-        net = fresh(tiny).attribute_net
-        for last in net.last:
-            torch.nn.init.zeros_(last.weight)
-            torch.nn.init.constant_(last.bias, 0.5)
-        settings = PretrainSettings(schedule, loss=loss, distorted=0.0)
-        history = pretrain(fabric(), net, photos, labels, settings, tmp_path / loss)
-        expected = ((0.5 - target) ** 2).mean(0).sum()
-        assert history[0]["regression"] == pytest.approx(expected, rel=1e-4)
+    net = fresh(tiny).attribute_net
+    for name, parameter in net.last.named_parameters():
+        torch.nn.init.constant_(parameter, 0.5 if name.endswith("bias") else 0.0)
+    settings = PretrainSettings(schedule, loss=loss, distorted=0.0)
+    history = pretrain(fabric(), net, photos, labels, settings, tmp_path / "state")
+    expected = ((0.5 - targets[loss]) ** 2).mean(0).sum()
+    assert history[0]["regression"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_ladder_pairs_teach_the_heads_what_the_teacher_does_not(tiny, photos, tmp_path):
