@@ -1,0 +1,158 @@
+"""`attiqa finetune DATA --model PRETRAINED`: fit a network to mean opinion scores."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+import torch
+from rich import print
+from torch import nn
+from tyro.conf import Positional
+
+from attiqa.checkpoints import (
+    Card,
+    Protocol,
+    Scale,
+    load_backbone,
+    load_checkpoint,
+    save_checkpoint,
+    write_atomically,
+)
+from attiqa.commands.machine import Machine, versions
+from attiqa.datasets.folder import PhotoFiles
+from attiqa.datasets.rated import RatedPhotos, Split, split_hash
+from attiqa.datasets.registry import load_dataset
+from attiqa.datasets.splits import hold_out_validation, random_splits
+from attiqa.errors import DatasetLayoutError
+from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.five_crops import crop_means, quality_scores
+from attiqa.metrics import correlations
+from attiqa.models import Architecture, AttributeNet, QualityNet
+from attiqa.teachers import MeasuredTeacher
+
+STANDARD = 500
+"""Training photographs that fix the scale of the attribute scores."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Fit a network to human scores (section 3.5); a run that was killed continues."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    dataset: str = "koniq"
+    """Name of its official layout."""
+    subset: bool = False
+    """The folder holds a part of the data set on purpose."""
+    model: Path | None = None
+    """Pretrained weight file (.safetensors) with its card; without, `architecture` and `init`."""
+    architecture: Architecture = field(default_factory=Architecture)
+    """The network, where there is no model."""
+    init: Path | None = None
+    """Weights of its backbone from timm (safetensors, no classifier); random without."""
+    official: bool = False
+    """Take the authors' split instead of a random one of 80 % and 20 %."""
+    split_seed: int = 0
+    """Fixes the random split."""
+    validation: float = 0.1
+    """Share of the photographs, out of those for training, that epochs can be compared on."""
+    finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
+    """The paper's where it states them. Attributes are labelled by measurement."""
+    protocol: Protocol = field(default_factory=Protocol)
+    """How whole photographs are tested and scored."""
+    machine: Machine = field(default_factory=Machine)
+    """Where to train."""
+    name: str = "finetuned"
+    """Name of the network's files."""
+    out: Path = Path("runs/finetune")
+    """Folder for the network, its card, its history, the state of the run and TensorBoard."""
+
+
+def main(settings: Settings) -> None:
+    """Train, compare every epoch with people, then write the last epoch's network and its card."""
+    photos = load_dataset(settings.dataset, settings.data, settings.subset)
+    split = _divide(settings, photos)
+    fabric = settings.machine.launch(settings.out)
+    torch.manual_seed(settings.finetuning.schedule.seed)
+    start, teacher = _start(settings)
+    net = QualityNet(start)
+
+    def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
+        found = {}
+        for part, rows in (("validation", split.validation), ("test", split.test)):
+            if len(rows):
+                files = PhotoFiles(photos.paths[row] for row in rows)
+                scores = quality_scores(cast(QualityNet, net), files, settings.protocol)
+                agreement = correlations(scores, photos.mos[rows])
+                found |= {f"{part} {name}": value for name, value in agreement.items()}
+        return found
+
+    history = finetune(
+        fabric,
+        net,
+        PhotoFiles(photos.paths[row] for row in split.train),
+        photos.mos[split.train],
+        MeasuredTeacher(),
+        settings.finetuning,
+        settings.out / "state.ckpt",
+        evaluate=evaluate,
+        scale=photos.scale,
+    )
+    if not fabric.is_global_zero:
+        return
+    some = PhotoFiles(photos.paths[row] for row in split.train[:STANDARD])
+    raw = crop_means(net, net.attribute_net, some, settings.protocol)
+    net.standardise(torch.from_numpy(raw).float())
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    card = Card(
+        name=settings.name,
+        kind="QualityNet",
+        architecture=net.architecture,
+        protocol=settings.protocol,
+        scale=Scale(*photos.scale, meaning=f"{photos.name}: mean opinion score"),
+        teacher=teacher,
+        training={
+            "data": photos.name,
+            "split": {name: len(rows) for name, rows in parts.items()}
+            | {"sha256": split_hash(photos.names, split)},
+            "start": str((settings.model or settings.init or Path("random")).name),
+        },
+        settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
+        metrics={"last epoch": history[-1]},
+        versions=versions(),
+        limits=f"Trained on {photos.name} alone.",
+        attributes=net.architecture.attributes,
+    )
+    path = save_checkpoint(settings.out, net, card)
+    text = json.dumps(history, indent=2) + "\n"
+    write_atomically(settings.out / "history.json", text.encode())
+    print(f"{path}: {history[-1]}")
+
+
+def _start(settings: Settings) -> tuple[AttributeNet, str]:
+    """Get the network to start from, and who taught it."""
+    if settings.model:
+        net, card = load_checkpoint(settings.model)
+        return (net.attribute_net if isinstance(net, QualityNet) else net), card.teacher
+    net = AttributeNet(settings.architecture)
+    if settings.init:
+        load_backbone(net, settings.init)
+    return net, "none"
+
+
+def _divide(settings: Settings, photos: RatedPhotos) -> Split:
+    """Draw a split, or take the official one.
+
+    Raises:
+        DatasetLayoutError: The official one is wanted of a data set that has none.
+    """
+    count, share = len(photos.paths), settings.validation
+    if not settings.official:
+        return random_splits(count, 1, 0.2, share, photos.groups, settings.split_seed)[0]
+    if photos.split is None:
+        raise DatasetLayoutError(f"{photos.name} has no official split")
+    if share and not len(photos.split.validation):
+        return hold_out_validation(photos.split, share, photos.groups, settings.split_seed)
+    return photos.split

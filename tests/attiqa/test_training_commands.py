@@ -1,0 +1,100 @@
+"""`attiqa pretrain` and `attiqa finetune` from files to files."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attiqa.checkpoints import Protocol, load_checkpoint
+from attiqa.commands import finetune, pretrain
+from attiqa.commands.machine import Machine
+from attiqa.datasets.crops import CropSettings
+from attiqa.finetuning import FinetuneSettings
+from attiqa.models import AttributeNet, QualityNet
+from attiqa.pretraining import PretrainSettings
+from attiqa.training import Schedule
+
+SCHEDULE = Schedule(epochs=2, batch_size=4, crops=CropSettings(32, (40, 48)), workers=0)
+CPU = Machine("cpu")
+
+
+@pytest.fixture
+def biq(tmp_path, small):
+    """Twenty photographs in the layout of BIQ2021."""
+    (tmp_path / "Images").mkdir()
+    rows = ["Image Name,MOS"]
+    for index in range(20):
+        pixels = (small[index % 4] * (0.4 + 0.03 * index) * 255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / "Images" / f"{index:02}.png")
+        rows.append(f"{index:02}.png,{0.1 + 0.04 * index}")
+    (tmp_path / "Train (Images and MOS).csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
+    out = tmp_path / "pretrained"
+    settings = PretrainSettings(SCHEDULE, distorted=0.0)
+    pretrain.main(
+        pretrain.Settings(
+            biq / "Images",
+            teacher="measured",
+            architecture=tiny,
+            pretraining=settings,
+            machine=CPU,
+            out=out,
+        )
+    )
+    net, card = load_checkpoint(out / "pretrained.safetensors")
+    assert isinstance(net, AttributeNet)
+    assert (card.teacher, card.training["photographs"]) == ("measured", 20)
+    assert len(json.loads((out / "history.json").read_text())) == 2
+
+    out = tmp_path / "finetuned"
+    finetune.main(
+        finetune.Settings(
+            biq,
+            dataset="biq2021-train",
+            subset=True,
+            model=tmp_path / "pretrained" / "pretrained.safetensors",
+            finetuning=FinetuneSettings(SCHEDULE),
+            protocol=Protocol(40, 32),
+            machine=CPU,
+            out=out,
+        )
+    )
+    net, card = load_checkpoint(out / "finetuned.safetensors")
+    assert isinstance(net, QualityNet)
+    assert card.teacher == "measured"
+    assert card.scale is not None
+    assert (card.scale.low, card.scale.high) == (0.0, 1.0)
+    assert [card.training["split"][part] for part in ("train", "validation", "test")] == [14, 2, 4]
+    (*_, last) = json.loads((out / "history.json").read_text())
+    assert {"mos", "validation srocc", "test srocc", "test plcc"} <= set(last)
+
+
+def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, monkeypatch):
+    paths = sorted(path.name for path in (biq / "Images").iterdir())[:16]
+    deltas = np.random.default_rng(0).normal(size=(16, 5))
+
+    class Stored:
+        manifest = {"teacher": {"name": "clip"}}
+
+    Stored.paths, Stored.deltas = tuple(paths), deltas
+    monkeypatch.setattr(pretrain, "read_labels", lambda store: Stored)
+    seen = {}
+
+    def spy(fabric, net, photos, teacher, settings, state):
+        seen.update(paths=[path.name for path in photos.paths], labels=teacher)
+        return [{"ranking": 0.5}]
+
+    monkeypatch.setattr(pretrain, "pretrain", spy)
+    settings = pretrain.Settings(
+        biq / "Images", labels=tmp_path / "labels", architecture=tiny, machine=CPU, out=tmp_path
+    )
+    pretrain.main(replace(settings, pretraining=PretrainSettings(SCHEDULE, distorted=0.0)))
+    assert seen["paths"] == paths
+    assert seen["labels"] is deltas
+    _, card = load_checkpoint(tmp_path / "pretrained.safetensors")
+    assert "clip" in card.teacher
