@@ -136,5 +136,5 @@ CANDIDATES = MappingProxyType(
         ),
     }
 )
-"""Fifty and fifty per attribute, the prompts of Table 1 among them. The paper asked a language model
-for its candidates and does not list them; these are our own."""
+"""Fifty and fifty per attribute, the prompts of Table 1 among them. The paper asked a language
+model for its candidates and does not list them; these are our own."""

@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 View = Literal["center", "native5", "whole"]
 """How a photograph is shown to CLIP.
 
-| view | what is encoded | for photographs smaller than the side |
-|---|---|---|
-| `center` | short side resized to the side, square in the centre (the paper's, CLIP's own) | enlarged |
-| `native5` | five squares at the native scale: corners and centre | enlarged until one square fits |
-| `whole` | short side resized to the side, long side to the nearest multiple of the patch | enlarged |
+- `center`: short side resized to the side, square in the centre: the paper's and CLIP's own. Noise
+  and fine detail of large photographs are lost.
+- `native5`: five squares at the native scale, corners and centre; their labels are averaged.
+- `whole`: all of the photograph, short side resized to the side, long side to the nearest multiple
+  of the patch.
 
-All resizing is bicubic with antialiasing. `center` loses the noise and the fine detail of large
-photographs, `native5` keeps them; `center` and `native5` do not see all of an oblong photograph.
+All resizing is bicubic with antialiasing. A photograph with a short side smaller than the side is
+enlarged to it, in every view.
 """
 
 _POSITIONS = ("positional_embedding", "attnpool.positional_embedding", "trunk.pos_embed")
@@ -78,8 +78,8 @@ def load_clip(
         if bool(get_pretrained_cfg(architecture, str(pretrained)).get("quick_gelu")) != quick_gelu:
             activation = "QuickGELU" if quick_gelu else "GELU"
             raise TeacherError(
-                f"{architecture} computes {activation}, but {pretrained!r} was not trained with it; "
-                f"CLIP's features would be wrong. Use {_sibling(architecture)}"
+                f"{architecture} computes {activation}, but {pretrained!r} was not trained with "
+                f"it: its features would be wrong. Use {_sibling(architecture)}"
             )
     elif pretrained is None:
         weights = f"random, seed {seed}"
