@@ -7,13 +7,14 @@ et al., ICML 2021, section 5.3 (position embeddings resized in two dimensions fo
 import hashlib
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import open_clip
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from open_clip import get_pretrained_cfg
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from torchvision.transforms.functional import InterpolationMode, center_crop, fi
 from attiqa.errors import CheckpointError, TeacherError
 
 logger = logging.getLogger(__name__)
+
+ClipModel = open_clip.CLIP | open_clip.CustomTextCLIP | open_clip.CoCa
 
 View = Literal["center", "native5", "whole"]
 """How a photograph is shown to CLIP.
@@ -48,7 +51,7 @@ _LOADING_ERRORS = (
 
 def load_clip(
     architecture: str, pretrained: str | Path | None, seed: int
-) -> tuple[open_clip.CLIP, dict[str, Any]]:
+) -> tuple[ClipModel, dict[str, Any]]:
     """Load an OpenCLIP model in float32, frozen, and say what it is.
 
     Args:
@@ -110,7 +113,19 @@ def load_clip(
         "std": std,
         "open_clip": open_clip.__version__,
     }
-    return cast(open_clip.CLIP, model.float().eval().requires_grad_(False)), description
+    return cast(ClipModel, model.float().eval().requires_grad_(False)), description
+
+
+def load_tokenizer(architecture: str) -> Callable[[list[str]], Int[Tensor, "n length"]]:
+    """Load what turns texts into the tokens of a model, at its context length.
+
+    Raises:
+        TeacherError: It cannot be had: SigLIP's comes from the hub and needs `transformers`.
+    """
+    try:
+        return open_clip.get_tokenizer(architecture)
+    except (ImportError, *_LOADING_ERRORS) as error:
+        raise TeacherError(f"{architecture}: cannot load its tokenizer: {error}") from error
 
 
 def cut_views(
@@ -130,7 +145,7 @@ def cut_views(
     ]
 
 
-def encode_views(model: open_clip.CLIP, views: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+def encode_views(model: ClipModel, views: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
     """Encode normalised pictures of any size that is a multiple of the patch.
 
     The model's own position embeddings stay as they are; another size computes with resized ones.
@@ -139,9 +154,10 @@ def encode_views(model: open_clip.CLIP, views: Float[Tensor, "n 3 h w"]) -> Floa
         TeacherError: The model cannot compute at this size.
     """
     native = image_side(model)
-    if views.shape[2:] == (native, native):
-        return model.encode_image(views)
     visual = cast(nn.Module, model.visual)
+    resizes_itself = getattr(getattr(visual, "trunk", None), "dynamic_img_size", False)
+    if views.shape[2:] == (native, native) or resizes_itself:
+        return model.encode_image(views)
     parameters = dict(visual.named_parameters())
     name = next((name for name in _POSITIONS if name in parameters), None)
     if name is None or getattr(visual, "output_tokens", False):
@@ -152,7 +168,7 @@ def encode_views(model: open_clip.CLIP, views: Float[Tensor, "n 3 h w"]) -> Floa
     grid = (views.shape[2] // patch, views.shape[3] // patch)
     positions = resize_positions(parameters[name], native // patch, grid)
     if name == "trunk.pos_embed":  # timm would refuse another size than that of its configuration
-        visual.get_submodule("trunk.patch_embed").strict_img_size = False
+        cast(Any, visual).trunk.patch_embed.strict_img_size = False
     return torch.func.functional_call(visual, {name: positions}, (views,))
 
 
@@ -172,13 +188,13 @@ def resize_positions(
     return torch.cat([tokens, rows], dim=-2)
 
 
-def image_side(model: open_clip.CLIP) -> int:
+def image_side(model: ClipModel) -> int:
     """Side in pixels of the square pictures that the model was trained on."""
     size = cast(int | tuple[int, int], model.visual.image_size)
     return size if isinstance(size, int) else size[0]
 
 
-def patch_side(model: open_clip.CLIP) -> int:
+def patch_side(model: ClipModel) -> int:
     """Pixels per step of the grid of position embeddings."""
     visual = cast(Any, model.visual)
     if hasattr(visual, "attnpool"):

@@ -202,9 +202,7 @@ def to_json(results: Mapping[str, PairScores]) -> dict[str, Any]:
     return {attribute: _to_json(attribute, scores) for attribute, scores in results.items()}
 
 
-def read_prompts(
-    path: Path, place: Place = "best", task: Task = "sum"
-) -> dict[str, PromptPair]:
+def read_prompts(path: Path, place: Place = "best", task: Task = "sum") -> dict[str, PromptPair]:
     """Read the pairs of a selection's JSON file, for a teacher.
 
     Raises:
@@ -221,10 +219,9 @@ def read_prompts(
 
 
 def _to_json(attribute: str, scores: PairScores) -> dict[str, Any]:
-    tasks: tuple[Task, ...] = ("distortion",)
-    if scores.human is not None:
-        tasks += ("human",)
-    tasks += ("sum",)
+    tasks: tuple[Task, ...] = ("distortion", "human", "sum")
+    if scores.human is None:
+        tasks = ("distortion", "sum")
     places: tuple[Place, ...] = ("best", "median", "worst")
     return {
         "selected": {

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -16,7 +15,15 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from attiqa.attributes import PROMPTS, PromptPair
-from attiqa.clip import View, cut_views, encode_views, image_side, load_clip, patch_side
+from attiqa.clip import (
+    View,
+    cut_views,
+    encode_views,
+    image_side,
+    load_clip,
+    load_tokenizer,
+    patch_side,
+)
 from attiqa.errors import TeacherError
 from attiqa.measurements import colorfulness, lightness, noise_deviation, sharpness
 
@@ -93,7 +100,7 @@ class ClipTeacher:
             )
         self.name = f"CLIP {architecture}/{pretrained and Path(pretrained).name}"
         self.prompts = dict(prompts)
-        self.tokenizer = open_clip.get_tokenizer(architecture)
+        self.tokenizer = load_tokenizer(architecture)
         texts = [prompt for pair in prompts.values() for prompt in pair]
         self.text = self.encode_prompts(texts).unflatten(0, (len(prompts), 2))  # (a, +-, d)
 

@@ -1,16 +1,18 @@
 """`attiqa select-prompts`: the best antonym prompts of each attribute, as JSON and as a figure."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import tyro
 from jaxtyping import Float, UInt8
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rich import print
@@ -99,9 +101,9 @@ def main(settings: Settings) -> None:
         "attributes": to_json(results),
     }
     settings.out.mkdir(parents=True, exist_ok=True)
-    figure = draw(results)
-    figure.savefig(settings.out / "prompts.png", dpi=120)
-    plt.close(figure)
+    picture = io.BytesIO()
+    draw(results).savefig(picture, format="png", dpi=100)
+    write_atomically(settings.out / "prompts.png", picture.getvalue())
     text = json.dumps(record, default=str) + "\n"
     write_atomically(settings.out / "prompts.json", text.encode())
     print(_table(results), f"written to {settings.out}")
@@ -109,10 +111,12 @@ def main(settings: Settings) -> None:
 
 def draw(results: Mapping[str, PairScores]) -> Figure:
     """Draw the sums of all pairs as one heat map per attribute; a square marks the best pair."""
-    figure, axes = plt.subplots(2, 3, figsize=(24, 17), layout="constrained")
+    figure = Figure(figsize=(24, 17), layout="constrained")
+    axes = figure.subplots(2, 3)
     limit = max(np.abs(scores.table()).max() for scores in results.values())
+    colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
     for panel, (attribute, scores) in zip(axes.flat, results.items(), strict=False):
-        picture = panel.imshow(scores.table(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        panel.imshow(scores.table(), norm=colors.norm, cmap=colors.cmap)
         row, column = scores.place("best")
         panel.add_patch(
             Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="lime", linewidth=3)
@@ -128,7 +132,7 @@ def draw(results: Mapping[str, PairScores]) -> Figure:
         panel.set_xlabel("negative")
     axes.flat[-1].axis("off")
     tasks = "distortion" if next(iter(results.values())).human is None else "distortion + human"
-    figure.colorbar(picture, ax=axes.flat[-1], label=f"SROCC, {tasks}", fraction=0.1)
+    figure.colorbar(colors, ax=axes.flat[-1], label=f"SROCC, {tasks}", fraction=0.1)
     return figure
 
 
@@ -137,7 +141,9 @@ def _adjectives(prompts: Sequence[str]) -> list[str]:
 
 
 def _table(results: Mapping[str, PairScores]) -> Table:
-    table = Table("attribute", "positive", "negative", "distortion", "human", "sum", "median", "worst")
+    table = Table(
+        "attribute", "positive", "negative", "distortion", "human", "sum", "median", "worst"
+    )
     for attribute, scores in results.items():
         best, median, worst = (
             scores.describe(*scores.place(place)) for place in ("best", "median", "worst")
@@ -153,9 +159,7 @@ def _files(entry: Path) -> tuple[Path, ...]:
     return list_photos(entry) if entry.is_dir() else (entry,)
 
 
-def _shrunk(
-    paths: Sequence[Path], short_side: int, task: str
-) -> Iterator[UInt8[Tensor, "3 h w"]]:
+def _shrunk(paths: Sequence[Path], short_side: int, task: str) -> Iterator[UInt8[Tensor, "3 h w"]]:
     for path in track(paths, task):
         yield shrink(read_photo(path), short_side)
 
