@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -193,12 +194,17 @@ def built_for(name: str, side: int, folder: Path) -> torch.nn.Module:
     return open_clip.create_model(name, str(path), force_image_size=side).eval()
 
 
-@pytest.mark.parametrize("name", ["tiny-clip", "tiny-timm"])
-def test_another_side_is_what_a_model_built_for_it_computes(name, clean, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "fixed"), [("tiny-clip", False), ("tiny-timm", False), ("tiny-timm", True)]
+)
+def test_another_side_is_what_a_model_built_for_it_computes(name, fixed, clean, tmp_path):
     teacher, native = ClipTeacher(name, None, side=96), ClipTeacher(name, None)
-    if name == "tiny-timm":  # SigLIP's towers have a fixed size, this one has not
-        cast(Any, teacher.model.visual).trunk.dynamic_img_size = False
-        cast(Any, teacher.model.visual).trunk.patch_embed.strict_img_size = True
+    if fixed:  # as SigLIP's towers are, which do not resize their positions themselves
+        trunk = timm.create_model(
+            "test_vit", num_classes=0, global_pool="map", dynamic_img_size=False
+        )
+        trunk.load_state_dict(cast(Any, teacher.model.visual).trunk.state_dict())
+        cast(Any, teacher.model.visual).trunk = trunk.eval()
     before = {key: value.clone() for key, value in teacher.model.state_dict().items()}
     reference = cast(open_clip.CLIP, built_for(name, 96, tmp_path))
     view = resize(clean, [96], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
