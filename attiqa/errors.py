@@ -19,3 +19,7 @@ class ImageFormatError(AttiqaError, ValueError):
 
 class CheckpointError(AttiqaError):
     """A checkpoint is missing, broken, or does not fit its card or the network."""
+
+
+class TeacherError(AttiqaError):
+    """A teacher cannot be made or used as asked."""

@@ -4,18 +4,31 @@
 on the signal, for work without CLIP weights; a network trained with it must say so in its card.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode, center_crop, normalize, resize
+from torchvision.transforms.functional import normalize
 
-from attiqa.attributes import PROMPTS
+from attiqa.attributes import PROMPTS, PromptPair
+from attiqa.clip import (
+    View,
+    cut_views,
+    encode_views,
+    image_side,
+    load_clip,
+    load_tokenizer,
+    patch_side,
+)
+from attiqa.errors import TeacherError
 from attiqa.measurements import colorfulness, lightness, noise_deviation, sharpness
+
+LOGIT_SCALE = 100.0
+"""Of Eq. 2: what CLIP's own converged to. The paper prints the equation with 1."""
 
 
 @runtime_checkable
@@ -33,13 +46,12 @@ class AttributeTeacher(Protocol):
 
 
 def antonym_score(
-    positive: Float[Tensor, "*b"], negative: Float[Tensor, "*b"], logit_scale: float = 100.0
+    positive: Float[Tensor, "*b"], negative: Float[Tensor, "*b"], logit_scale: float = LOGIT_SCALE
 ) -> Float[Tensor, "*b"]:
     """Attribute score from the similarities to two antonym prompts, in [0, 1] (Eq. 2).
 
     The softmax over the two equals `sigmoid(logit_scale * (positive - negative))`: it rises with
-    the difference, so that no ranking depends on the scale. 100 is the value that CLIP converged
-    to; the paper prints the equation with 1.
+    the difference, so that no ranking depends on the scale.
     """
     return torch.sigmoid(logit_scale * (positive - negative))
 
@@ -48,13 +60,23 @@ class ClipTeacher:
     """CLIP's zero-shot opinion on the five attributes with the prompts of Table 1.
 
     A call returns `cos+ - cos-` in float32, where the softmax of Eq. 2 would saturate into false
-    ties; `scores` returns Eq. 2 itself.
+    ties; `scores` returns Eq. 2 itself. The prompts are encoded once.
 
     Args:
-        architecture: A model name of open_clip.
+        architecture: A model name of open_clip, SigLIP's included; its normalisation, context
+            length and tokenizer come with it.
         pretrained: An open_clip tag (fetched from the hub), a local weight file, or None for random
             weights.
         device: Where the model runs.
+        view: How a photograph is shown to the model.
+        side: Side in pixels of what is shown; None for the model's own. Any other is computed with
+            resized position embeddings.
+        prompts: One antonym pair per column of the result.
+        seed: Of random weights.
+
+    Raises:
+        TeacherError: The model cannot be had or does not work at this side.
+        CheckpointError: The weight file cannot be read or does not fit.
     """
 
     def __init__(
@@ -62,39 +84,75 @@ class ClipTeacher:
         architecture: str = "ViT-B-16-quickgelu",
         pretrained: str | Path | None = "openai",
         device: str | torch.device = "cpu",
+        view: View = "center",
+        side: int | None = None,
+        prompts: Mapping[str, PromptPair] = PROMPTS,
+        seed: int = 0,
     ) -> None:
-        self.name = f"CLIP {architecture}/{pretrained}"
-        tag = None if pretrained is None else str(pretrained)
-        model = open_clip.create_model(architecture, pretrained=tag, device=device)
-        self.model = cast(open_clip.CLIP, model.eval().requires_grad_(False))
-        self.preprocessing = open_clip.get_model_preprocess_cfg(model)
-        size = self.preprocessing["size"]
-        self.side = size if isinstance(size, int) else size[0]
-        tokenizer = open_clip.get_tokenizer(architecture)
-        prompts = [prompt for pair in PROMPTS.values() for prompt in pair]
-        with torch.inference_mode():
-            text = self.model.encode_text(tokenizer(prompts).to(device)).float()
-        self.text = F.normalize(text, dim=-1).unflatten(0, (len(PROMPTS), 2))  # (5, +-, d)
+        model, self._description = load_clip(architecture, pretrained, seed)
+        self.model = model.to(device)
+        self.device = torch.device(device)
+        self.view: View = view
+        self.side = side or image_side(model)
+        if self.side % patch_side(model) and self.side != image_side(model):
+            raise TeacherError(
+                f"side: expected a multiple of the patch, {patch_side(model)}; got {self.side}"
+            )
+        self.name = f"CLIP {architecture}/{pretrained and Path(pretrained).name}"
+        self.prompts = dict(prompts)
+        self.tokenizer = load_tokenizer(architecture)
+        texts = [prompt for pair in prompts.values() for prompt in pair]
+        self.text = self.encode_prompts(texts).unflatten(0, (len(prompts), 2))  # (a, +-, d)
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """All that the features of an image depend on, ready for JSON."""
+        return self._description | {"view": self.view, "side": self.side, "resize": "bicubic"}
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that a label depends on, ready for the JSON manifest beside the labels."""
+        prompts = {attribute: list(pair) for attribute, pair in self.prompts.items()}
+        return {
+            "teacher": self.name,
+            **self.encoder,
+            "prompts": prompts,
+            "logit_scale": LOGIT_SCALE,
+        }
 
     @torch.no_grad()
-    def similarities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5 2"]:
-        """Cosine similarity to the (positive, negative) prompts (Eq. 1)."""
-        side = self.side
-        views = resize(images, [side], InterpolationMode.BICUBIC, antialias=True)
-        views = center_crop(views.clamp(0, 1), [side, side])
-        views = normalize(views, self.preprocessing["mean"], self.preprocessing["std"])
-        features = F.normalize(self.model.encode_image(views).float(), dim=-1)
-        return torch.einsum("bd,apd->bap", features, self.text)
+    def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """Encode texts as features of length 1."""
+        tokens = self.tokenizer(list(prompts)).to(self.device)
+        return F.normalize(self.model.encode_text(tokens).float(), dim=-1)
 
-    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5"]:
-        """Return `cos+ - cos-` per attribute."""
+    @torch.no_grad()
+    def encode_images(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Encode photographs as features whose products with a prompt's are cosines (Eq. 1).
+
+        With five crops this is the mean of five features of length 1: its product with a prompt's
+        feature is then the mean of the five cosines, and a label the mean of five labels.
+
+        Args:
+            images: Display RGB in [0, 1], of any size.
+        """
+        views = cut_views(images.to(self.device), self.view, self.side, patch_side(self.model))
+        mean, std = self._description["mean"], self._description["std"]
+        features = encode_views(self.model, normalize(views.flatten(0, 1), mean, std)).float()
+        return F.normalize(features, dim=-1).unflatten(0, views.shape[:2]).mean(0)
+
+    def similarities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a 2"]:
+        """Cosine similarity to the (positive, negative) prompts (Eq. 1)."""
+        return torch.einsum("bd,apd->bap", self.encode_images(images), self.text)
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:
+        """Return `cos+ - cos-` per prompt pair."""
         positive, negative = self.similarities(images).unbind(-1)
         return positive - negative
 
     def scores(
-        self, images: Float[Tensor, "b 3 h w"], logit_scale: float = 100.0
-    ) -> Float[Tensor, "b 5"]:
-        """Return Eq. 2 per attribute, in [0, 1]."""
+        self, images: Float[Tensor, "b 3 h w"], logit_scale: float = LOGIT_SCALE
+    ) -> Float[Tensor, "b a"]:
+        """Return Eq. 2 per prompt pair, in [0, 1]."""
         positive, negative = self.similarities(images).unbind(-1)
         return antonym_score(positive, negative, logit_scale)
 

@@ -1,41 +1,79 @@
+import gzip
+import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save_model
 from skimage.color import rgb2lab
+from torchvision.transforms.functional import InterpolationMode, resize
 
-from attiqa.attributes import ATTRIBUTES, PROMPTS
+from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, QUALITY_PROMPT, PromptPair
+from attiqa.clip import load_tokenizer, resize_positions
 from attiqa.distortions import LADDERS, distort
+from attiqa.errors import CheckpointError, TeacherError
 from attiqa.measurements import colorfulness, lightness, noise_deviation
 from attiqa.teachers import AttributeTeacher, ClipTeacher, MeasuredTeacher, antonym_score
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> ClipTeacher:
-    config = {
+TEXT = {"vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+TINY = {
+    "tiny-clip": {
         "embed_dim": 16,
+        "quick_gelu": True,
         "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "patch_size": 16},
-        "text_cfg": {
-            "context_length": 77,
-            "vocab_size": 49408,
-            "width": 32,
-            "heads": 2,
-            "layers": 1,
+        "text_cfg": TEXT | {"context_length": 77},
+    },
+    "tiny-resnet": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
+        "text_cfg": TEXT | {"context_length": 77},
+    },
+    "tiny-timm": {
+        "embed_dim": 64,
+        "init_logit_bias": -10,
+        "custom_text": True,
+        "vision_cfg": {
+            "image_size": 160,
+            "timm_model_name": "test_vit",
+            "timm_pool": "map",
+            "timm_proj": "none",
         },
-    }
-    path = tmp_path_factory.mktemp("clip") / "tiny-clip.json"
-    path.write_text(json.dumps(config))
-    open_clip.add_model_config(path)
-    torch.manual_seed(0)
+        "text_cfg": TEXT | {"context_length": 64, "no_causal_mask": True, "pool_type": "last"},
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def configs(tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("clip")
+    for name, config in TINY.items():
+        (folder / f"{name}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder)
+
+
+@pytest.fixture(scope="module")
+def clip(configs) -> ClipTeacher:
     return ClipTeacher("tiny-clip", pretrained=None)
+
+
+@pytest.fixture(scope="module")
+def weights(clip, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_model(clip.model, path)
+    return path
 
 
 def test_the_prompts_are_those_of_table_1():
@@ -74,6 +112,211 @@ def test_clip_labels_are_differences_that_rank_as_equation_2(clip, clean):
     assert labels.dtype == torch.float32
     assert scores == pytest.approx(1 / (1 + np.exp(-100 * labels.numpy())), abs=1e-4)
     assert torch.equal(labels.argsort(0), clip.scores(clean, logit_scale=1.0).argsort(0))
+
+
+def test_prompts_are_the_tokens_of_clips_vocabulary(clip):
+    # the vocabulary has 256 bytes, 256 bytes that end a word, then one token per line of merges
+    file = Path(cast(str, open_clip.tokenizer.default_bpe()))
+    merges = gzip.decompress(file.read_bytes()).decode().split("\n")[1:]
+    for prompt in [prompt for pair in PROMPTS.values() for prompt in pair]:
+        start, *word, image, end = [
+            token for token in clip.tokenizer([prompt])[0].tolist() if token
+        ]
+        text = "".join(merges[token - 512].replace(" ", "") for token in word)
+        assert text == prompt.split()[0].lower() + "</w>"
+        assert (start, image, end) == (49406, 2867, 49407)  # as in OpenAI's release
+
+
+def test_text_is_encoded_once(clip, clean, monkeypatch):
+    monkeypatch.setattr(clip.model, "encode_text", None)
+    assert clip(clean).shape == (4, 5)
+
+
+def test_other_prompts_have_their_own_columns(clip, clean):
+    swapped = {
+        "dullness": PromptPair(*reversed(PROMPTS["colorfulness"])),
+        "brightness": PROMPTS["brightness"],
+    }
+    teacher = ClipTeacher("tiny-clip", None, prompts=swapped)
+    expected = clip(clean)[:, [3, 2]] * torch.tensor([-1.0, 1.0])
+    assert torch.allclose(teacher(clean), expected, atol=1e-7)
+    assert teacher.describe()["prompts"]["dullness"] == ["Colorless image", "Vibrant image"]
+    assert ClipTeacher("tiny-clip", None, prompts=QUALITY_PROMPT)(clean).shape == (4, 1)
+
+
+def test_candidates_are_fifty_different_antonyms_with_table_1_among_them():
+    assert tuple(CANDIDATES) == ATTRIBUTES
+    for attribute, (positive, negative) in CANDIDATES.items():
+        assert len(positive) == len(negative) == 50
+        assert len({prompt.lower() for prompt in positive + negative}) == 100
+        assert all(prompt.count(" ") == 1 and prompt.endswith(" image") for prompt in positive)
+        assert PROMPTS[attribute].positive in positive
+        assert PROMPTS[attribute].negative in negative
+
+
+def test_five_native_crops_average_their_labels(clip, clean):
+    teacher = ClipTeacher("tiny-clip", None, view="native5")
+    photo = clean[:2, :, :100, :150]
+    corners = [(0, 0), (0, 86), (36, 0), (36, 86), (18, 43)]
+    crops = [photo[:, :, y : y + 64, x : x + 64] for y, x in corners]
+    expected = torch.stack([clip(crop) for crop in crops]).mean(0)
+    assert torch.allclose(teacher(photo), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("view", ["center", "native5", "whole"])
+def test_small_photographs_are_enlarged_to_one_square(view, clip, clean):
+    small = clean[:, :, :20, :20]
+    enlarged = resize(small, [64, 64], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    found = ClipTeacher("tiny-clip", None, view=view)(small)
+    assert torch.allclose(found, clip(enlarged), atol=1e-6)
+
+
+def test_positions_are_resized_as_a_picture_by_pillow():
+    positions = torch.randn(1 + 4 * 4, 3, generator=torch.Generator().manual_seed(0))
+    found = resize_positions(positions, 4, (5, 7))
+    assert torch.equal(found[0], positions[0])
+    for channel in range(3):
+        picture = Image.fromarray(positions[1:, channel].reshape(4, 4).numpy())
+        expected = np.asarray(picture.resize((7, 5), Image.Resampling.BICUBIC))
+        assert found[1:, channel].reshape(5, 7).numpy() == pytest.approx(expected, abs=1e-5)
+    assert torch.allclose(resize_positions(positions, 4, (4, 4)), positions, atol=1e-6)
+    without_class = resize_positions(positions[None, 1:], 4, (5, 7))
+    assert torch.equal(without_class[0], found[1:])
+
+
+def built_for(name: str, side: int, folder: Path) -> torch.nn.Module:
+    """The same weights in a model of another size, resized by open_clip or timm."""
+    source = ClipTeacher(name, None).model
+    if name == "tiny-timm":
+        cast(Any, source.visual).trunk.set_input_size((side, side))
+        return source
+    save_model(source, path := folder / "weights.safetensors")
+    return open_clip.create_model(name, str(path), force_image_size=side).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "fixed"), [("tiny-clip", False), ("tiny-timm", False), ("tiny-timm", True)]
+)
+def test_another_side_is_what_a_model_built_for_it_computes(name, fixed, clean, tmp_path):
+    teacher, native = ClipTeacher(name, None, side=96), ClipTeacher(name, None)
+    if fixed:  # as SigLIP's towers are, which do not resize their positions themselves
+        trunk = timm.create_model(
+            "test_vit", num_classes=0, global_pool="map", dynamic_img_size=False
+        )
+        trunk.load_state_dict(cast(Any, teacher.model.visual).trunk.state_dict())
+        cast(Any, teacher.model.visual).trunk = trunk.eval()
+    before = {key: value.clone() for key, value in teacher.model.state_dict().items()}
+    reference = cast(open_clip.CLIP, built_for(name, 96, tmp_path))
+    view = resize(clean, [96], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    mean, std = (torch.tensor(teacher.encoder[key])[:, None, None] for key in ("mean", "std"))
+    with torch.no_grad():
+        expected = F.normalize(reference.encode_image((view - mean) / std), dim=-1)
+    assert torch.allclose(teacher.encode_images(clean), expected, atol=1e-5)
+    assert not torch.allclose(native.encode_images(clean), expected, atol=1e-3)
+    assert all(torch.equal(before[key], value) for key, value in teacher.model.state_dict().items())
+
+
+def test_another_side_of_a_resnet(clean):
+    teacher = ClipTeacher("tiny-resnet", None, side=96)
+    pool = cast(Any, teacher.model.visual).attnpool
+    first, rest = pool.positional_embedding[:1], pool.positional_embedding[1:2]
+    with torch.no_grad():  # equal everywhere: a grid of any size keeps the value
+        pool.positional_embedding.copy_(torch.cat([first, rest.expand(4, -1)]))
+    found = teacher.encode_images(clean)
+    pool.positional_embedding = torch.nn.Parameter(torch.cat([first, rest.expand(9, -1)]))
+    view = resize(clean, [96], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    mean, std = (torch.tensor(teacher.encoder[key])[:, None, None] for key in ("mean", "std"))
+    with torch.no_grad():
+        expected = F.normalize(teacher.model.encode_image((view - mean) / std), dim=-1)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_whole_photographs_keep_their_proportions(clip, clean):
+    whole = ClipTeacher("tiny-clip", None, view="whole")
+    assert torch.equal(whole(clean), clip(clean))  # square: the native view
+    oblong = clean[:, :, :64, :120]
+    assert torch.allclose(
+        whole(oblong),
+        whole(resize(oblong, [64, 128], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)),
+        atol=1e-6,
+    )
+    changed = oblong.clone()
+    changed[..., 110:] = 0
+    assert torch.equal(clip(changed), clip(oblong))
+    assert not torch.allclose(whole(changed), whole(oblong), atol=1e-4)
+
+
+def test_siglip_brings_its_own_normalisation_and_context(clean, monkeypatch):
+    published = {"webli": {"mean": (0.5,) * 3, "std": (0.25,) * 3}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-timm", published)
+    teacher = ClipTeacher("tiny-timm", None)
+    assert teacher.encoder["mean"] == [0.5] * 3
+    assert teacher.encoder["std"] == [0.25] * 3
+    assert teacher.tokenizer(["Sunny image"]).shape == (1, 64)
+    view = resize(clean, [160], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        expected = F.normalize(teacher.model.encode_image((view - 0.5) / 0.25), dim=-1)
+    assert torch.allclose(teacher.encode_images(clean), expected, atol=1e-6)
+
+
+def test_siglips_tokenizer_needs_transformers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(TeacherError, match="transformers"):
+        load_tokenizer("ViT-B-16-SigLIP")
+
+
+def test_weights_from_a_file(clip, weights, clean):
+    teacher = ClipTeacher("tiny-clip", weights, seed=1)
+    assert torch.equal(teacher(clean), clip(clean))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert teacher.describe()["weights"] == f"sha256 {digest}"
+
+
+def test_random_weights_follow_their_seed_alone(clip, clean):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    again, other = ClipTeacher("tiny-clip", None), ClipTeacher("tiny-clip", None, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(again(clean), clip(clean))
+    assert not torch.allclose(other(clean), clip(clean), atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["ViT-B-16", "RN50"])
+def test_openais_weights_without_quickgelu_are_refused(architecture):
+    with pytest.raises(TeacherError, match=f"{architecture}-quickgelu"):
+        ClipTeacher(architecture, "openai")
+
+
+def test_what_cannot_be_a_teacher_is_said(weights, tmp_path):
+    with pytest.raises(TeacherError, match="no-such-model"):
+        ClipTeacher("no-such-model", None)
+    with pytest.raises(TeacherError, match="no-such-tag"):
+        ClipTeacher("ViT-B-16-quickgelu", "no-such-tag")
+    with pytest.raises(TeacherError, match="multiple of the patch, 16; got 100"):
+        ClipTeacher("tiny-clip", None, side=100)
+    with pytest.raises(CheckpointError, match=r"tiny\.safetensors"):
+        ClipTeacher("tiny-resnet", weights)
+    (broken := tmp_path / "broken.pt").write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"broken\.pt"):
+        ClipTeacher("tiny-clip", broken)
+
+
+def test_the_description_holds_all_that_a_label_depends_on(clip):
+    description = json.loads(json.dumps(clip.describe()))
+    assert description == {
+        "teacher": "CLIP tiny-clip/None",
+        "architecture": "tiny-clip",
+        "quick_gelu": True,
+        "weights": "random, seed 0",
+        "mean": [0.48145466, 0.4578275, 0.40821073],  # of OpenAI's release
+        "std": [0.26862954, 0.26130258, 0.27577711],
+        "open_clip": open_clip.__version__,
+        "view": "center",
+        "side": 64,
+        "resize": "bicubic",
+        "prompts": {name: list(pair) for name, pair in PROMPTS.items()},
+        "logit_scale": 100.0,
+    }
 
 
 def test_both_teachers_fit_the_protocol(clip, clean):

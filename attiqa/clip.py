@@ -1,0 +1,232 @@
+"""OpenCLIP models as encoders: loaded without traps, at any image size, with a description.
+
+Sources: Radford et al., ICML 2021 (CLIP); open_clip (model names, weights, normalisation); Touvron
+et al., ICML 2021, section 5.3 (position embeddings resized in two dimensions for another size).
+"""
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from open_clip import get_pretrained_cfg
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torchvision.transforms.functional import InterpolationMode, center_crop, five_crop, resize
+
+from attiqa.errors import CheckpointError, TeacherError
+
+logger = logging.getLogger(__name__)
+
+ClipModel = open_clip.CLIP | open_clip.CustomTextCLIP | open_clip.CoCa
+
+View = Literal["center", "native5", "whole"]
+"""How a photograph is shown to CLIP.
+
+- `center`: short side resized to the side, square in the centre: the paper's and CLIP's own. Noise
+  and fine detail of large photographs are lost.
+- `native5`: five squares at the native scale, corners and centre; their labels are averaged.
+- `whole`: all of the photograph, short side resized to the side, long side to the nearest multiple
+  of the patch.
+
+All resizing is bicubic with antialiasing. A photograph with a short side smaller than the side is
+enlarged to it, in every view.
+"""
+
+_POSITIONS = ("positional_embedding", "attnpool.positional_embedding", "trunk.pos_embed")
+"""The parameter that holds them in OpenCLIP's own ViT, its ResNet and timm's ViT (SigLIP)."""
+
+_LOADING_ERRORS = (
+    *(OSError, RuntimeError, ValueError, KeyError, AttributeError, EOFError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
+"""What open_clip raises on a file or download that is not what it should be."""
+
+
+def load_clip(
+    architecture: str, pretrained: str | Path | None, seed: int
+) -> tuple[ClipModel, dict[str, Any]]:
+    """Load an OpenCLIP model in float32, frozen, and say what it is.
+
+    Args:
+        architecture: A model name of open_clip.
+        pretrained: An open_clip tag (fetched from the hub), a local weight file, or None for random
+            weights.
+        seed: Of the random weights.
+
+    Returns:
+        The model and its description: architecture, activation, weights (tag, SHA-256 of the file,
+        or seed), mean and std of the normalisation. A file or random weights carry no
+        normalisation: it is then that of the architecture's published weights.
+
+    Raises:
+        TeacherError: The name or tag is unknown, the weights cannot be fetched, or were trained
+            with another activation than the architecture has.
+        CheckpointError: The weight file cannot be read or does not fit.
+    """
+    config = open_clip.get_model_config(architecture) if ":" not in architecture else None
+    if config is None:
+        raise TeacherError(f"{architecture!r} is not a model name of open_clip.list_models()")
+    quick_gelu = bool(config.get("quick_gelu", False))
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    is_tag = isinstance(pretrained, str) and pretrained in tags
+    if is_tag:
+        weights = f"tag {pretrained}"
+        if bool(get_pretrained_cfg(architecture, str(pretrained)).get("quick_gelu")) != quick_gelu:
+            activation = "QuickGELU" if quick_gelu else "GELU"
+            raise TeacherError(
+                f"{architecture} computes {activation}, but {pretrained!r} was not trained with "
+                f"it: its features would be wrong. Use {_sibling(architecture)}"
+            )
+    elif pretrained is None:
+        weights = f"random, seed {seed}"
+    elif Path(pretrained).is_file():
+        weights = f"sha256 {_file_hash(Path(pretrained))}"
+        if _sibling(architecture) in open_clip.list_models():
+            logger.warning(
+                "%s: a file does not say its activation; %s computes %s, %s the other one",
+                *(pretrained, architecture, "QuickGELU" if quick_gelu else "GELU"),
+                _sibling(architecture),
+            )
+    else:
+        raise TeacherError(f"{pretrained!r} is no tag of {architecture} ({tags}) and no file")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            tag_or_file = None if pretrained is None else str(pretrained)
+            model = open_clip.create_model(architecture, pretrained=tag_or_file)
+        except _LOADING_ERRORS as error:
+            kind = TeacherError if is_tag or pretrained is None else CheckpointError
+            raise kind(f"{architecture}: cannot load {pretrained}: {error}") from error
+    mean, std = _normalisation(architecture, [str(pretrained)] if is_tag else tags)
+    description = {
+        "architecture": architecture,
+        "quick_gelu": quick_gelu,
+        "weights": weights,
+        "mean": mean,
+        "std": std,
+        "open_clip": open_clip.__version__,
+    }
+    return cast(ClipModel, model.float().eval().requires_grad_(False)), description
+
+
+def load_tokenizer(architecture: str) -> Callable[[list[str]], Int[Tensor, "n length"]]:
+    """Load what turns texts into the tokens of a model, at its context length.
+
+    Raises:
+        TeacherError: It cannot be had: SigLIP's comes from the hub and needs `transformers`.
+    """
+    try:
+        return open_clip.get_tokenizer(architecture)
+    except (ImportError, *_LOADING_ERRORS) as error:
+        raise TeacherError(f"{architecture}: cannot load its tokenizer: {error}") from error
+
+
+def cut_views(
+    images: Float[Tensor, "b 3 h w"], view: View, side: int, patch: int
+) -> Float[Tensor, "v b 3 hv wv"]:
+    """Resize and crop photographs to the one or five pictures that are encoded (see `View`)."""
+    height, width = images.shape[2:]
+    if view == "native5":
+        if min(height, width) < side:
+            images = _resize(images, [side])
+        return torch.stack(five_crop(images, [side, side]))
+    if view == "center":
+        return center_crop(_resize(images, [side]), [side, side])[None]
+    scale = side / min(height, width)
+    return _resize(images, [max(patch, round(n * scale / patch) * patch) for n in (height, width)])[
+        None
+    ]
+
+
+def encode_views(model: ClipModel, views: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    """Encode normalised pictures of any size that is a multiple of the patch.
+
+    The model's own position embeddings stay as they are; another size computes with resized ones.
+
+    Raises:
+        TeacherError: The model cannot compute at this size.
+    """
+    native = image_side(model)
+    visual = cast(nn.Module, model.visual)
+    resizes_itself = getattr(getattr(visual, "trunk", None), "dynamic_img_size", False)
+    if views.shape[2:] == (native, native) or resizes_itself:
+        return model.encode_image(views)
+    parameters = dict(visual.named_parameters())
+    name = next((name for name in _POSITIONS if name in parameters), None)
+    if name is None or getattr(visual, "output_tokens", False):
+        raise TeacherError(
+            f"this image tower computes only at {native} x {native}; got {tuple(views.shape[2:])}"
+        )
+    patch = patch_side(model)
+    grid = (views.shape[2] // patch, views.shape[3] // patch)
+    positions = resize_positions(parameters[name], native // patch, grid)
+    if name == "trunk.pos_embed":  # timm would refuse another size than that of its configuration
+        cast(Any, visual).trunk.patch_embed.strict_img_size = False
+    return torch.func.functional_call(visual, {name: positions}, (views,))
+
+
+def resize_positions(
+    positions: Float[Tensor, "*one n d"], side: int, grid: tuple[int, int]
+) -> Float[Tensor, "*one m d"]:
+    """Resize the position embeddings of a square of patches to another grid (bicubic).
+
+    The embedding is a picture of `side` x `side` with d channels. Tokens before it (the class
+    token) have no place in the picture and stay as they are.
+    """
+    prefix = positions.shape[-2] - side**2
+    tokens, square = positions[..., :prefix, :], positions[..., prefix:, :]
+    picture = square.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, d, side, side)
+    picture = F.interpolate(picture, grid, mode="bicubic", antialias=True, align_corners=False)
+    rows = picture.flatten(2).mT.reshape(*positions.shape[:-2], grid[0] * grid[1], -1)
+    return torch.cat([tokens, rows], dim=-2)
+
+
+def image_side(model: ClipModel) -> int:
+    """Side in pixels of the square pictures that the model was trained on."""
+    size = cast(int | tuple[int, int], model.visual.image_size)
+    return size if isinstance(size, int) else size[0]
+
+
+def patch_side(model: ClipModel) -> int:
+    """Pixels per step of the grid of position embeddings."""
+    visual = cast(Any, model.visual)
+    if hasattr(visual, "attnpool"):
+        return 32  # the total stride of the ResNets
+    patch = visual.trunk.patch_embed.patch_size if hasattr(visual, "trunk") else visual.patch_size
+    return patch[0]
+
+
+def _resize(images: Tensor, size: list[int]) -> Tensor:
+    return resize(images, size, InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+
+
+def _sibling(architecture: str) -> str:
+    """Name of the same architecture with the other activation."""
+    suffix = "-quickgelu"
+    return architecture.removesuffix(suffix) if suffix in architecture else architecture + suffix
+
+
+def _normalisation(architecture: str, tags: list[str]) -> tuple[list[float], list[float]]:
+    """Mean and std of published weights; OpenAI's where there are none or where they disagree."""
+    published = {
+        (tuple(config["mean"]), tuple(config["std"]))
+        for config in (get_pretrained_cfg(architecture, tag) for tag in tags)
+        if config.get("mean")
+    }
+    if len(published) != 1:
+        logger.warning("%s: normalised as OpenAI's CLIP; its weights do not say", architecture)
+        published = {(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)}
+    mean, std = published.pop()
+    return list(mean), list(std)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
