@@ -23,3 +23,7 @@ class CheckpointError(AttiqaError):
 
 class TeacherError(AttiqaError):
     """A teacher cannot be made or used as asked."""
+
+
+class LabelStoreError(AttiqaError):
+    """A label store is missing, incomplete or broken, or was begun under other conditions."""
