@@ -34,13 +34,14 @@ from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
 from attiqa.finetuning import FinetuneSettings, finetune
-from attiqa.metrics import correlations
+from attiqa.metrics import bootstrap_interval, correlations, srocc
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
 from attiqa.robustness import ladder_responses
-from attiqa.scoring import WEIGHTS, QualityModel, load_model
+from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
 from attiqa.teachers import AttributeTeacher, MeasuredTeacher
 from attiqa.training import Schedule
+from attiqa.views import views
 from experiments.isp_distortions import ladders_and_isp
 
 PREVIEW = 224
@@ -175,14 +176,14 @@ def main(settings: Settings) -> None:
 
     card = describe(settings, photos, split)
     model = load_model(save_checkpoint(settings.out, net, card, torch.float16))
+    kept = {"validation": split.validation, "test": split.test}
     metrics = {
-        "validation": measure(model, teacher, photos, pixels, split.validation),
-        "test": measure(model, teacher, photos, pixels, split.test),
-        "test, ladders on good photographs": measure_ladders(
-            model,
-            previews(pixels, split.test[photos.mos[split.test] >= np.median(photos.mos)][:40]),
-        ),
+        f"{name}, {len(part)} photographs": measure(model, teacher, photos, pixels, part)
+        for name, part in kept.items()
+        if len(part)
     }
+    good = split.test[photos.mos[split.test] >= np.median(photos.mos)][:40]
+    metrics["test, ladders on good previews"] = measure_ladders(model, previews(pixels, good))
     card = replace(card, metrics=metrics)
     path = save_checkpoint(settings.weights, net, card, torch.float16)
     results = asdict(card) | {"history": history}
@@ -244,19 +245,31 @@ def measure(
     part: Int[np.ndarray, " n"],
 ) -> dict[str, Any]:
     """Measure agreement with people and with the teacher."""
-    images, mos = previews(pixels, part), photos.mos[part]
+    mos = photos.mos[part]
+    paths = [photos.paths[index] for index in part]
+    images = previews(pixels, part)
     with torch.no_grad():
         predictions = [model.predict(batch) for batch in images.split(50)]
+        centre = [centre_score(model, path) for path in paths]
     score, attributes = (torch.cat(part).numpy() for part in zip(*predictions, strict=True))
     labels = torch.cat([teacher(batch) for batch in images.split(50)]).numpy()
+    crops = model.score(paths).score.numpy()
+    interval = bootstrap_interval(srocc, crops, mos)
     return {
-        "score()": correlations(model.score([photos.paths[i] for i in part]).score.numpy(), mos),
+        "five crops": correlations(crops, mos) | {"srocc, 95 %": [interval.low, interval.high]},
+        "centre crop alone": correlations(np.array(centre), mos),
         f"previews of {PREVIEW} pixels": correlations(score, mos),
         "attributes against teacher, srocc": {
             name: correlations(attributes[:, column], labels[:, column])["srocc"]
             for column, name in enumerate(ATTRIBUTES)
         },
     }
+
+
+def centre_score(model: QualityModel, path: Path) -> float:
+    """Score the protocol's centre crop alone."""
+    crops = views(to_tensor(path)[None], model.card.protocol)[:, -1]
+    return model.predict(crops).score.item()
 
 
 def measure_ladders(
