@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 
@@ -40,7 +40,7 @@ class HubModel(
         map_location: str = "cpu",
         strict: bool = True,
         **options: Any,
-    ) -> Self:
+    ) -> "HubModel":
         """Load a folder or a repository; `strict` is accepted and always true."""
         folder = Path(model_id)
         if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Where a model comes from: a name, a file, a folder or a repository, as the path of its weights."""
+"""Where a model comes from: a name, file, folder or repository as the path of its weights."""
 
 from pathlib import Path
 

@@ -190,7 +190,7 @@ def check_size(height: int, width: int, name: str = "the photograph") -> None:
         )
     if long > MAX_ASPECT * short:
         raise ImageFormatError(
-            f"{name}: {width} x {height} pixels; expected at most {MAX_ASPECT} times as long as wide"
+            f"{name}: {width} x {height} pixels; expected a ratio of at most {MAX_ASPECT}"
         )
 
 

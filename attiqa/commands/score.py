@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Card
@@ -58,7 +58,7 @@ def main(settings: Settings) -> int:
             progress.advance(task, len(rows))
     if journal:
         failed = sum(bool(row["error"]) for row in journal.rows())
-        few = [row for row in journal.rows()] if len(paths) <= FEW else []
+        few = list(journal.rows()) if len(paths) <= FEW else []
         journal.finish()
     else:
         failed = sum(bool(row["error"]) for row in few)
@@ -91,7 +91,7 @@ def _printed(rows: list[Row], card: Card) -> Table:
         f"{card.name}: {card.scale.low:g} to {card.scale.high:g}, higher is better; "
         f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
     )
-    table = Table("file", "score", *ATTRIBUTES, caption=caption)
+    table = Table(Column("file", overflow="fold"), "score", *ATTRIBUTES, caption=caption)
     for row in sorted(rows, key=lambda row: -(row["score"] if row["error"] == "" else -1e9)):
         if row["error"]:
             table.add_row(str(row["path"]), f"[red]{row['error']}")
