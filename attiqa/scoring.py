@@ -11,25 +11,30 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image, ImageOps
-from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode, five_crop, resize
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
 
 from attiqa.checkpoints import Card, load_checkpoint
-from attiqa.datasets.folder import read_photo
 from attiqa.errors import CheckpointError, ImageFormatError
+from attiqa.image_files import read_photo, rgb_pixels
+from attiqa.model_sources import WEIGHTS, weight_file
 from attiqa.models import QualityNet, QualityPrediction
+from attiqa.views import views
 
-WEIGHTS = Path(__file__).parent / "weights"
+__all__ = ["WEIGHTS", "Photo", "QualityModel", "load_model", "to_pixels", "to_tensor"]
 
 MIN_SIDE = 32
+"""Smaller photographs are refused: enlarged to the protocol's size they show the filter alone."""
+
+MAX_ASPECT = 20
+"""Longer ones are refused: five crops see next to nothing of them."""
 
 Photo = str | Path | Image.Image | np.ndarray | Tensor
 """A file; a PIL image; (h, w, 3) uint8 or float in [0, 1]; a (3, h, w) tensor of the same."""
 
 
-class QualityModel:
+class QualityModel(nn.Module):
     """A trained model, ready to score: evaluation mode, frozen parameters.
 
     Attributes:
@@ -38,10 +43,16 @@ class QualityModel:
     """
 
     def __init__(self, net: QualityNet, card: Card, device: str | torch.device = "cpu") -> None:
+        super().__init__()
         self.card = card
         net = net.to(device).to(memory_format=torch.channels_last)  # twice as fast on a CPU
-        self.net = net.eval().requires_grad_(False)
-        self.device = torch.device(device)
+        self.net = net.requires_grad_(False)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.net.attribute_mean.device
 
     def predict(self, images: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Score images as they are: nothing is resized or cropped.
@@ -58,16 +69,37 @@ class QualityModel:
             raise ImageFormatError(
                 f"images must be (b, 3, h, w) with h, w >= {MIN_SIDE}; got {tuple(images.shape)}"
             )
-        return self.net(images)
+        return self.net(images.contiguous(memory_format=torch.channels_last))
 
-    __call__ = predict
+    forward = predict
+
+    def score_whole(self, photos: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
+        """Score whole photographs of one size by the card's protocol; differentiable.
+
+        Args:
+            photos: Display RGB (sRGB) in [0, 1], on the model's device.
+
+        Raises:
+            ImageFormatError: Too small, too long, not finite or out of range.
+        """
+        check_size(*photos.shape[-2:])
+        _check_range(photos)
+        return self.score_views(views(photos, self.card.protocol))
+
+    def score_views(self, crops: Float[Tensor, "b k 3 c c"]) -> QualityPrediction:
+        """Average the predictions for the k crops of each photograph."""
+        prediction = self.predict(crops.flatten(0, 1))
+        return QualityPrediction(
+            prediction.score.unflatten(0, crops.shape[:2]).mean(1),
+            prediction.attributes.unflatten(0, crops.shape[:2]).mean(1),
+        )
 
     @torch.no_grad()
     def score(self, images: Photo | Sequence[Photo]) -> QualityPrediction:
         """Score whole photographs of any size by the card's protocol, one after the other.
 
         The photograph is turned upright (EXIF), resized at its short side, and the predictions for
-        its four corners and centre are averaged.
+        its four corners and centre are averaged. `attiqa.image_files` says how files are read.
 
         Args:
             images: One photograph or many; an array or tensor of four dimensions is many.
@@ -77,7 +109,7 @@ class QualityModel:
 
         Raises:
             ImageFileError: A file cannot be read.
-            ImageFormatError: A type, shape or range that `Photo` does not list, or too small.
+            ImageFormatError: A type, shape or range that `Photo` does not list, too small or long.
         """
         single = isinstance(images, str | Path | Image.Image)
         if isinstance(images, np.ndarray | Tensor):
@@ -87,34 +119,55 @@ class QualityModel:
         if not rows:
             raise ImageFormatError("images: expected at least one photograph, got none")
         scores, attributes = zip(*rows, strict=True)
-        return QualityPrediction(torch.stack(scores), torch.stack(attributes))
+        return QualityPrediction(torch.cat(scores), torch.cat(attributes))
 
-    def _score_one(self, photo: Photo) -> tuple[Float[Tensor, ""], Float[Tensor, "5"]]:
-        pixels = to_tensor(photo).to(self.device)
-        if min(pixels.shape[1:]) < MIN_SIDE:
-            raise ImageFormatError(f"a photograph of {tuple(pixels.shape[1:])} pixels is too small")
-        protocol = self.card.protocol
-        view = resize(pixels, [protocol.short_side], InterpolationMode.BICUBIC, antialias=True)
-        crops = torch.stack(five_crop(view.clamp(0, 1), [protocol.crop, protocol.crop]))
-        prediction = self.predict(crops)
-        return prediction.score.mean().cpu(), prediction.attributes.mean(0).cpu()
+    def _score_one(self, photo: Photo) -> QualityPrediction:
+        pixels = to_pixels(photo).to(self.device)
+        prediction = self.score_views(views(pixels[None], self.card.protocol))
+        return QualityPrediction(prediction.score.cpu(), prediction.attributes.cpu())
 
 
 def load_model(source: str | Path = "embedded", device: str | torch.device = "cpu") -> QualityModel:
     """Load a quality model with its card.
 
     Args:
-        source: "embedded", or the `.safetensors` file of a checkpoint whose card lies beside it.
+        source: "embedded", the name of an embedded model, a `.safetensors` file whose card lies
+            beside it, a folder with both, or `hf://owner/repository[@revision]`.
         device: Where it will run.
 
     Raises:
         CheckpointError: The checkpoint is missing or broken, or has no quality score.
     """
-    path = WEIGHTS / "attiqa_mobilenetv2.safetensors" if source == "embedded" else Path(source)
+    path = weight_file(source)
     net, card = load_checkpoint(path)
-    if not isinstance(net, QualityNet):
+    if not isinstance(net, QualityNet) or card.scale is None:
         raise CheckpointError(f"{path}: a pretrained {card.kind}; expected a fine-tuned QualityNet")
     return QualityModel(net, card, device)
+
+
+def to_pixels(photo: Photo) -> UInt8[Tensor, "3 h w"] | Float[Tensor, "3 h w"]:
+    """Convert a photograph in any accepted form to display RGB: 8 bits, or float in [0, 1].
+
+    Raises:
+        ImageFileError: A file cannot be read.
+        ImageFormatError: Another type, shape, size or range.
+    """
+    if isinstance(photo, str | Path):
+        pixels = torch.from_numpy(read_photo(Path(photo)).copy()).movedim(-1, 0)
+        check_size(*pixels.shape[1:], name=f"{photo}")
+        return pixels
+    if isinstance(photo, Image.Image):
+        photo = rgb_pixels(photo)
+    if isinstance(photo, np.ndarray):
+        photo = torch.from_numpy(np.array(photo)).movedim(-1, 0)
+    if not isinstance(photo, Tensor) or photo.ndim != 3 or photo.shape[0] != 3:
+        found = getattr(photo, "shape", type(photo).__name__)
+        raise ImageFormatError(f"a photograph must be an RGB image; got {found}")
+    check_size(*photo.shape[1:])
+    if photo.dtype == torch.uint8:
+        return photo
+    _check_range(photo)
+    return photo.float()
 
 
 def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
@@ -122,22 +175,30 @@ def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
 
     Raises:
         ImageFileError: A file cannot be read.
-        ImageFormatError: Another type, shape or range.
+        ImageFormatError: Another type, shape, size or range.
     """
-    if isinstance(photo, str | Path):
-        photo = read_photo(Path(photo))
-    elif isinstance(photo, Image.Image):
-        photo = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
-    if isinstance(photo, np.ndarray):
-        photo = torch.from_numpy(np.array(photo)).movedim(-1, 0)
-    if not isinstance(photo, Tensor) or photo.ndim != 3 or photo.shape[0] != 3:
-        found = getattr(photo, "shape", type(photo).__name__)
-        raise ImageFormatError(f"a photograph must be an RGB image; got {found}")
-    if photo.dtype == torch.uint8:
-        return photo.float() / 255
-    if not photo.is_floating_point() or not (photo.min() >= 0 and photo.max() <= 1):
-        low, high = photo.min().item(), photo.max().item()
+    pixels = to_pixels(photo)
+    return pixels if pixels.is_floating_point() else pixels.float() / 255
+
+
+def check_size(height: int, width: int, name: str = "the photograph") -> None:
+    """Raise an `ImageFormatError` for a photograph that is too small or too long."""
+    short, long = sorted((height, width))
+    if short < MIN_SIDE:
         raise ImageFormatError(
-            f"pixels must be uint8 or float in [0, 1]; got {photo.dtype} in [{low:g}, {high:g}]"
+            f"{name}: {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}"
         )
-    return photo.float()
+    if long > MAX_ASPECT * short:
+        raise ImageFormatError(
+            f"{name}: {width} x {height} pixels; expected a ratio of at most {MAX_ASPECT}"
+        )
+
+
+def _check_range(pixels: Tensor) -> None:
+    """Raise an `ImageFormatError` for what is not floating point in [0, 1]; NaN is not."""
+    if pixels.is_floating_point() and pixels.min() >= 0 and pixels.max() <= 1:
+        return
+    low, high = pixels.min().item(), pixels.max().item()
+    raise ImageFormatError(
+        f"pixels must be uint8 or finite float in [0, 1]; got {pixels.dtype} in [{low:g}, {high:g}]"
+    )

@@ -1,4 +1,4 @@
-"""Photographs from files: reading one, listing a folder, and many in one memory-mapped array."""
+"""Photographs from files: listing a folder, and many in one memory-mapped array."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from attiqa.errors import DatasetLayoutError, ImageFileError
+from attiqa.errors import DatasetLayoutError
+from attiqa.image_files import read_photo
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def list_photos(folder: Path) -> tuple[Path, ...]:
@@ -23,19 +24,6 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
     if not paths:
         raise DatasetLayoutError(f"{folder}: no image files; looked for {sorted(SUFFIXES)}")
     return paths
-
-
-def read_photo(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Read an image file upright (EXIF orientation applied) as 8-bit RGB.
-
-    Raises:
-        ImageFileError: The file is missing or cannot be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageFileError(f"{path}: cannot be read as an image: {error}") from error
 
 
 class PhotoFiles:

@@ -7,9 +7,10 @@ from PIL import Image
 
 from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.crops import CropSettings, RandomCrops
-from attiqa.datasets.folder import PhotoFiles, cache_photos, content_hash, list_photos, read_photo
+from attiqa.datasets.folder import PhotoFiles, cache_photos, content_hash, list_photos
 from attiqa.datasets.rated import random_split, split_hash
 from attiqa.errors import DatasetLayoutError, ImageFileError
+from attiqa.image_files import read_photo
 
 LABELS = "Train (Images and MOS).csv"
 
@@ -65,27 +66,6 @@ def test_list_photos(biq):
     (biq / "empty").mkdir()
     with pytest.raises(DatasetLayoutError, match="no image files"):
         list_photos(biq / "empty")
-
-
-def test_photos_are_turned_upright(tmp_path, photo):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
-    Image.fromarray(photo[:100]).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(read_photo(tmp_path / "a.png"), np.rot90(photo[:100], -1))
-
-
-@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n broken"])
-def test_broken_files_are_named(tmp_path, content):
-    (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(ImageFileError, match=r"bad\.png"):
-        read_photo(tmp_path / "bad.png")
-
-
-def test_a_truncated_photo_is_an_error(tmp_path, photo):
-    Image.fromarray(photo).save(tmp_path / "a.jpg")
-    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:5000])
-    with pytest.raises(ImageFileError, match=r"a\.jpg"):
-        read_photo(tmp_path / "a.jpg")
 
 
 def test_cache_holds_the_photographs_of_the_files_it_is_asked_for(tmp_path, photo):

@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from attiqa import model_sources
 from attiqa.attributes import ATTRIBUTES
-from attiqa.checkpoints import Card, Protocol
+from attiqa.checkpoints import Card, Protocol, save_checkpoint
 from attiqa.distortions import LADDERS, distort
 from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
 from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
@@ -154,7 +156,10 @@ def test_all_forms_of_a_photograph_score_the_same(model, photo, tmp_path):
         np.full((64, 64, 3), 200.0),
         np.full((64, 64, 3), np.nan, np.float32),
         np.zeros((64, 64, 3), np.int64),
+        np.full((64, 64, 3), np.inf, np.float32),
+        np.zeros((1, 1, 3), np.uint8),
         np.zeros((8, 64, 3), np.uint8),
+        np.zeros((40, 801, 3), np.uint8),
     ],
 )
 def test_what_is_no_photograph_is_refused(model, photo):
@@ -177,14 +182,86 @@ def test_a_missing_photograph_is_named(model, tmp_path):
         model.score(tmp_path / "nothing.jpg")
 
 
-def test_transparency_and_grey_files_are_read_as_rgb():
-    assert to_tensor(Image.new("RGBA", (40, 40), (255, 0, 0, 10)))[:, 0, 0].tolist() == [1, 0, 0]
-    assert to_tensor(Image.new("L", (40, 40), 255)).shape == (3, 40, 40)
+def test_a_file_that_is_too_small_is_named(model, tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    with pytest.raises(ImageFormatError, match=r"dot\.png: 1 x 1 pixels; expected at least 32"):
+        model.score(tmp_path / "dot.png")
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_constant_has_a_finite_score(model, value):
+    prediction = model.score(np.full((48, 64, 3), value, np.uint8))
+    assert prediction.score.isfinite().all()
+    assert prediction.attributes.isfinite().all()
+
+
+def test_noise_scores_below_photographs(model, clean):
+    random = np.random.default_rng(0)
+    noise = [random.integers(0, 256, (384, 512, 3)).astype(np.uint8) for _ in range(2)]
+    assert model.score(noise).score.max() < model.score(clean).score.min() - 0.1
+
+
+def test_a_photograph_scores_the_same_alone_and_among_others_of_other_sizes(model, photo):
+    photos = [photo, photo[:300], photo[:, 100:], photo[:100, :90]]
+    together = model.score(photos)
+    for index in (3, 0, 2, 1):
+        alone = model.score(photos[index])
+        assert torch.allclose(alone.score, together.score[index], atol=1e-5)
+        assert torch.allclose(alone.attributes, together.attributes[index], atol=1e-5)
+    assert len(set(together.score.tolist())) == 4
+
+
+def test_whole_photographs_score_as_in_score(model, clean):
+    whole = model.score_whole(clean)
+    assert torch.allclose(whole.score, model.score(clean).score, atol=1e-5)
+    with pytest.raises(ImageFormatError, match="nan"):
+        model.score_whole(clean * float("nan"))
+
+
+def test_whole_photographs_have_the_right_gradient(tiny_net, clean):
+    card = replace(load_model().card, protocol=Protocol(short_side=40, crop=32))
+    model = QualityModel(tiny_net.double(), card)
+    images = (0.1 + 0.8 * clean[:2, :, 60:108, 60:120]).double().requires_grad_()
+    score = lambda x: model.score_whole(x)  # noqa: E731
+    assert torch.autograd.gradcheck(score, images, eps=1e-5, atol=1e-4, fast_mode=True)
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="none"):
+    with pytest.raises(CheckpointError, match=r"none\.safetensors: no such model; .*attiqa"):
         load_model(tmp_path / "none.safetensors")
+
+
+def test_a_model_by_name_file_folder_and_repository(model, tmp_path, monkeypatch, clean):
+    asked = {}
+
+    def download(repository, **options):
+        asked.update(options, repository=repository)
+        return str(tmp_path)
+
+    monkeypatch.setattr(model_sources, "snapshot_download", download)
+    file = save_checkpoint(tmp_path, model.net, replace(model.card, name="mine"))
+    (tmp_path / "config.json").write_text("{}")
+    expected = model.predict(clean).score
+    for source in (model.card.name, file, str(file), tmp_path, "hf://someone/mine@v2"):
+        assert torch.allclose(load_model(source).predict(clean).score, expected, atol=1e-6)
+    assert asked["repository"] == "someone/mine"
+    assert asked["revision"] == "v2"
+
+
+def test_a_folder_with_two_models_is_refused(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"expected one .*a\.safetensors.*b\.safetensors"):
+        load_model(tmp_path)
+
+
+def test_without_a_network_the_error_says_what_to_do(monkeypatch):
+    def download(repository, **options):
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(model_sources, "snapshot_download", download)
+    with pytest.raises(CheckpointError, match=r"hf://someone/model: .*no connection.*give their"):
+        load_model("hf://someone/model")
 
 
 @pytest.mark.data

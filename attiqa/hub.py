@@ -1,0 +1,78 @@
+"""Models on the Hugging Face hub: `save_pretrained`, `from_pretrained`, `push_to_hub`.
+
+>>> HubModel.from_pretrained("owner/repository").score("photo.jpg")  # doctest: +SKIP
+"""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+
+from attiqa.checkpoints import Card, save_checkpoint
+from attiqa.model_sources import fetch
+from attiqa.models import QualityNet
+from attiqa.scoring import QualityModel, load_model
+
+
+class HubModel(
+    QualityModel,
+    PyTorchModelHubMixin,
+    library_name="attiqa",
+    license="other",  # the model's card says which
+    pipeline_tag="image-classification",
+    tags=["image-quality-assessment"],
+    paper_url="https://arxiv.org/abs/2406.01020",
+):
+    """A `QualityModel` that the hub's functions know; stored as safetensors with its JSON card."""
+
+    def __init__(self, net: QualityNet, card: Card) -> None:
+        super().__init__(net, card, net.attribute_mean.device)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_checkpoint(save_directory, self.net, self.card)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        map_location: str = "cpu",
+        strict: bool = True,
+        **options: Any,
+    ) -> "HubModel":
+        """Load a folder or a repository; `strict` is accepted and always true."""
+        folder = Path(model_id)
+        if not folder.is_dir():
+            folder = fetch(model_id, revision, **options)
+        model = load_model(folder, map_location)
+        return cls(model.net, model.card)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Write what a user of the repository must know, from the card."""
+        return ModelCard(f"---\n{self._hub_mixin_info.model_card_data}\n---\n{_readme(self.card)}")
+
+
+def _readme(card: Card) -> str:
+    """Say in Markdown what the scores mean and where they come from."""
+    assert card.scale is not None
+    return "\n".join(
+        (
+            f"# {card.name}",
+            "",
+            f"No-reference image quality, {card.scale.low:g} to {card.scale.high:g}, higher is "
+            f"better ({card.scale.meaning}), and five attributes: {', '.join(card.attributes)}.",
+            "",
+            f"- Network: {card.architecture.backbone}",
+            f"- Teacher of the attributes: {card.teacher}",
+            *(f"- Training, {key}: {value}" for key, value in card.training.items()),
+            f"- Limits: {card.limits}",
+            "",
+            "```python",
+            "from attiqa.scoring import load_model",
+            "",
+            'load_model("hf://owner/repository").score("photo.jpg")',
+            "```",
+            "",
+        )
+    )

@@ -1,0 +1,44 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from attiqa.checkpoints import read_card, save_checkpoint
+from attiqa.commands import export
+from attiqa.export import ExportError, export_onnx
+from attiqa.scoring import QualityModel, load_model
+
+
+@pytest.fixture
+def model(tiny, tiny_net) -> QualityModel:
+    torch.nn.init.normal_(tiny_net.regressor[-1].weight, std=3)  # scores that are far apart
+    card = replace(load_model().card, name="tiny", architecture=tiny)
+    return QualityModel(tiny_net, card)
+
+
+def test_onnx_gives_the_same_scores_for_any_batch_and_size(model, clean, tmp_path):
+    weights = save_checkpoint(tmp_path, model.net, model.card)
+    out = tmp_path / "exported" / "model.onnx"
+    export.main(export.Settings(str(weights), out))
+    assert sorted(path.name for path in out.parent.iterdir()) == ["model.json", "model.onnx"]
+    card = load_model(weights).card
+    assert read_card(out.with_suffix(".json")) == card
+    (property,) = onnx.load(out).metadata_props
+    assert property.key == "card"
+    assert json.loads(property.value)["sha256"] == card.sha256
+    session = onnxruntime.InferenceSession(out)
+    for images in (clean, clean[:1, :, :150, :97], clean[1:3, :, :32, :32], clean[:3, :, :200]):
+        score, attributes = session.run(["score", "attributes"], {"images": images.numpy()})
+        expected = model.predict(images)
+        assert np.abs(score - expected.score.numpy()).max() < 1e-4
+        assert np.abs(attributes - expected.attributes.numpy()).max() < 1e-4
+        assert len(images) == 1 or np.ptp(score) > 1e-2
+
+
+def test_another_suffix_is_refused(model, tmp_path):
+    with pytest.raises(ExportError, match=r"model\.pt: expected the suffix \.onnx"):
+        export_onnx(model, tmp_path / "model.pt")

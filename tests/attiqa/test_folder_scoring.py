@@ -1,0 +1,249 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import attiqa
+from attiqa import folder_scoring
+from attiqa.attributes import ATTRIBUTES
+from attiqa.checkpoints import Protocol, save_checkpoint
+from attiqa.commands import score
+from attiqa.errors import ImageFileError
+from attiqa.folder_scoring import score_files
+from attiqa.score_tables import SCHEMA, ScoreJournal, ScoreTableError, read_rows, table_row
+from attiqa.scoring import QualityModel, load_model
+
+
+@pytest.fixture
+def model(tiny, tiny_net) -> QualityModel:
+    tiny_net.regressor[-1].weight.data *= 50  # scores that differ between photographs
+    card = load_model().card
+    protocol = Protocol(short_side=72, crop=64)
+    card = replace(card, name="tiny", architecture=tiny, protocol=protocol)
+    return QualityModel(tiny_net, card)
+
+
+@pytest.fixture
+def weights(model, tmp_path) -> Path:
+    return save_checkpoint(tmp_path / "model", model.net, model.card)
+
+
+@pytest.fixture
+def folder(tmp_path, photo) -> Path:
+    """Twelve photographs of several sizes, one of which is broken and one too small."""
+    root = tmp_path / "photos"
+    (root / "more").mkdir(parents=True)
+    for index in range(10):
+        crop = photo[17 * index : 200 + 13 * index, 11 * index : 300 - 10 * index]
+        Image.fromarray(crop).save(root / ("more" if index % 2 else ".") / f"{index}.png")
+    (root / "broken.jpg").write_bytes(b"\xff\xd8 no photograph")
+    Image.new("RGB", (1, 1)).save(root / "dot.png")
+    (root / "notes.txt").write_text("not an image")
+    return root
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.*") if path.suffix != ".txt")
+
+
+@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (5, 2), (64, 3)])
+def test_files_score_as_alone_in_the_order_given(model, folder, batch, workers):
+    paths = files_in(folder)[::-1]
+    rows = [row for rows in score_files(model, paths, batch, workers) for row in rows]
+    assert [row.path for row in rows] == paths
+    for row in rows:
+        if row.path.name in ("broken.jpg", "dot.png"):
+            assert row.score is None
+            assert str(row.path) in row.error
+            continue
+        alone = model.score(row.path)
+        assert row.score == pytest.approx(alone.score.item(), abs=1e-5)
+        assert row.attributes == pytest.approx(alone.attributes[0].tolist(), abs=1e-5)
+        with Image.open(row.path) as image:
+            assert (row.width, row.height) == image.size
+    assert len({row.score for row in rows}) == 11  # ten photographs, and None
+
+
+def test_no_more_photographs_wait_than_stated(model, folder, monkeypatch):
+    path, started, scored, lock = next(folder.glob("0.png")), [], [], threading.Lock()
+    decode = folder_scoring._decode
+
+    def counted(*args):
+        with lock:
+            started.append(1)
+        return decode(*args)
+
+    monkeypatch.setattr(folder_scoring, "_decode", counted)
+    for rows in score_files(model, iter([path] * 60), batch=4, workers=2):
+        scored += rows
+        assert len(started) - len(scored) <= 4 + 2
+    assert len(scored) == 60
+
+
+def test_a_model_that_gives_no_number_gives_an_error(model, folder):
+    model.net.regressor[-1].bias.data.fill_(float("nan"))
+    ((row,),) = score_files(model, [folder / "0.png"])
+    assert row.score is None
+    assert "nan" in row.error
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_table(model, weights, folder, tmp_path, suffix):
+    out = tmp_path / "results" / f"scores{suffix}"
+    settings = score.Settings((folder,), out, str(weights))
+    assert score.main(settings) == 1
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    if suffix == ".csv":
+        with out.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    elif suffix == ".jsonl":
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+    else:
+        rows = pq.read_table(out).to_pylist()
+    assert list(rows[0]) == SCHEMA.names
+    assert [Path(row["path"]) for row in rows] == files_in(folder)
+    by_name = {Path(row["path"]).name: row for row in rows}
+    row = by_name["3.png"]
+    expected = model.score(folder / "more" / "3.png")
+    assert float(row["score"]) == pytest.approx(expected.score.item(), abs=1e-5)
+    found = [float(row[name]) for name in ATTRIBUTES]
+    assert found == pytest.approx(expected.attributes[0].tolist(), abs=1e-5)
+    assert (float(row["scale_low"]), float(row["scale_high"])) == (0, 1)
+    assert row["direction"] == "higher is better"
+    assert "BIQ2021" in row["training"]
+    assert row["model"] == "tiny"
+    assert row["weights_sha256"] == load_model(weights).card.sha256
+    assert json.loads(row["protocol"]) == {"short_side": 72, "crop": 64}
+    assert (int(row["width"]), int(row["height"])) == (237, 188)
+    assert not row["error"]
+    assert "broken.jpg" in by_name["broken.jpg"]["error"]
+    assert not by_name["broken.jpg"]["score"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_finished_table_gets_new_files_and_those_that_failed(
+    weights, folder, tmp_path, monkeypatch, suffix
+):
+    out = tmp_path / f"scores{suffix}"
+    settings = score.Settings((folder,), out, str(weights))
+    score.main(settings)
+    before = {row["path"]: row for row in read_rows(out)}
+    shutil.copy(folder / "0.png", folder / "broken.jpg")
+    shutil.copy(folder / "2.png", folder / "new.png")
+    (folder / "dot.png").unlink()
+    asked = []
+
+    def recorded(model, paths, *args):
+        asked.extend(path.name for path in paths)
+        return score_files(model, paths, *args)
+
+    monkeypatch.setattr(score, "score_files", recorded)
+    assert score.main(settings) == 0
+    assert sorted(asked) == ["broken.jpg", "new.png"]
+    after = {row["path"]: row for row in read_rows(out)}
+    assert after[str(folder / "broken.jpg")]["score"] == before[str(folder / "0.png")]["score"]
+    for path, row in before.items():
+        if not row["error"]:
+            assert after[path] == row
+
+
+def test_a_killed_run_goes_on(weights, folder, tmp_path):
+    """Kill -9 in the middle; the second run ends with the table of an undisturbed one."""
+    code = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from attiqa.commands import score
+        from attiqa.score_tables import ScoreJournal
+        append, calls = ScoreJournal.append, []
+        def killed(journal, rows):
+            if len(calls) == 2:
+                with journal.part.open("a") as lines:
+                    lines.write('{"path": "half a li')
+                os.kill(os.getpid(), signal.SIGKILL)
+            calls.append(append(journal, rows))
+        ScoreJournal.append = killed
+        folder, out, model = sys.argv[1:]
+        score.main(score.Settings((Path(folder),), Path(out), model, batch=3))
+    """
+    out, whole = tmp_path / "scores.csv", tmp_path / "whole.csv"
+    root = str(Path(attiqa.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", code, folder, out, weights],
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert run.returncode == -signal.SIGKILL
+    assert not out.exists()
+    assert len((tmp_path / "scores.csv.part").read_text().splitlines()) == 7
+    assert score.main(score.Settings((folder,), out, str(weights), batch=3)) == 1
+    score.main(score.Settings((folder,), whole, str(weights), batch=3))
+    assert out.read_bytes() == whole.read_bytes()
+    assert not out.with_name("scores.csv.part").exists()
+
+
+def test_scores_of_another_model_are_not_mixed_in(weights, folder, tmp_path):
+    out = tmp_path / "scores.csv"
+    score.main(score.Settings((folder / "0.png",), out, str(weights)))
+    with pytest.raises(ScoreTableError, match=r"scores\.csv: holds scores of tiny"):
+        score.main(score.Settings((folder / "0.png",), out))
+
+
+def test_names_with_commas_quotes_and_newlines_come_back(model, tmp_path):
+    names = ['a, "b".png', "ä\nö.png", " c .png"]
+    journal = ScoreJournal(tmp_path / "scores.csv", model.card)
+    for name in names:
+        file = folder_scoring.FileScore(Path(name), 40, 50, 0.1, (0.1, 0.2, 0.3, 0.4, 1e-7))
+        journal.append([table_row(file, model.card)])
+    rows = list(journal.rows())
+    journal.finish()
+    assert [row["path"] for row in read_rows(tmp_path / "scores.csv")] == names
+    assert list(read_rows(tmp_path / "scores.csv")) == rows
+
+
+@pytest.mark.parametrize("name", ["scores.txt", "scores"])
+def test_an_unknown_table_is_refused(model, tmp_path, name):
+    with pytest.raises(ScoreTableError, match=r"\.csv.*\.jsonl.*\.parquet"):
+        ScoreJournal(tmp_path / name, model.card)
+
+
+def test_a_few_scores_are_printed_best_first(model, weights, folder, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(folder)
+    paths = [Path(name) for name in ("0.png", "2.png", "4.png", "broken.jpg", "0.png")]
+    assert score.main(score.Settings(tuple(paths), model=str(weights))) == 1
+    printed = capsys.readouterr().out
+    scores = {path.name: model.score(path).score.item() for path in paths[:3]}
+    order = [printed.index(f"{name} ") for name in sorted(scores, key=scores.get, reverse=True)]
+    assert order == sorted(order)
+    assert order[-1] < printed.index("broken.jpg")
+    assert "higher is better" in printed
+    assert "BIQ2021" in printed
+    assert "3 scored, 1 failed" in printed
+
+
+def test_nothing_at_a_path(tmp_path):
+    with pytest.raises(ImageFileError, match="nowhere"):
+        score.main(score.Settings((tmp_path / "nowhere",)))
+    with pytest.raises(ImageFileError, match="at least one"):
+        score.main(score.Settings(()))
+
+
+@pytest.mark.slow
+def test_48_megapixels(model, tmp_path):
+    random = np.random.default_rng(0)
+    small = Image.fromarray(random.integers(0, 256, (60, 80, 3)).astype(np.uint8))
+    small.resize((8000, 6000)).save(tmp_path / "large.jpg")
+    ((row,),) = score_files(model, [tmp_path / "large.jpg"])
+    assert (row.width, row.height) == (8000, 6000)
+    assert row.score is not None
