@@ -39,13 +39,6 @@ def ava_labels(folder: Path, subset: bool = False) -> Labels:
     if (counts < 0).any() or not counts.sum(axis=1).all():
         raise DatasetLayoutError(f"{path}: expected votes in every row")
     unknown = np.setdiff1d(tested, votes[:, 1])
-    if not subset and (len(tested) != TESTED or len(unknown) > ABSENT):
-        raise DatasetLayoutError(
-            f"{listed}: expected {TESTED} numbers, {ABSENT} of them unknown to {path.name} at the "
-            f"most; found {len(tested)}, {len(unknown)} unknown"
-        )
-    if len(unknown):
-        LOG.warning("%s: %d numbers are not in %s", listed, len(unknown), path.name)
     table = pd.DataFrame(
         {
             "name": [f"{number}.jpg" for number in votes[:, 1]],
@@ -55,7 +48,15 @@ def ava_labels(folder: Path, subset: bool = False) -> Labels:
     )
     dropped = tuple(f"{number}.jpg" for number in unknown)
     labels = Labels("AVA", f"{path.name}, {listed.name}", (1.0, 10.0), table, dropped)
-    return verify(labels, ROWS, subset)
+    labels = verify(labels, ROWS, subset)
+    if not subset and (len(tested) != TESTED or len(unknown) > ABSENT):
+        raise DatasetLayoutError(
+            f"{listed}: expected {TESTED} numbers, {ABSENT} of them unknown to {path.name} at the "
+            f"most; found {len(tested)}, {len(unknown)} unknown"
+        )
+    if len(unknown):
+        LOG.warning("%s: %d numbers are not in %s", listed, len(unknown), path.name)
+    return labels
 
 
 def read_ava(folder: Path, subset: bool = False) -> RatedPhotos:

@@ -15,6 +15,7 @@ from attiqa.datasets.rated import RatedPhotos
 
 FILES = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 PARTS = {"train": 10_000, "test": 2_000}
+SCALE = (0.0, 1.0)
 
 Part = Literal["train", "test"]
 
@@ -30,25 +31,20 @@ def biq2021_labels(folder: Path, part: Part | None = None, subset: bool = False)
     Raises:
         DatasetLayoutError: A file is missing or not as published.
     """
-    parts = {part: PARTS[part]} if part else PARTS
-    tables = {
-        name: read_table(
-            find_file(folder, (FILES[name],), "BIQ2021"), {"Image Name": "name", "MOS": "mos"}
-        )
-        for name in parts
-    }
-    table = pd.concat([tables[name].assign(part=name) for name in tables])
-    source = ", ".join(FILES[name] for name in parts)
-    labels = Labels("BIQ2021", source, (0.0, 1.0), table)
-    return verify(labels, sum(parts.values()), subset or part is not None, parts)
+    if part:
+        table, rows, source = _read(folder, part), PARTS[part], FILES[part]
+        return verify(Labels("BIQ2021", source, SCALE, table), rows, subset=True)
+    table = pd.concat([_read(folder, name).assign(part=name) for name in PARTS])
+    labels = Labels("BIQ2021", ", ".join(FILES.values()), SCALE, table)
+    return verify(labels, sum(PARTS.values()), subset, PARTS)
 
 
 def read_biq2021(folder: Path, part: Part | None = "train", subset: bool = False) -> RatedPhotos:
-    """Read one official part, or both with the official division.
+    """Read one official part, or both.
 
     Args:
         folder: Holds `Images/` and the label files.
-        part: "train" (10,000 photographs), "test" (2,000), or None for both.
+        part: "train" (10,000 photographs), "test" (2,000), or None for both with their division.
         subset: A part of the data set is meant.
 
     Raises:
@@ -56,3 +52,9 @@ def read_biq2021(folder: Path, part: Part | None = "train", subset: bool = False
     """
     images = find_folder(folder, ("Images",), "BIQ2021")
     return rate(biq2021_labels(folder, part, subset), images, subset)
+
+
+def _read(folder: Path, part: str) -> pd.DataFrame:
+    """Read the label file of a part."""
+    path = find_file(folder, (FILES[part],), "BIQ2021")
+    return read_table(path, {"Image Name": "name", "MOS": "mos"})
