@@ -29,7 +29,8 @@ def tid2013_labels(folder: Path, subset: bool = False) -> Labels:
         DatasetLayoutError: The file is missing or not as published.
     """
     path = find_file(folder, ("mos_with_names.txt",), "TID2013")
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = path.read_text(encoding="utf-8", errors="replace")
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     if not rows or any(len(row) != 2 for row in rows):
         raise DatasetLayoutError(f"{path}: expected a score and a file name in every line")
     labels = Labels("TID2013", path.name, (0.0, 9.0), pd.DataFrame(rows, columns=["mos", "name"]))

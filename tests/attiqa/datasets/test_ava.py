@@ -57,11 +57,12 @@ def test_ava_with_wrong_rows(published, tmp_path, old, new, message):
 
 
 @only
-def test_ava_with_a_cut_test_list(published, tmp_path):
+def test_ava_with_another_test_list(published, tmp_path):
     path = tmp_path / "aesthetics_image_lists" / "generic_test.jpgl"
-    path.write_text("954113\n")
-    with pytest.raises(DatasetLayoutError, match=r"expected 3 numbers.*found 1"):
-        read_ava(tmp_path)
+    for numbers, found in (("954113", "found 1, 0"), ("954113\n8\n9", "found 3, 2")):
+        path.write_text(f"{numbers}\n")
+        with pytest.raises(DatasetLayoutError, match=f"expected 3 numbers.*{found} unknown"):
+            read_ava(tmp_path)
 
 
 @pytest.mark.slow

@@ -158,5 +158,5 @@ def test_an_exact_name_wins_over_one_that_differs_in_case(tmp_path):
     (tmp_path / "Images").mkdir()
     for name, color in (("A.jpg", "white"), ("a.jpg", "black")):
         Image.new("RGB", (2, 2), color).save(tmp_path / "Images" / name)
-    (tmp_path / "Train (Images and MOS).csv").write_text("Image Name,MOS\na.jpg,0.5\n")
-    assert load_dataset("biq2021-train", tmp_path, subset=True).names == ("a.jpg",)
+    (tmp_path / "Train (Images and MOS).csv").write_text("Image Name,MOS\nA.jpg,0.5\n")
+    assert load_dataset("biq2021-train", tmp_path, subset=True).names == ("A.jpg",)
