@@ -117,8 +117,8 @@ def test_validation_from_the_training_part():
 
 def test_validation_by_groups():
     groups = [str(index // 4) for index in range(110)]
-    given = Split(np.arange(8, 108), np.arange(0), np.arange(8))
+    given = Split(np.arange(9, 109), np.arange(0), np.arange(9))
     split = hold_out_validation(given, 0.2, groups)
     shown = [{groups[index] for index in part} for part in parts(split)]
-    assert [len(names) for names in shown] == [20, 5, 2]
+    assert [len(names) for names in shown] == [21, 5, 3]
     assert not shown[0] & shown[1]
