@@ -1,50 +1,60 @@
 """BIQ2021: 12,000 photographs of 512 x 512 pixels with authentic distortions.
 
 Ahmed and Asif, BIQ2021: a large-scale blind image quality assessment database, 2022;
-github.com/nisarahmedrana/BIQ2021. MOS in [0, 1], higher is better.
+github.com/nisarahmedrana/BIQ2021. MOS in [0, 1], higher is better. The label files have two empty
+columns too many, and differ from the image files in the case of an extension.
 """
 
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pandas as pd
 
+from attiqa.datasets.layout import Labels, find_file, find_folder, rate, read_table, verify
 from attiqa.datasets.rated import RatedPhotos
-from attiqa.errors import DatasetLayoutError
 
-LABELS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
+FILES = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
+PARTS = {"train": 10_000, "test": 2_000}
+SCALE = (0.0, 1.0)
+
+Part = Literal["train", "test"]
 
 
-def read_biq2021(folder: Path, part: str = "train") -> RatedPhotos:
-    """Read one official part.
+def biq2021_labels(folder: Path, part: Part | None = None, subset: bool = False) -> Labels:
+    """Read the label file of one official part, or of both.
 
-    File names are matched whatever the case of their letters: the published labels and files differ
-    in the case of an extension. Columns beyond the two named ones are empty and ignored.
+    Args:
+        folder: Holds the label files.
+        part: One part alone may have fewer rows than published: they are logged.
+        subset: Both parts may.
+
+    Raises:
+        DatasetLayoutError: A file is missing or not as published.
+    """
+    if part:
+        table, rows, source = _read(folder, part), PARTS[part], FILES[part]
+        return verify(Labels("BIQ2021", source, SCALE, table), rows, subset=True)
+    table = pd.concat([_read(folder, name).assign(part=name) for name in PARTS])
+    labels = Labels("BIQ2021", ", ".join(FILES.values()), SCALE, table)
+    return verify(labels, sum(PARTS.values()), subset, PARTS)
+
+
+def read_biq2021(folder: Path, part: Part | None = "train", subset: bool = False) -> RatedPhotos:
+    """Read one official part, or both.
 
     Args:
         folder: Holds `Images/` and the label files.
-        part: "train" (10,000 photographs) or "test" (2,000).
+        part: "train" (10,000 photographs), "test" (2,000), or None for both with their division.
+        subset: A part of the data set is meant.
 
     Raises:
         DatasetLayoutError: A label file, column or image is missing, or a MOS is outside [0, 1].
     """
-    labels, images = folder / LABELS[part], folder / "Images"
-    if not labels.is_file() or not images.is_dir():
-        raise DatasetLayoutError(
-            f"{folder}: expected the BIQ2021 layout, {labels.name} and Images/"
-        )
-    table = pd.read_csv(labels)
-    missing = {"Image Name", "MOS"} - set(table.columns)
-    if missing:
-        raise DatasetLayoutError(f"{labels}: no column {sorted(missing)}; found {list(table)}")
-    mos = table["MOS"].to_numpy(np.float64)
-    if not ((mos >= 0) & (mos <= 1)).all():
-        raise DatasetLayoutError(f"{labels}: expected MOS in [0, 1]")
-    files = {path.name.lower(): path for path in images.iterdir()}
-    absent = [name for name in table["Image Name"] if name.lower() not in files]
-    if absent:
-        raise DatasetLayoutError(
-            f"{images}: {len(absent)} labelled images missing: {absent[0]}, ..."
-        )
-    paths = tuple(files[name.lower()] for name in table["Image Name"])
-    return RatedPhotos("BIQ2021", paths, mos, scale=(0.0, 1.0))
+    images = find_folder(folder, ("Images",), "BIQ2021")
+    return rate(biq2021_labels(folder, part, subset), images, subset)
+
+
+def _read(folder: Path, part: str) -> pd.DataFrame:
+    """Read the label file of a part."""
+    path = find_file(folder, (FILES[part],), "BIQ2021")
+    return read_table(path, {"Image Name": "name", "MOS": "mos"})

@@ -1,12 +1,21 @@
 """Photographs with human scores, and how they are divided."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of three disjoint parts; an official split may have no validation part."""
+
+    train: Int[np.ndarray, " a"]
+    validation: Int[np.ndarray, " b"]
+    test: Int[np.ndarray, " c"]
 
 
 @dataclass(frozen=True)
@@ -16,23 +25,31 @@ class RatedPhotos:
     Attributes:
         name: The data set's own name.
         paths: The image files.
-        mos: Mean opinion scores; higher is better.
+        mos: Mean opinion scores as published; higher is better.
         scale: Lowest and highest possible score.
+        source: The label files and the image folder that were read.
+        attributes: Human scores of the five attributes in the order of `ATTRIBUTES`, on `scale`.
+        groups: What a photograph shows, where several show the same: its reference or its prompt.
+        factors: Further facts by name, one value per photograph, such as the type of distortion.
+        split: The authors' own division, where they published one.
+        dropped: Published entries that were left out, by file name.
     """
 
     name: str
     paths: tuple[Path, ...]
     mos: Float[np.ndarray, " n"]
     scale: tuple[float, float]
+    source: str = ""
+    attributes: Float[np.ndarray, "n 5"] | None = None
+    groups: tuple[str, ...] | None = None
+    factors: Mapping[str, tuple[str, ...] | tuple[int, ...]] = field(default_factory=dict)
+    split: Split | None = None
+    dropped: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Split:
-    """Indices of three disjoint parts."""
-
-    train: Int[np.ndarray, " a"]
-    validation: Int[np.ndarray, " b"]
-    test: Int[np.ndarray, " c"]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The file names without their folders: what `split_hash` is taken over."""
+        return tuple(path.name for path in self.paths)
 
 
 def random_split(count: int, validation: int, test: int, seed: int = 0) -> Split:

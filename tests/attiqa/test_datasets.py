@@ -5,67 +5,20 @@ import pytest
 import torch
 from PIL import Image
 
-from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.crops import CropSettings, RandomCrops
 from attiqa.datasets.folder import PhotoFiles, cache_photos, content_hash, list_photos
-from attiqa.datasets.rated import random_split, split_hash
 from attiqa.errors import DatasetLayoutError, ImageFileError
 from attiqa.image_files import read_photo
 
-LABELS = "Train (Images and MOS).csv"
 
-
-@pytest.fixture
-def biq(tmp_path, photo):
-    """Three photographs in the official layout; the case of extensions differs both ways."""
-    (tmp_path / "Images").mkdir()
-    for name in ("ss01 (1).jpg", "ss01 (2).JPG", "ss01 (3).jpg"):
-        Image.fromarray(photo).save(tmp_path / "Images" / name)
-    rows = ["Image Name,MOS,,", "ss01 (1).jpg,0.25,,", "ss01 (3).JPG,1,,", "ss01 (2).jpg,0.5,,"]
-    (tmp_path / LABELS).write_text("\n".join(rows) + "\n")
-    return tmp_path
-
-
-def test_biq2021(biq):
-    photos = read_biq2021(biq)
-    assert photos.mos.tolist() == [0.25, 1.0, 0.5]
-    assert [path.name for path in photos.paths] == ["ss01 (1).jpg", "ss01 (3).jpg", "ss01 (2).JPG"]
-    assert photos.scale == (0.0, 1.0)
-
-
-@pytest.mark.data
-def test_biq2021_as_published(data):
-    photos = read_biq2021(data / "biq2021")
-    assert len(photos.paths) == 3000
-    assert photos.mos.mean() == pytest.approx(0.641, abs=1e-3)
-    assert read_photo(photos.paths[0]).shape == (512, 512, 3)
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (["Image Name,Score", "a.jpg,0.5"], "MOS"),
-        (["Image Name,MOS", "absent.jpg,0.5"], "absent.jpg"),
-        (["Image Name,MOS", "ss01 (1).jpg,62.0"], r"\[0, 1\]"),
-        (["Image Name,MOS", "ss01 (1).jpg,"], r"\[0, 1\]"),
-    ],
-)
-def test_biq2021_with_wrong_labels(biq, rows, message):
-    (biq / LABELS).write_text("\n".join(rows) + "\n")
-    with pytest.raises(DatasetLayoutError, match=message):
-        read_biq2021(biq)
-
-
-def test_a_folder_that_is_not_biq2021(tmp_path):
-    with pytest.raises(DatasetLayoutError, match="Images/"):
-        read_biq2021(tmp_path)
-
-
-def test_list_photos(biq):
-    assert len(list_photos(biq)) == 3
-    (biq / "empty").mkdir()
+def test_list_photos(tmp_path):
+    for name in ("b.JPG", "a/c.png", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_photos(tmp_path) == (tmp_path / "a" / "c.png", tmp_path / "b.JPG")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetLayoutError, match="no image files"):
-        list_photos(biq / "empty")
+        list_photos(tmp_path / "empty")
 
 
 def test_cache_holds_the_photographs_of_the_files_it_is_asked_for(tmp_path, photo):
@@ -84,21 +37,6 @@ def test_content_hash_is_sha256_of_the_contents(tmp_path):
     (tmp_path / "a").write_bytes(b"one")
     expected = hashlib.sha256(hashlib.sha256(b"one").digest()).hexdigest()
     assert content_hash([tmp_path / "a"]) == expected
-
-
-def test_split_is_a_seeded_partition():
-    split = random_split(100, validation=20, test=30, seed=1)
-    parts = (split.train, split.validation, split.test)
-    assert [len(part) for part in parts] == [50, 20, 30]
-    assert sorted(np.concatenate(parts)) == list(range(100))
-    names = [f"{index}.jpg" for index in range(100)]
-    same, other = random_split(100, 20, 30, seed=1), random_split(100, 20, 30, seed=2)
-    assert split_hash(names, split) == split_hash(names, same) != split_hash(names, other)
-
-
-def test_split_without_training_photographs():
-    with pytest.raises(ValueError, match="for training"):
-        random_split(50, 20, 30)
 
 
 def test_crops_depend_on_seed_epoch_and_index_alone(photo):
