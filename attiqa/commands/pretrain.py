@@ -25,7 +25,7 @@ class Settings:
     photos: Positional[Path]
     """Folder of photographs."""
     labels: Path | None = None
-    """What `attiqa label` wrote about that folder; without, each crop is labelled as it is drawn."""
+    """What `attiqa label` wrote about that folder; without, crops are labelled as drawn."""
     teacher: Literal["clip", "measured"] = "clip"
     """Who labels the crops where there are no labels."""
     clip: str = "ViT-B-16-quickgelu"

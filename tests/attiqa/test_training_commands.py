@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,12 +78,9 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
 def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, monkeypatch):
     paths = sorted(path.name for path in (biq / "Images").iterdir())[:16]
     deltas = np.random.default_rng(0).normal(size=(16, 5))
-
-    class Stored:
-        manifest = {"teacher": {"name": "clip"}}
-
-    Stored.paths, Stored.deltas = tuple(paths), deltas
-    monkeypatch.setattr(pretrain, "read_labels", lambda store: Stored)
+    manifest = {"teacher": {"name": "clip"}}
+    stored = SimpleNamespace(paths=tuple(paths), deltas=deltas, manifest=manifest)
+    monkeypatch.setattr(pretrain, "read_labels", lambda store: stored)
     seen = {}
 
     def spy(fabric, net, photos, teacher, settings, state):
