@@ -8,7 +8,6 @@ from PIL import Image
 from attiqa.datasets.crops import CropSettings, RandomCrops
 from attiqa.datasets.folder import PhotoFiles, cache_photos, content_hash, list_photos
 from attiqa.errors import DatasetLayoutError, ImageFileError
-from attiqa.image_files import read_photo
 
 
 def test_list_photos(tmp_path):
