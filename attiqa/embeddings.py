@@ -102,7 +102,7 @@ def image_hash(image: UInt8[Tensor, "3 h w"]) -> str:
 
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as shard:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
             return dict(zip(shard["keys"].tolist(), shard["features"], strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(

@@ -149,7 +149,7 @@ def spearman(
 
 def embed_ladders(
     cache: EmbeddingCache,
-    photos: Iterable[UInt8[Tensor, "3 h w"]],
+    photos: Iterable[UInt8[Tensor, "3 _ _"]],
     ladders: Mapping[str, Ladder],
     seed: int = 0,
 ) -> dict[str, Float[np.ndarray, "k l d"]]:
@@ -178,7 +178,7 @@ def embed_ladders(
 
 
 def embed_photos(
-    cache: EmbeddingCache, photos: Iterable[UInt8[Tensor, "3 h w"]]
+    cache: EmbeddingCache, photos: Iterable[UInt8[Tensor, "3 _ _"]]
 ) -> Float[np.ndarray, "n d"]:
     """Encode photographs of any sizes as they are."""
     try:

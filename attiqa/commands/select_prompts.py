@@ -73,8 +73,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Encode, score, write the result, print the chosen pairs."""
-    clean = [path for entry in settings.photos for path in _files(entry)]
     rated, ratings = _read_ratings(settings.ratings) if settings.ratings else (None, None)
+    clean = [path for entry in settings.photos for path in _files(entry)]
     teacher = ClipTeacher(
         settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
     )
@@ -150,7 +150,7 @@ def _table(results: Mapping[str, PairScores]) -> Table:
         )
         human = "" if best["human"] is None else f"{best['human']:.3f}"
         sums = (f"{pair['sum']:.3f}" for pair in (best, median, worst))
-        prompts = (best["positive"], best["negative"])
+        prompts = _adjectives((best["positive"], best["negative"]))
         table.add_row(attribute, *prompts, f"{best['distortion']:.3f}", human, *sums)
     return table
 
