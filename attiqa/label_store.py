@@ -195,8 +195,10 @@ class ShardWriter:
     def __init__(self, store: Path, kind: str, rank: int, rows: int) -> None:
         self.schema = SCHEMAS[kind]
         self.rows = rows
-        self._name = str(store / f"{kind}-r{rank:04}-{{:06}}.journal")
-        taken = [int(path.stem[-6:]) for path in store.glob(f"{kind}-r{rank:04}-*.parquet")]
+        self._store = store
+        self._prefix = f"{kind}-r{rank:04}-"
+        shards = store.glob(f"{self._prefix}*.parquet")
+        taken = [int(path.stem.removeprefix(self._prefix)) for path in shards]
         self._number = max(taken, default=-1) + 1
         self._open: tuple[pa.OSFile, pa.RecordBatchStreamWriter] | None = None
         self._filled = 0
@@ -207,7 +209,7 @@ class ShardWriter:
         if not columns:
             return
         if self._open is None:
-            file = pa.OSFile(self._name.format(self._number), "wb")  # unbuffered
+            file = pa.OSFile(str(self._journal), "wb")  # unbuffered
             self._open = file, pa.ipc.new_stream(file, self.schema)
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self.schema, strict=True)]
         self._open[1].write_batch(pa.record_batch(arrays, schema=self.schema))
@@ -221,9 +223,13 @@ class ShardWriter:
             file, stream = self._open
             stream.close()
             file.close()
-            _to_shard(Path(self._name.format(self._number)))
+            _to_shard(self._journal)
             self._open, self._filled = None, 0
             self._number += 1
+
+    @property
+    def _journal(self) -> Path:
+        return self._store / f"{self._prefix}{self._number:06}.journal"
 
 
 def _to_shard(journal: Path) -> None:

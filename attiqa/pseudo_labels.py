@@ -195,7 +195,9 @@ def _launch(
     if not deltas.is_cuda:
         return _Labelled(rows, deltas.cpu(), None)
     deltas = deltas.to("cpu", non_blocking=True)
-    return _Labelled(rows, deltas, torch.cuda.current_stream(labelling.device).record_event())
+    arrival = torch.cuda.Event()
+    arrival.record(torch.cuda.current_stream(labelling.device))
+    return _Labelled(rows, deltas, arrival)
 
 
 def _store(batch: _Labelled, labels: ShardWriter, rejects: ShardWriter) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch.distributed as dist
 import tyro
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from rich import print
 
 from attiqa.attributes import PROMPTS
@@ -91,11 +92,11 @@ def make_labelling(settings: Settings, device: str) -> Labelling:
 @contextmanager
 def _processes() -> Iterator[tuple[int, int]]:
     """Join the processes of torchrun; rank on this machine and number of all, (0, 1) without."""
-    if not dist.is_torchelastic_launched():
+    if not TorchElasticEnvironment.detect():
         yield 0, 1
         return
     dist.init_process_group("gloo", timeout=timedelta(hours=2))
     try:
-        yield dist.get_node_local_rank(), dist.get_world_size()
+        yield TorchElasticEnvironment().local_rank(), dist.get_world_size()
     finally:
         dist.destroy_process_group()
