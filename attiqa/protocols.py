@@ -38,9 +38,9 @@ Predict = Callable[[RatedPhotos, Indices], Float[np.ndarray, " n"]]
 """Scores some photographs of a data set."""
 Features = Callable[[RatedPhotos, Indices], Float[np.ndarray, "n f"]]
 """Computes features of some photographs of a data set."""
-Evaluate = Callable[[Predict], dict[str, Any]]
-"""Measures a model as it is now; what it returns belongs into the history of the training."""
-Fit = Callable[[RatedPhotos, Split, Evaluate], list[dict[str, Any]]]
+Evaluate = Callable[[Predict], dict[str, float]]
+"""Measures a model as it is now: `PART/METRIC` to value, for the history of its training."""
+Fit = Callable[[RatedPhotos, Split, Evaluate], list[dict[str, float]]]
 """Trains on `split.train`; returns the history, one entry per epoch. Each entry holds what
 `evaluate` returned after that epoch, the last entry always, others where the fit chose to ask."""
 
@@ -84,13 +84,13 @@ def one_split(
 ) -> dict[str, Any]:
     """Train on one split and select among the epochs."""
 
-    def evaluate(predict: Predict) -> dict[str, Any]:
+    def evaluate(predict: Predict) -> dict[str, float]:
         found = {"test": measure(predict, photos, split.test)}
         if len(split.validation):
             found["validation"] = measure(predict, photos, split.validation, resamples=0)
         for other in others:
             found[other.name] = measure(predict, other, np.arange(len(other.paths)))
-        return found
+        return {f"{part}/{name}": value for part in found for name, value in found[part].items()}
 
     history = fit(photos, split, evaluate)
     sizes = {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
@@ -112,7 +112,7 @@ def as_is(
 
 def measure(
     predict: Predict, photos: RatedPhotos, indices: Indices, resamples: int = 1000
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Compare the scores of some photographs with people's.
 
     Args:
@@ -122,41 +122,56 @@ def measure(
         resamples: Of the bootstrap of the SROCC (95 %); 0 leaves it out.
 
     Returns:
-        The correlations, the share of pairs in the right order over all pairs and, for photographs
-        with groups, over the pairs within a group.
+        The correlations (`mapped` is 1 where the logistic fitted), and the share of pairs in the
+        right order: of all pairs and, for photographs with groups, of those within a group.
     """
     scores, mos = predict(photos, indices), photos.mos[indices]
-    pairs = pair_accuracy(scores, mos)
-    found: dict[str, Any] = correlations(scores, mos) | {"pairs": pairs._asdict()}
+    found = {name: float(value) for name, value in correlations(scores, mos).items()}
     if resamples:
         interval = bootstrap_interval(scores, mos, resamples=resamples)
-        found["srocc_interval"] = list(interval)
+        found |= {"srocc_low": interval.low, "srocc_high": interval.high}
+    everything = pair_accuracy(scores, mos)
+    found |= {"pair_accuracy": everything.share, "pairs": float(everything.pairs)}
     if photos.groups is not None:
         within = pair_accuracy(scores, mos, np.asarray(photos.groups)[indices])
-        found["pairs_within_groups"] = within._asdict()
+        if within.pairs:
+            found |= {"group_pair_accuracy": within.share, "group_pairs": float(within.pairs)}
     return found
 
 
-def select(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any] | None]:
+def select(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any] | None]:
     """Choose an epoch in three ways: last, best SROCC on validation, best SROCC on test.
 
     The third one looks at the test part and so promises too much; it is here because much of the
-    literature reports it. The earliest epoch wins a draw. Without a validation part, the second one
-    is None.
+    literature reports it. The earliest epoch wins a draw.
+
+    Returns:
+        Per selection the epoch, counted from 1, and what every part of the data showed after it;
+        None for the second one where there is no validation part.
 
     Raises:
         ValueError: The last epoch was not measured.
     """
-    if not history or "test" not in history[-1]:
+    if not history or "test/srocc" not in history[-1]:
         raise ValueError("a history must end with an epoch that was measured on the test part")
-    measured = [{"epoch": n, **entry} for n, entry in enumerate(history, 1) if "test" in entry]
+    measured = [number for number, entry in enumerate(history) if "test/srocc" in entry]
 
     def best(part: str) -> dict[str, Any] | None:
-        if part not in measured[-1]:
+        name = f"{part}/srocc"
+        if name not in history[-1]:
             return None
-        return max(measured, key=lambda entry: entry[part]["srocc"])
+        return parts(max(measured, key=lambda number: history[number][name]))
 
-    return dict(zip(SELECTIONS, (measured[-1], best("validation"), best("test")), strict=True))
+    def parts(number: int) -> dict[str, Any]:
+        found: dict[str, Any] = {"epoch": number + 1}
+        for name, value in history[number].items():
+            part, slash, metric = name.rpartition("/")
+            if slash:
+                found.setdefault(part, {})[metric] = value
+        return found
+
+    chosen = (parts(len(history) - 1), best("validation"), best("test"))
+    return dict(zip(SELECTIONS, chosen, strict=True))
 
 
 def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -167,7 +182,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if not chosen:
             summary[selection] = None
             continue
-        parts = [name for name, found in chosen[0].items() if _is_measured(found)]
+        parts = [name for name in chosen[0] if name != "epoch"]
         summary[selection] = {
             part: {
                 metric: spread(np.array([found[part][metric] for found in chosen]))
@@ -190,7 +205,7 @@ class ProbeFit:
 
     def __call__(
         self, photos: RatedPhotos, split: Split, evaluate: Evaluate
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, float]]:
         """Fit the training part; the penalty is chosen on it by leaving one out."""
         probe = fit_linear_probe(self.features(photos, split.train), photos.mos[split.train])
         found = evaluate(lambda photos, indices: probe(self.features(photos, indices)))
@@ -243,10 +258,6 @@ def labels_hash(photos: RatedPhotos) -> str:
     rows = zip(photos.paths, photos.mos, strict=True)
     text = "\n".join(f"{path.name}\t{float(mos)!r}" for path, mos in rows)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _is_measured(found: Any) -> bool:
-    return isinstance(found, Mapping) and "srocc" in found
 
 
 def _headline(run: Mapping[str, Any]) -> str:

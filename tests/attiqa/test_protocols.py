@@ -42,7 +42,7 @@ def fit_with_noises(noises):
 
 
 def entry(validation: float, test: float) -> dict:
-    return {"validation": {"srocc": validation}, "test": {"srocc": test}}
+    return {"mos": 0.1, "validation/srocc": validation, "test/srocc": test}
 
 
 def test_three_ways_to_select_an_epoch():
@@ -57,7 +57,7 @@ def test_three_ways_to_select_an_epoch():
 
 
 def test_without_validation_nothing_is_selected_on_it():
-    assert select([{"test": {"srocc": 0.1}}])["selected on validation"] is None
+    assert select([{"test/srocc": 0.1}])["selected on validation"] is None
 
 
 def test_a_history_that_ends_unmeasured_is_refused():
@@ -113,16 +113,17 @@ def test_pairs_within_prompts():
     grouped = replace(rated(count=6), mos=np.arange(6.0), groups=tuple("aabbab"))
     scores = np.array([1.0, 0.0, 3.0, 2.0, 5.0, 4.0])
     found = measure(lambda p, i: scores[i], grouped, np.arange(6))
-    assert found["pairs"] == {"share": 12 / 15, "pairs": 15}  # 01, 23 and 45 are swapped
-    assert found["pairs_within_groups"] == {"share": 4 / 6, "pairs": 6}  # 01 04 14 | 23 25 35
+    assert (found["pair_accuracy"], found["pairs"]) == (12 / 15, 15)  # 01, 23 and 45 are swapped
+    assert found["group_pair_accuracy"] == pytest.approx(4 / 6)  # 01 04 14 | 23 25 35
+    assert found["group_pairs"] == 6
 
 
 def test_as_is_measures_the_whole_set_with_an_interval():
     photos = rated()
     found = as_is(photos, lambda p, i: noisy(p, i, 1.0), {"model": "m"})
-    low, high = found["result"]["srocc_interval"]
-    assert low < found["result"]["srocc"] < high
-    assert found["result"]["pairs"]["pairs"] == 60 * 59 / 2
+    result = found["result"]
+    assert result["srocc_low"] < result["srocc"] < result["srocc_high"]
+    assert result["pairs"] == 60 * 59 / 2
 
 
 def test_a_probe_is_fitted_on_the_training_part_alone():
