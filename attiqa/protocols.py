@@ -2,10 +2,10 @@
 
 | experiment of the paper | here |
 |---|---|
-| within-dataset (Table 2) | `over_splits(photos, random_splits(...), fit)` |
+| within-dataset (Table 2) | `over_splits` with `fits.FinetuneFit` |
 | cross-dataset (Table 3) | the same with `others` |
 | 10 % and 20 % of the data (Table 4) | the same with `training_subset(split, 0.1)` |
-| linear probing (section 4.5) | the same with `ProbeFit` |
+| linear probing (section 4.5) | the same with `fits.ProbeFit` |
 | feature drift (Table 5) | `feature_drift` |
 | AGIQA-3k fine-tuned (Table 5) | within-dataset; photographs with groups (their prompts) |
 | AGIQA-3k zero-shot | `as_is` with a model of another data set |
@@ -20,7 +20,6 @@ import hashlib
 import logging
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -28,7 +27,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from attiqa.datasets.rated import RatedPhotos, Split, split_hash
-from attiqa.linear_probe import fit_linear_probe
 from attiqa.metrics import bootstrap_interval, correlations, pair_accuracy, spread
 
 logger = logging.getLogger(__name__)
@@ -36,8 +34,6 @@ logger = logging.getLogger(__name__)
 Indices = Int[np.ndarray, " n"]
 Predict = Callable[[RatedPhotos, Indices], Float[np.ndarray, " n"]]
 """Scores some photographs of a data set."""
-Features = Callable[[RatedPhotos, Indices], Float[np.ndarray, "n f"]]
-"""Computes features of some photographs of a data set."""
 Evaluate = Callable[[Predict], dict[str, float]]
 """Measures a model as it is now: `PART/METRIC` to value, for the history of its training."""
 Fit = Callable[[RatedPhotos, Split, Evaluate], list[dict[str, float]]]
@@ -191,25 +187,6 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for part in parts
         }
     return summary
-
-
-@dataclass(frozen=True)
-class ProbeFit:
-    """Linear probing as a `Fit` of one epoch: ridge regression on frozen features.
-
-    Attributes:
-        features: Computes them, without any training.
-    """
-
-    features: Features
-
-    def __call__(
-        self, photos: RatedPhotos, split: Split, evaluate: Evaluate
-    ) -> list[dict[str, float]]:
-        """Fit the training part; the penalty is chosen on it by leaving one out."""
-        probe = fit_linear_probe(self.features(photos, split.train), photos.mos[split.train])
-        found = evaluate(lambda photos, indices: probe(self.features(photos, indices)))
-        return [{"alpha": probe.alpha, **found}]
 
 
 def feature_drift(

@@ -25,10 +25,11 @@ MALLOC_TRIM_THRESHOLD_=8000000000. At the scale of the paper, on a GPU:
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,11 +47,12 @@ from attiqa.datasets.rated import RatedPhotos, Split
 from attiqa.datasets.registry import load_dataset
 from attiqa.datasets.splits import random_splits, training_subset
 from attiqa.errors import CheckpointError
-from attiqa.finetuning import FinetuneSettings, finetune
-from attiqa.five_crops import backbone_features, head_features, quality_scores
+from attiqa.finetuning import FinetuneSettings
+from attiqa.fits import FinetuneFit, ProbeFit
+from attiqa.five_crops import backbone_features, head_features
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
-from attiqa.protocols import Evaluate, ProbeFit, feature_drift, one_split, provenance
+from attiqa.protocols import feature_drift, one_split, provenance
 from attiqa.teachers import AttributeTeacher, ClipTeacher, MeasuredTeacher
 from attiqa.training import Schedule
 from experiments.reward_report import markdown, tabulate, write_figure
@@ -65,7 +67,6 @@ TEACHERS = {
     "clip": "CLIP ViT-B/16",
 }
 
-logger = logging.getLogger("evaluate_reward")
 console = Console()
 
 
@@ -243,10 +244,11 @@ def cell(laboratory: Laboratory, init: str, labels: str, number: int) -> dict[st
             raise CheckpointError(f"{path}: made under other settings; use another --out")
         return found
     run = probe if labels == "linear probe" else tune
-    state = path.with_suffix(".ckpt")
-    result = about | run(laboratory, starting_point(laboratory, init), labels, number, state)
+    states = path.with_suffix(".states")
+    states.mkdir(exist_ok=True)
+    result = about | run(laboratory, starting_point(laboratory, init), labels, number, states)
     _write(path, json.dumps(result) + "\n")
-    state.unlink(missing_ok=True)
+    shutil.rmtree(states)
     return result
 
 
@@ -277,7 +279,7 @@ def starting_point(laboratory: Laboratory, init: str) -> AttributeNet:
 
 
 def tune(
-    laboratory: Laboratory, net: AttributeNet, labels: str, number: int, state: Path
+    laboratory: Laboratory, net: AttributeNet, labels: str, number: int, states: Path
 ) -> dict[str, Any]:
     """Fine-tune, test, and measure how far the features of the test photographs moved."""
     settings, finetuning = laboratory.settings, laboratory.settings.finetuning
@@ -289,39 +291,23 @@ def tune(
     tested = laboratory.some(split.test)
     before = backbone_features(net, tested, settings.protocol, settings.crops)
     quality = QualityNet(net).to(memory_format=torch.channels_last)
-    epochs = finetuning.schedule.epochs
-
-    def fit(photos: RatedPhotos, split: Split, evaluate: Evaluate) -> list[dict[str, float]]:
-        def after_epoch(model: torch.nn.Module, done: int) -> dict[str, float]:
-            if done % settings.evaluate_every and done < epochs:
-                return {}
-            return evaluate(
-                lambda _, part: quality_scores(
-                    cast(QualityNet, model),
-                    laboratory.some(part),
-                    settings.protocol,
-                    settings.crops,
-                )
-            )
-
-        return finetune(
-            laboratory.fabric,
-            quality,
-            laboratory.some(split.train),
-            photos.mos[split.train],
-            None,
-            finetuning,
-            state,
-            evaluate=after_epoch,
-        )
-
+    fit = FinetuneFit(
+        laboratory.fabric,
+        lambda: quality,
+        finetuning,
+        settings.protocol,
+        states,
+        settings.crops,
+        settings.evaluate_every,
+        lambda _, part: laboratory.some(part),
+    )
     result = one_split(laboratory.photos, split, fit)
     after = backbone_features(net, tested, settings.protocol, settings.crops)
     return result | {"drift": feature_drift(before, after)}
 
 
 def probe(
-    laboratory: Laboratory, net: AttributeNet, labels: str, number: int, state: Path
+    laboratory: Laboratory, net: AttributeNet, labels: str, number: int, states: Path
 ) -> dict[str, Any]:
     """Fit ridge regression on the frozen backbone; beside it, on the heads' hidden features."""
     settings, split = laboratory.settings, laboratory.splits[number]
