@@ -154,7 +154,8 @@ def read_card(path: Path) -> Card:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         architecture = fields.pop("architecture")
-        architecture |= {key: tuple(architecture[key]) for key in ("mean", "std")}
+        names = ("mean", "std", "attributes")
+        architecture |= {key: tuple(architecture[key]) for key in names if key in architecture}
         scale = fields.pop("scale")
         card = Card(
             architecture=Architecture(**architecture),
@@ -165,8 +166,9 @@ def read_card(path: Path) -> Card:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read as a card: {error!r}") from error
-    if card.attributes != ATTRIBUTES:
-        raise CheckpointError(f"{path}: expected the attributes {ATTRIBUTES}: {card.attributes}")
+    expected = card.architecture.attributes
+    if card.attributes != expected:
+        raise CheckpointError(f"{path}: expected the attributes {expected}: {card.attributes}")
     return card
 
 

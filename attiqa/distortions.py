@@ -9,6 +9,7 @@ Nothing here needs to be differentiable.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -31,12 +32,16 @@ class Ladder:
         unit: The unit of the level.
         levels: Rising levels with 0, the identity, among them.
         render: `(images, level, generator) -> images`; display RGB in [0, 1] on both sides.
+        attribute: The attribute that follows the level, if one of the five does.
+        sign: 1 where the attribute rises with the level, -1 where it falls.
     """
 
     name: str
     unit: str
     levels: tuple[float, ...]
     render: Callable[[Images, float, torch.Generator], Images]
+    attribute: str | None = None
+    sign: int = 1
 
     def __post_init__(self) -> None:
         if 0.0 not in self.levels or list(self.levels) != sorted(set(self.levels)):
@@ -135,16 +140,70 @@ def _noise(images: Images, level: float, generator: torch.Generator) -> Images:
     return linear_rgb_to_rgb((linear + deviation * normal).clamp(0, 1))
 
 
+def _focus(images: Images, level: float, generator: torch.Generator) -> Images:
+    """Blurred below zero, sharpened above."""
+    return (_blur if level < 0 else _sharpening)(images, abs(level), generator)
+
+
+def _cleanliness(images: Images, level: float, generator: torch.Generator) -> Images:
+    return _noise(images, -level, generator)
+
+
 LADDERS = (
-    Ladder("exposure", "EV", (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0), _exposure),
-    Ladder("gamma", "log2", (-1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0), _gamma),
+    Ladder(
+        "exposure",
+        "EV",
+        (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
+        _exposure,
+        "brightness",
+    ),
+    Ladder("gamma", "log2", (-1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0), _gamma, "brightness"),
     Ladder("temperature", "log2 R/B", (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), _temperature),
     Ladder("tint", "log2 RB/G", (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0), _tint),
-    Ladder("contrast", "factor - 1", (-0.8, -0.6, -0.3, 0.0, 0.4, 0.8, 1.5), _contrast),
-    Ladder("saturation", "factor - 1", (-1.0, -0.6, -0.3, 0.0, 0.5, 1.0, 2.0), _saturation),
-    Ladder("blacks", "offset", (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), _blacks),
-    Ladder("blur", "sigma in pixels", (0.0, 0.8, 1.4, 2.4, 4.0), _blur),
-    Ladder("sharpening", "amount", (0.0, 1.5, 3.0, 6.0, 10.0), _sharpening),
-    Ladder("noise", "deviation of linear light", (0.0, 0.01, 0.025, 0.06, 0.12), _noise),
+    Ladder("contrast", "factor - 1", (-0.8, -0.6, -0.3, 0.0, 0.4, 0.8, 1.5), _contrast, "contrast"),
+    Ladder(
+        "saturation",
+        "factor - 1",
+        (-1.0, -0.6, -0.3, 0.0, 0.5, 1.0, 2.0, 3.0),
+        _saturation,
+        "colorfulness",
+    ),
+    Ladder("blacks", "offset", (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), _blacks, "brightness"),
+    Ladder("blur", "sigma in pixels", (0.0, 0.8, 1.4, 2.4, 4.0), _blur, "sharpness", -1),
+    Ladder("sharpening", "amount", (0.0, 1.5, 3.0, 6.0, 12.0), _sharpening, "sharpness"),
+    Ladder(
+        "noise",
+        "deviation of linear light",
+        (0.0, 0.01, 0.025, 0.06, 0.12),
+        _noise,
+        "noisiness",
+        -1,
+    ),
 )
 """All ladders; the first non-zero level of a side is the mild step that viewers start to mind."""
+
+_BY_NAME = {ladder.name: ladder for ladder in LADDERS}
+
+ATTRIBUTE_LADDERS = MappingProxyType(
+    {
+        "sharpness": Ladder(
+            "focus",
+            "-sigma in pixels, or amount of sharpening",
+            (-5.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0),
+            _focus,
+            "sharpness",
+        ),
+        "contrast": _BY_NAME["contrast"],
+        "brightness": _BY_NAME["exposure"],
+        "colorfulness": _BY_NAME["saturation"],
+        "noisiness": Ladder(
+            "cleanliness",
+            "-deviation of linear light",
+            (-0.12, -0.06, -0.025, -0.01, 0.0),
+            _cleanliness,
+            "noisiness",
+        ),
+    }
+)
+"""One ladder per attribute that rises with its level over all of its range (the paper's proxy task
+on distortions, section 3.3)."""

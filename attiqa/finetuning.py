@@ -1,12 +1,12 @@
-"""Fine-tuning on human opinion scores (ATTIQA section 3.5), and two auxiliary losses for rewards.
+"""Fine-tuning on human opinion scores (ATTIQA section 3.5), and auxiliary losses.
 
-With both auxiliary weights at zero this is the paper's fine-tuning. As a reward, the model has to
-keep its attribute scores alive (`attribute_weight`) and must not be fooled by the knobs of an ISP
+`FinetuneSettings.paper()` is the paper's. As a reward, the model has to keep its attribute scores
+alive (`attribute_weight`, `ladder_weight`) and must not be fooled by the knobs of an ISP
 (`ranked_distortions_weight`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -16,15 +16,20 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from attiqa.datasets.crops import Photos, RandomCrops
-from attiqa.losses import distortion_ranking_loss, margin_ranking_loss, mos_loss
+from attiqa.datasets.crops import CropSettings, Photos, RandomCrops
+from attiqa.losses import (
+    attribute_pairs_loss,
+    distortion_ranking_loss,
+    margin_ranking_loss,
+    mos_loss,
+)
 from attiqa.models import QualityNet
-from attiqa.random_distortions import DistortedPairs, distorted_pairs
+from attiqa.random_distortions import DistortedPairs, attribute_pairs, distorted_pairs
 from attiqa.teachers import AttributeTeacher
-from attiqa.training import Batch, Schedule, train
+from attiqa.training import Batch, Evaluation, Schedule, gather, train
 
-PairMaker = Callable[[Tensor, Tensor, torch.Generator], DistortedPairs]
-"""(images (b, 3, h, w), rows of those to distort (n,), random numbers) -> pairs."""
+PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
+"""(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,22 @@ class FinetuneSettings:
 
     schedule: Schedule = field(default_factory=Schedule)
     """Length, speed and crops."""
+    dropout: float = 0.0
+    """Share of the heads' features that the regressor does not get to see in a step."""
     plcc_weight: float = 0.1
     """Weight of 1 - PLCC beside the squared error."""
+    rank_weight: float = 0.0
+    """Weight of a margin ranking of the scores by MOS, over all pairs of the batch."""
+    rank_margin: float = 0.25
+    """Margin of that ranking, in standard deviations of the MOS."""
     attribute_weight: float = 0.0
     """Weight of the ranking loss against the teacher; 0 is the paper."""
     attribute_margin: float = 0.1
-    """Margin of that loss."""
+    """Margin of that loss, and of the ranking of ladder levels."""
+    ladder_weight: float = 0.0
+    """Weight of ranking two levels of a ladder by the attribute that it moves; 0 is the paper."""
+    ladder_share: float = 0.25
+    """Share of a batch that such pairs are made of."""
     ranked_distortions_weight: float = 0.0
     """Weight of the ranking of good photographs above their distorted versions; 0 is the paper."""
     ranked_distortions_margin: float = 0.03
@@ -46,7 +61,23 @@ class FinetuneSettings:
     good_quantile: float = 0.5
     """Photographs of a MOS above this quantile count as good."""
     distorted_photos: int = 8
-    """At most so many good photographs of a batch are distorted, each of them twice."""
+    """At most so many good photographs of a micro-batch are distorted, each of them twice."""
+
+    @classmethod
+    def paper(cls) -> "FinetuneSettings":
+        """The paper's protocol: short side 340, random crops of 320, flips, 100 epochs.
+
+        The paper does not state the rest: squared error of the MOS, AdamW at 5e-5 (regressor and
+        heads 5e-4), weight decay 0.01, one cycle, batches of 32. Tested with five crops.
+        """
+        schedule = Schedule(
+            epochs=100,
+            batch_size=32,
+            backbone_lr=5e-5,
+            head_lr=5e-4,
+            crops=CropSettings(320, (340, 340)),
+        )
+        return cls(schedule, plcc_weight=0.0)
 
 
 def finetune(
@@ -54,10 +85,11 @@ def finetune(
     net: QualityNet,
     photos: Photos,
     mos: Float[np.ndarray, " n"],
-    teacher: AttributeTeacher,
+    teacher: AttributeTeacher | None,
     settings: FinetuneSettings,
     state: Path,
     pair_maker: PairMaker = distorted_pairs,
+    evaluate: Evaluation | None = None,
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -66,42 +98,62 @@ def finetune(
         net: Changed in place.
         photos: 8-bit RGB, (h, w, 3) each.
         mos: Their scores, on the scale that the network will predict.
-        teacher: Labels the attributes where `attribute_weight` is not zero.
+        teacher: Labels the attributes; needed where `attribute_weight` is not zero.
         settings: Of the run.
         state: File to resume from.
         pair_maker: Makes the ranked distortions; by default from the ladders.
+        evaluate: Its results join the history of each epoch, so that the last epoch, the best one
+            on a validation split and the best one on the test split can be told apart.
 
     Returns:
         The mean of each term of the loss in each epoch.
     """
-    schedule = settings.schedule
-    net.attribute_net.last.requires_grad_(settings.attribute_weight > 0)
-    model = fabric.setup(net)
+    if settings.attribute_weight and teacher is None:
+        raise ValueError(f"attribute_weight {settings.attribute_weight} needs a teacher")
+    schedule, names = settings.schedule, net.architecture.attributes
+    heads = settings.attribute_weight > 0 or settings.ladder_weight > 0
+    net.attribute_net.last.requires_grad_(heads)
+    net.dropout.p = settings.dropout
     targets = torch.from_numpy(mos).float()
     good = targets >= targets.quantile(settings.good_quantile)
     torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, targets.mean().item())
+    rank_margin = settings.rank_margin * targets.std().item()
+    model = fabric.setup(net)
+    ladders = round(settings.ladder_share * schedule.batch_size) if settings.ladder_weight else 0
 
-    def objective(batch: Batch, random: torch.Generator) -> dict[str, Tensor]:
+    def objective(batch: Batch, random: Sequence[torch.Generator]) -> dict[str, Tensor]:
         indices, images = batch
-        chosen = torch.nonzero(good[indices.cpu()]).flatten()
+        chosen = torch.nonzero(good[indices]).flatten()
         chosen = chosen[: settings.distorted_photos if settings.ranked_distortions_weight else 0]
         pairs = pair_maker(images, chosen, random)
-        views = torch.cat([images, pairs.mild, pairs.strong])
+        less, more, columns = attribute_pairs(images[:ladders], names, random[:ladders])
+        views = torch.cat([images, pairs.mild, pairs.strong, less, more])
         prediction = model(views)
-        parts = [len(images), len(chosen), len(chosen)]
-        score, mild, strong = prediction.score.split(parts)
-        terms = {"mos": mos_loss(score, targets.to(score)[indices], settings.plcc_weight)}
+        parts = [len(images), len(chosen), len(chosen), ladders, ladders]
+        score, mild, strong, _, _ = prediction.score.split(parts)
+        scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
+        terms = {"mos": mos_loss(scores, truth, settings.plcc_weight)}
+        if settings.rank_weight:
+            terms["ranking"] = settings.rank_weight * margin_ranking_loss(
+                scores[:, None], truth[:, None], rank_margin
+            )
         if settings.ranked_distortions_weight:
             above = torch.cat([score[pairs.sources], mild])
             steps = torch.cat([pairs.mild_steps, pairs.strong_steps - pairs.mild_steps])
             terms["distortions"] = settings.ranked_distortions_weight * distortion_ranking_loss(
                 above, torch.cat([mild, strong]), settings.ranked_distortions_margin * steps
             )
-        if settings.attribute_weight:
+        if settings.attribute_weight and teacher is not None:
             terms["attributes"] = settings.attribute_weight * margin_ranking_loss(
                 prediction.attributes, teacher(views), settings.attribute_margin
+            )
+        if settings.ladder_weight:
+            low, high = prediction.attributes[-2 * ladders :].split(ladders)
+            terms["ladders"] = settings.ladder_weight * attribute_pairs_loss(
+                low, high, columns, settings.attribute_margin
             )
         return terms
 
     crops = RandomCrops(photos, schedule.crops, schedule.seed)
-    return train(fabric, model, crops, objective, schedule, state)
+    record = asdict(settings)
+    return train(fabric, model, crops, objective, schedule, state, record, evaluate)

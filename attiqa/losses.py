@@ -1,8 +1,7 @@
-"""Losses: margin ranking of attributes, regression of opinion scores, ranking of distortions."""
+"""Losses: ranking and regression of attributes and opinion scores, ranking of distortions."""
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -21,11 +20,17 @@ def margin_ranking_loss(
         labels: Pseudo-labels of the teacher; only their order counts.
         margin: 0.1 in the paper.
     """
-    first, second = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
-    indicator = torch.sign(labels[first] - labels[second])  # (pairs, a)
-    hinge = F.relu(margin - indicator * (scores[first] - scores[second]))
-    ordered = indicator != 0
-    return ((hinge * ordered).sum(0) / ordered.sum(0).clamp(min=1)).sum()
+    scores, labels = scores.T, labels.T
+    above = labels[:, :, None] > labels[:, None]  # (a, i, j): i is labelled higher than j
+    hinge = F.relu((scores + margin)[:, None] - scores[:, :, None])
+    return ((hinge * above).sum((1, 2)) / above.sum((1, 2)).clamp(min=1)).sum()
+
+
+def regression_loss(
+    scores: Float[Tensor, "b a"], labels: Float[Tensor, "b a"]
+) -> Float[Tensor, ""]:
+    """Squared error instead of ranking (the paper's L2 ablation): mean over images, sum over a."""
+    return (scores - labels).square().mean(0).sum()
 
 
 def mos_loss(
@@ -49,3 +54,21 @@ def distortion_ranking_loss(
     """
     hinge = F.relu(margin - (better - worse))
     return hinge.sum() / max(len(hinge), 1)
+
+
+def attribute_pairs_loss(
+    less: Float[Tensor, "n a"],
+    more: Float[Tensor, "n a"],
+    columns: Int[Tensor, " n"],
+    margin: float = 0.1,
+) -> Float[Tensor, ""]:
+    """Mean of Eq. 4 over pairs that differ in one attribute each, and known by how they were made.
+
+    Args:
+        less: Scores of the versions with less of the attribute.
+        more: Scores of the versions with more of it.
+        columns: The attribute of each pair.
+        margin: Of Eq. 4.
+    """
+    gain = (more - less).gather(1, columns[:, None])
+    return F.relu(margin - gain).sum() / max(len(columns), 1)

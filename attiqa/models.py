@@ -1,4 +1,4 @@
-"""The networks of ATTIQA: one backbone, five attribute heads, one quality regressor.
+"""The networks of ATTIQA: one backbone, a head per attribute, one quality regressor.
 
 Source: ATTIQA (ACCV 2024), sections 3.4 and 3.5. The widths of the heads and of the regressor are
 not in the paper.
@@ -25,6 +25,7 @@ class Architecture:
         std: Per channel, divides what is left.
         head_features: Width of the hidden layer of each attribute head.
         regressor_features: Width of the hidden layer of the quality regressor.
+        attributes: What the heads score, in this order; the paper's five but for ablations.
     """
 
     backbone: str = "resnet50"
@@ -32,6 +33,7 @@ class Architecture:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     head_features: int = 512
     regressor_features: int = 512
+    attributes: tuple[str, ...] = ATTRIBUTES
 
 
 class QualityPrediction(NamedTuple):
@@ -39,12 +41,12 @@ class QualityPrediction(NamedTuple):
 
     score: Float[Tensor, " b"]
     """Mean opinion score on the scale of the model's card, not clamped."""
-    attributes: Float[Tensor, "b 5"]
-    """In the order of `ATTRIBUTES`, in standard deviations of the training photographs."""
+    attributes: Float[Tensor, "b a"]
+    """As in `Architecture.attributes`, in standard deviations of the training photographs."""
 
 
 class AttributeNet(nn.Module):
-    """Backbone and five two-layer heads: images to attribute scores (section 3.4)."""
+    """Backbone and a two-layer head per attribute: images to attribute scores (section 3.4)."""
 
     mean: Tensor
     std: Tensor
@@ -55,23 +57,23 @@ class AttributeNet(nn.Module):
         self.backbone = timm.create_model(architecture.backbone, num_classes=0)
         width, hidden = cast(int, self.backbone.num_features), architecture.head_features
         self.hidden = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in ATTRIBUTES
+            nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in architecture.attributes
         )
-        self.last = nn.ModuleList(nn.Linear(hidden, 1) for _ in ATTRIBUTES)
+        self.last = nn.ModuleList(nn.Linear(hidden, 1) for _ in architecture.attributes)
         for name, value in (("mean", architecture.mean), ("std", architecture.std)):
             self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
 
-    def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5 f"]:
+    def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a f"]:
         """Compute the heads' hidden features: what fine-tuning keeps of them."""
         shared = self.backbone((images - self.mean) / self.std)
         return torch.stack([hidden(shared) for hidden in self.hidden], dim=1)
 
-    def rate(self, features: Float[Tensor, "b 5 f"]) -> Float[Tensor, "b 5"]:
+    def rate(self, features: Float[Tensor, "b a f"]) -> Float[Tensor, "b a"]:
         """Apply the heads' last layers."""
         scores = [last(part) for last, part in zip(self.last, features.unbind(1), strict=True)]
         return torch.cat(scores, dim=1)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5"]:
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:
         """Score the attributes; only the order within a column has been trained."""
         return self.rate(self.features(images))
 
@@ -89,23 +91,23 @@ class QualityNet(nn.Module):
     def __init__(self, attribute_net: AttributeNet) -> None:
         super().__init__()
         architecture = attribute_net.architecture
+        attributes = len(architecture.attributes)
         self.attribute_net = attribute_net
+        self.dropout = nn.Dropout(0.0)  # its rate is a setting of the fine-tuning
         self.regressor = nn.Sequential(
-            nn.Linear(
-                len(ATTRIBUTES) * architecture.head_features, architecture.regressor_features
-            ),
+            nn.Linear(attributes * architecture.head_features, architecture.regressor_features),
             nn.ReLU(),
             nn.Linear(architecture.regressor_features, 1),
         )
-        self.register_buffer("attribute_mean", torch.zeros(len(ATTRIBUTES)))
-        self.register_buffer("attribute_std", torch.ones(len(ATTRIBUTES)))
+        self.register_buffer("attribute_mean", torch.zeros(attributes))
+        self.register_buffer("attribute_std", torch.ones(attributes))
 
     @property
     def architecture(self) -> Architecture:
         """What rebuilds this network."""
         return self.attribute_net.architecture
 
-    def standardise(self, raw: Float[Tensor, "n 5"]) -> None:
+    def standardise(self, raw: Float[Tensor, "n a"]) -> None:
         """Give the attribute scores zero mean and unit deviation over these raw predictions."""
         std, mean = torch.std_mean(raw, dim=0)
         self.attribute_mean.copy_(mean)
@@ -116,6 +118,6 @@ class QualityNet(nn.Module):
         features = self.attribute_net.features(images)
         raw = self.attribute_net.rate(features)
         return QualityPrediction(
-            score=self.regressor(features.flatten(1)).squeeze(1),
+            score=self.regressor(self.dropout(features.flatten(1))).squeeze(1),
             attributes=(raw - self.attribute_mean) / self.attribute_std,
         )

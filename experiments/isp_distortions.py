@@ -4,6 +4,8 @@ A photograph is taken back to scene-linear light and developed again after a mis
 with random settings of the knobs. How wrong the result is, is measured against the photograph.
 """
 
+from collections.abc import Sequence
+
 import kornia
 import torch
 from jaxtyping import Float, Int
@@ -15,11 +17,14 @@ from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.tone import inverse_neutral_curve
 
 STEP = 6.0  # mean CIELAB difference from the photograph that counts as one step of a ladder
+ERRORS = 4 + len(DEFAULT_PIPELINE.parameters)  # of the shot and of the knobs
 MOST_STEPS = 6.0  # differences beyond are bad alike
 
 
 def ladders_and_isp(
-    images: Float[Tensor, "b 3 h w"], sources: Int[Tensor, " n"], random: torch.Generator
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
 ) -> DistortedPairs:
     """Pairs of which one half climbs the ladders of `attiqa` and the other is developed wrongly."""
     half = len(sources) // 2
@@ -30,12 +35,16 @@ def ladders_and_isp(
 
 @torch.no_grad()
 def developed_pairs(
-    images: Float[Tensor, "b 3 h w"], sources: Int[Tensor, " n"], random: torch.Generator
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
 ) -> DistortedPairs:
     """Develop photographs wrongly twice: one error, at a part of its strength and at all of it."""
     photos = images[sources]
-    error = _random_errors(len(sources), random).to(images)
-    part = (0.15 + 0.6 * torch.rand(len(sources), 1, generator=random)).to(images)
+    numbers = [random[index] for index in sources.tolist()]
+    draws = [torch.cat([_random_error(r), torch.rand(1, 1, generator=r)], 1) for r in numbers]
+    error, part = torch.cat([torch.zeros(0, ERRORS + 1), *draws]).to(images).split([ERRORS, 1], 1)
+    part = 0.15 + 0.6 * part
     views = [_develop(photos, error * part), _develop(photos, error)]
     steps = [(_difference(view, photos) / STEP).clamp(max=MOST_STEPS) for view in views]
     swap = steps[0] > steps[1]  # clipping may hide what the stronger error adds
@@ -49,13 +58,12 @@ def developed_pairs(
     )
 
 
-def _random_errors(count: int, random: torch.Generator) -> Float[Tensor, "n e"]:
-    """Errors of the shot (exposure, red, blue, veil), mostly few, then theta, mostly sparse."""
-    shot = torch.randn(count, 4, generator=random) * torch.tensor([1.0, 0.25, 0.25, 0.08])
-    shot = shot * (torch.rand(count, 4, generator=random) < torch.tensor([0.5, 0.3, 0.3, 0.3]))
-    knobs = len(DEFAULT_PIPELINE.parameters)
-    theta = 2 * torch.rand(count, knobs, generator=random) - 1
-    theta = theta * (torch.rand(count, knobs, generator=random) < 0.3)
+def _random_error(random: torch.Generator) -> Float[Tensor, "1 e"]:
+    """Error of the shot (exposure, red, blue, veil), mostly few, then theta, mostly sparse."""
+    shot = torch.randn(1, 4, generator=random) * torch.tensor([1.0, 0.25, 0.25, 0.08])
+    shot = shot * (torch.rand(1, 4, generator=random) < torch.tensor([0.5, 0.3, 0.3, 0.3]))
+    theta = 2 * torch.rand(1, ERRORS - 4, generator=random) - 1
+    theta = theta * (torch.rand(1, ERRORS - 4, generator=random) < 0.3)
     return torch.cat([shot, theta], dim=1)
 
 

@@ -101,7 +101,7 @@ def test_broken_cards_are_named(saved, change):
 
 def test_other_attributes_do_not_pass(saved):
     path = saved.with_suffix(".json")
-    path.write_text(path.read_text().replace('"brightness"', '"beauty"'))
+    path.write_text(path.read_text().replace('"brightness"', '"beauty"', 1))
     with pytest.raises(CheckpointError, match="attributes"):
         load_checkpoint(saved)
 

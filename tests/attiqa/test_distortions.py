@@ -85,7 +85,8 @@ def test_a_ladder_without_identity_is_refused():
 def test_distorted_pairs_go_up_one_side(seed):
     images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(seed))
     sources = torch.tensor([2, 0])
-    pairs = distorted_pairs(images, sources, torch.Generator().manual_seed(seed))
+    random = [torch.Generator().manual_seed(seed + index) for index in range(3)]
+    pairs = distorted_pairs(images, sources, random)
     assert pairs.mild.shape == pairs.strong.shape == (2, 3, 40, 40)
     assert (pairs.mild_steps >= 1).all()
     assert (pairs.strong_steps > pairs.mild_steps).all()
@@ -93,14 +94,14 @@ def test_distorted_pairs_go_up_one_side(seed):
 
 def test_no_sources_no_pairs():
     images = torch.rand(2, 3, 40, 40)
-    pairs = distorted_pairs(images, torch.zeros(0, dtype=torch.long), torch.Generator())
+    pairs = distorted_pairs(images, torch.zeros(0, dtype=torch.long), [])
     assert pairs.mild.shape == (0, 3, 40, 40)
 
 
 def test_distort_some_leaves_its_input_and_the_rest_alone():
     images = torch.rand(8, 3, 40, 40)
     before = images.clone()
-    assert torch.equal(distort_some(images, 0.0, torch.Generator()), images)
-    changed = distort_some(images, 1.0, torch.Generator().manual_seed(0))
+    assert torch.equal(distort_some(images, 0.0, [torch.Generator() for _ in images]), images)
+    changed = distort_some(images, 1.0, [torch.Generator().manual_seed(i) for i in range(8)])
     assert torch.equal(images, before)
     assert sum(not torch.equal(a, b) for a, b in zip(changed, images, strict=True)) >= 5

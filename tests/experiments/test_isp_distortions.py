@@ -13,8 +13,8 @@ def photos() -> torch.Tensor:
     return torch.stack([torch.from_numpy(c / 255).permute(2, 0, 1).float() for c in crops])
 
 
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def seeded(seed: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(10 * seed + index) for index in range(6)]
 
 
 def test_the_strong_version_is_farther_from_the_photograph(photos):
