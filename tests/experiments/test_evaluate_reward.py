@@ -1,6 +1,7 @@
 """The small reproduction on a dozen generated photographs with a tiny network."""
 
 import json
+import shlex
 from dataclasses import replace
 from itertools import combinations
 from typing import get_args
@@ -8,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import tyro
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -20,12 +22,12 @@ from attiqa.models import Architecture, AttributeNet
 from attiqa.pretraining import PretrainSettings
 from attiqa.teachers import MeasuredTeacher
 from attiqa.training import Schedule
-from experiments import evaluate_reward
-from experiments.evaluate_reward import (
+from experiments import evaluate_reward, reward_cells
+from experiments.evaluate_reward import main
+from experiments.reward_cells import (
     Initialisation,
     OneAttribute,
     Settings,
-    main,
     prepare,
     starting_point,
 )
@@ -108,7 +110,7 @@ def test_a_restart_reads_what_is_there(results, settings, monkeypatch):
         raise AssertionError("a finished cell was computed again")
 
     before = (settings.out / "results.json").read_bytes()
-    monkeypatch.setattr(evaluate_reward, "starting_point", fail)
+    monkeypatch.setattr(reward_cells, "starting_point", fail)
     main(settings)
     assert (settings.out / "results.json").read_bytes() == before
     cells = sorted((settings.out / "cells").iterdir())
@@ -152,6 +154,15 @@ def test_one_attribute_is_the_teachers_column():
     column = MeasuredTeacher()(images)[:, [ATTRIBUTES.index("contrast")]]
     assert torch.equal(teacher(images), column)
     assert "contrast" in teacher.name
+
+
+def test_the_command_of_the_papers_scale_is_understood():
+    command = (evaluate_reward.__doc__ or "").split("python experiments/evaluate_reward.py")[2]
+    settings = tyro.cli(Settings, args=shlex.split(command.replace("\\\n", " ")))
+    assert settings.architecture == Architecture()
+    assert settings.protocol == Protocol(340, 320)
+    assert settings.finetuning.schedule.crops == CropSettings(320, (340, 340))
+    assert settings.cache_side is None
 
 
 def cell(init: str, labels: str, repeat: int, srocc: float) -> dict:
