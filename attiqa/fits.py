@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -51,7 +51,7 @@ class FinetuneFit:
     settings: FinetuneSettings
     protocol: Protocol
     states: Path
-    crops: int = 5
+    crops: Literal[1, 5] = 5
     every: int = 1
     pixels: Pixels = read_files
 

@@ -1,16 +1,17 @@
 """Many photographs through a network by the five-crop protocol (ATTIQA section 4.2)."""
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.transforms.functional import InterpolationMode, center_crop, five_crop, resize
 
 from attiqa.checkpoints import Protocol
 from attiqa.datasets.crops import Photos
 from attiqa.models import AttributeNet, QualityNet
+from attiqa.views import views
 
 Forward = Callable[[Float[Tensor, "b 3 s s"]], Float[Tensor, "b d"]]
 
@@ -19,14 +20,14 @@ BATCH = 32
 
 
 def quality_scores(
-    net: QualityNet, photos: Photos, protocol: Protocol, crops: int = 5
+    net: QualityNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, " n"]:
     """Score photographs on the scale that the network was trained on."""
     return crop_means(net, lambda x: net(x).score[:, None], photos, protocol, crops)[:, 0]
 
 
 def backbone_features(
-    net: AttributeNet, photos: Photos, protocol: Protocol, crops: int = 5
+    net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n d"]:
     """Compute the backbone's pooled features: what all five heads see."""
 
@@ -37,7 +38,7 @@ def backbone_features(
 
 
 def head_features(
-    net: AttributeNet, photos: Photos, protocol: Protocol, crops: int = 5
+    net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n d"]:
     """Compute the hidden features of all five heads: what the quality regressor sees."""
     return crop_means(net, lambda x: net.features(x).flatten(1), photos, protocol, crops)
@@ -45,7 +46,7 @@ def head_features(
 
 @torch.no_grad()
 def crop_means(
-    net: nn.Module, forward: Forward, photos: Photos, protocol: Protocol, crops: int = 5
+    net: nn.Module, forward: Forward, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n d"]:
     """Average over the crops of each photograph what a network says about them.
 
@@ -69,15 +70,13 @@ def crop_means(
 
 
 def _batches(photos: Photos, protocol: Protocol, crops: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
-    views: list[Tensor] = []
+    waiting: list[Tensor] = []
     for index in range(len(photos)):
-        pixels = torch.from_numpy(np.array(photos[index])).permute(2, 0, 1).float() / 255
-        side, size = protocol.short_side, [protocol.crop, protocol.crop]
-        if min(pixels.shape[1:]) != side:
-            pixels = resize(pixels, [side], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
-        views += five_crop(pixels, size) if crops == 5 else (center_crop(pixels, size),)
-        if len(views) >= BATCH:
-            yield torch.stack(views)
-            views = []
-    if views:
-        yield torch.stack(views)
+        pixels = torch.from_numpy(np.array(photos[index])).permute(2, 0, 1)
+        seen = views(pixels[None], protocol)[0]  # the centre is the last one
+        waiting += seen[-crops:]
+        if len(waiting) >= BATCH:
+            yield torch.stack(waiting)
+            waiting = []
+    if waiting:
+        yield torch.stack(waiting)

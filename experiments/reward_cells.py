@@ -41,7 +41,7 @@ Cell = dict[str, Any]
 """What stands in the file of a cell."""
 
 TEACHERS = {
-    "measured": "measured teacher (signal measurements; the offline stand-in for CLIP)",
+    "measured": "measured teacher (signal measurements, the offline stand-in for CLIP)",
     "clip": "CLIP ViT-B/16",
 }
 

@@ -79,7 +79,7 @@ def markdown(table: Table, title: str) -> str:
 
 def write_figure(path: Path, table: Table, title: str) -> None:
     """Draw every split as a point with its 95 % bootstrap interval, and a bar at the median."""
-    figure = Figure(figsize=(2.2 + 1.9 * len(table), 4.2), layout="constrained")
+    figure = Figure(figsize=(2.2 + 1.9 * len(table), 4.6), layout="constrained")
     axes = figure.subplots()
     starts = list(dict.fromkeys(init for rows in table.values() for init in rows))
     step = 0.8 / len(starts)
@@ -94,9 +94,10 @@ def write_figure(path: Path, table: Table, title: str) -> None:
             axes.hlines(np.median(found), left, left + step, color=colour, lw=3, alpha=0.5)
     axes.set_xticks(range(len(table)), list(table))
     axes.set_ylabel("test SROCC, last epoch")
-    axes.set_title(f"{title}\neach point a split with its 95 % interval; bars: medians", fontsize=9)
+    note = "points: splits with 95 % bootstrap intervals; bars: medians"
+    axes.set_title("\n".join((*title.split("; "), note)), fontsize=9)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=8, ncols=len(starts), loc="lower center")
+    figure.legend(fontsize=8, ncols=min(3, len(starts)), loc="outside lower center")
     part = path.with_name(f"{path.stem}.part.png")
     figure.savefig(part, dpi=150)
     write_atomically(path, part.read_bytes())
