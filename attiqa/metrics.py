@@ -1,16 +1,38 @@
 """Agreement of predicted scores with human opinion."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float
-from scipy import stats
+from jaxtyping import Float, Shaped
+from scipy import optimize, special, stats
+
+Values = Float[np.ndarray, " n"]
+Statistic = Callable[[Values, Values], float]
 
 
-def correlations(scores: Float[np.ndarray, " n"], mos: Float[np.ndarray, " n"]) -> dict[str, float]:
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+class PairAccuracy(NamedTuple):
+    """Agreement on the order of pairs."""
+
+    share: float
+    """Of the counted pairs, in [0, 1]; nan where none could be counted."""
+    pairs: int
+    """Pairs with a human order."""
+
+
+def correlations(scores: Values, mos: Values) -> dict[str, float | bool]:
     """Compute SROCC, PLCC and KROCC in [-1, 1] and the RMSE in units of the MOS.
 
-    PLCC and RMSE are of the raw scores, without a fitted curve between the two.
+    Ranks of equal values are averaged (SROCC); KROCC is tau-b. `plcc` and `rmse` are of the raw
+    scores, `plcc_mapped` and `rmse_mapped` of the scores after `logistic_map`. Where that fit
+    fails, the mapped values repeat the raw ones and `mapped` is False.
 
     Raises:
         ValueError: Fewer than two images, or one of the two is constant.
@@ -19,14 +41,131 @@ def correlations(scores: Float[np.ndarray, " n"], mos: Float[np.ndarray, " n"]) 
         raise ValueError(
             f"correlations need two or more different values; got {len(scores)} scores"
         )
+    fitted = logistic_map(scores, mos)
+    mapped = scores if fitted is None else fitted
     return {
-        "srocc": _coefficient(stats.spearmanr(scores, mos)),
-        "plcc": _coefficient(stats.pearsonr(scores, mos)),
-        "krocc": _coefficient(stats.kendalltau(scores, mos)),
-        "rmse": float(np.sqrt(np.mean((scores - mos) ** 2))),
+        "srocc": srocc(scores, mos),
+        "plcc": plcc(scores, mos),
+        "krocc": float(cast(Any, stats.kendalltau(scores, mos)).statistic),
+        "rmse": rmse(scores, mos),
+        "plcc_mapped": plcc(mapped, mos),
+        "rmse_mapped": rmse(mapped, mos),
+        "mapped": fitted is not None,
     }
 
 
-def _coefficient(result: Any) -> float:
-    """Take the coefficient from a SciPy result, whose stubs do not know it."""
-    return float(result.statistic)
+def srocc(scores: Values, mos: Values) -> float:
+    """Spearman's rank correlation; ranks of equal values are averaged; nan if one is constant."""
+    return plcc(stats.rankdata(scores), stats.rankdata(mos))
+
+
+def plcc(scores: Values, mos: Values) -> float:
+    """Pearson's linear correlation; nan if one of the two is constant."""
+    if np.ptp(scores) == 0 or np.ptp(mos) == 0:
+        return float("nan")
+    return float(np.clip(np.corrcoef(scores, mos)[0, 1], -1, 1))
+
+
+def rmse(scores: Values, mos: Values) -> float:
+    """Root mean squared difference."""
+    return float(np.sqrt(np.mean((scores - mos) ** 2)))
+
+
+def logistic_map(scores: Values, mos: Values) -> Values | None:
+    """Map scores to the scale of the MOS by the four-parameter logistic that fits best.
+
+    `b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|))` (VQEG, Final report on the validation of
+    objective models of video quality assessment, 2000), by least squares from b1 = max MOS,
+    b2 = min MOS, b3 = mean score and b4 = a quarter of the scores' deviation. The curve may fall as
+    well as rise: the sign of a correlation is lost in it.
+
+    Returns:
+        The mapped scores; None where the fit failed: fewer than five images, no convergence, or a
+        flat curve.
+    """
+    if len(scores) < 5:
+        return None
+    x = (scores - scores.mean()) / scores.std()
+
+    def curve(b: Float[np.ndarray, "4"]) -> Values:
+        return b[1] + (b[0] - b[1]) * special.expit((x - b[2]) * abs(b[3]))
+
+    start = [mos.max(), mos.min(), 0.0, 4.0]  # the last one is 1 / b4
+    fit = optimize.least_squares(lambda b: curve(b) - mos, start, x_scale="jac", max_nfev=2000)
+    mapped = curve(fit.x)
+    flat = np.ptp(mapped) <= 1e-9 * np.ptp(mos)
+    return mapped if fit.success and not flat else None
+
+
+def bootstrap_interval(
+    scores: Values,
+    mos: Values,
+    statistic: Statistic = srocc,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap over the images: what another draw of test images might have shown.
+
+    Draws for which the statistic is nan are left out (a correlation where one side is constant).
+
+    Raises:
+        ValueError: It is nan for all of them.
+    """
+    random = np.random.default_rng(seed)
+    draws = random.integers(len(scores), size=(resamples, len(scores)))
+    found = np.array([statistic(scores[draw], mos[draw]) for draw in draws])
+    found = found[~np.isnan(found)]
+    if not len(found):
+        raise ValueError("a bootstrap needs two or more different scores and opinions")
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def pair_accuracy(
+    scores: Values, mos: Values, groups: Shaped[np.ndarray, " n"] | None = None
+) -> PairAccuracy:
+    """Count the pairs of images that scores and MOS put into the same order.
+
+    Pairs of equal MOS have no order and are not counted; where the scores are equal, the pair
+    counts one half, as a guess would.
+
+    Args:
+        scores: Predictions.
+        mos: Human opinion.
+        groups: Only pairs within a group are counted (the prompt that images were generated from).
+    """
+    agreed, pairs = 0.0, 0
+    for index in range(1, len(scores)):
+        order = mos[:index] - mos[index]
+        if groups is not None:
+            order = order * (groups[:index] == groups[index])
+        row = preference_accuracy(scores[:index] - scores[index], order)
+        agreed += row.share * row.pairs if row.pairs else 0.0
+        pairs += row.pairs
+    return PairAccuracy(agreed / pairs if pairs else float("nan"), pairs)
+
+
+def preference_accuracy(advantage: Values, preference: Values) -> PairAccuracy:
+    """Compare given pairs with what people preferred.
+
+    Args:
+        advantage: Score of the first image of a pair less that of the second.
+        preference: Positive where people prefer the first image, negative where the second; zero
+            where they are undecided: such a pair is not counted.
+    """
+    decided = preference != 0
+    signs = np.sign(advantage[decided]) * np.sign(preference[decided])
+    pairs = int(decided.sum())
+    return PairAccuracy(float((signs.mean() + 1) / 2) if pairs else float("nan"), pairs)
+
+
+def spread(values: Float[np.ndarray, " n"]) -> dict[str, float | int]:
+    """Describe the results of several splits: median, quartiles and their number."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return {
+        "median": float(median),
+        "quartile_1": float(low),
+        "quartile_3": float(high),
+        "splits": len(values),
+    }
