@@ -95,6 +95,9 @@ def finetune(
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
+    Under several processes the MOS and its ranking are compared over all of their photographs, the
+    auxiliary terms within each process.
+
     Args:
         fabric: Launched.
         net: Changed in place.
