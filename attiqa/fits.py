@@ -74,6 +74,7 @@ class FinetuneFit:
             self.settings,
             self.states / f"{split_hash(photos.names, split)[:16]}.ckpt",
             evaluate=after_epoch,
+            scale=photos.scale,
         )
 
     def predictor(self, net: QualityNet) -> Predict:
