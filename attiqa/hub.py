@@ -27,24 +27,34 @@ class HubModel(
 
     def __init__(self, net: QualityNet, card: Card) -> None:
         super().__init__(net, card, net.attribute_mean.device)
+        self._hub_mixin_config = None  # the card beside the weights is the configuration
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_checkpoint(save_directory, self.net, self.card)
 
     @classmethod
-    def _from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
+        pretrained_model_name_or_path: str | Path,
         *,
-        model_id: str,
-        revision: str | None,
+        revision: str | None = None,
         map_location: str = "cpu",
-        strict: bool = True,
         **options: Any,
     ) -> "HubModel":
-        """Load a folder or a repository; `strict` is accepted and always true."""
-        folder = Path(model_id)
+        """Load a folder or a repository.
+
+        Args:
+            pretrained_model_name_or_path: A folder, or `owner/name`.
+            revision: Branch, tag or commit of the repository.
+            map_location: Where the model will run.
+            options: Of the download: `token`, `cache_dir`, `force_download`, `local_files_only`.
+
+        Raises:
+            CheckpointError: Not to be had, or broken.
+        """
+        folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
-            folder = fetch(model_id, revision, **options)
+            folder = fetch(str(pretrained_model_name_or_path), revision, **options)
         model = load_model(folder, map_location)
         return cls(model.net, model.card)
 

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from jaxtyping import UInt8
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from attiqa.errors import ImageFileError, ImageFormatError
 
@@ -145,7 +145,7 @@ def _to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
     return converted
 
 
-def _sixteen_bits(path: Path, image: Image.Image) -> Image.Image | None:
+def _sixteen_bits(path: Path, image: ImageFile.ImageFile) -> Image.Image | None:
     """Round a file of 16 bits in several channels; None for any other file.
 
     Pillow keeps the upper byte of such samples. Told that the bytes are in the other order, it

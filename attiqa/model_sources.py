@@ -1,6 +1,7 @@
 """Where a model comes from: a name, file, folder or repository as the path of its weights."""
 
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -42,7 +43,7 @@ def weight_file(source: str | Path) -> Path:
     return path
 
 
-def fetch(repository: str, revision: str | None = None, **options: object) -> Path:
+def fetch(repository: str, revision: str | None = None, **options: Any) -> Path:
     """Download the weights and cards of a repository, or find them in the hub's cache.
 
     Args:

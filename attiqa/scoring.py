@@ -82,7 +82,7 @@ class QualityModel(nn.Module):
         Raises:
             ImageFormatError: Too small, too long, not finite or out of range.
         """
-        check_size(*photos.shape[-2:])
+        check_size(photos.shape[-2:])
         _check_range(photos)
         return self.score_views(views(photos, self.card.protocol))
 
@@ -154,7 +154,7 @@ def to_pixels(photo: Photo) -> UInt8[Tensor, "3 h w"] | Float[Tensor, "3 h w"]:
     """
     if isinstance(photo, str | Path):
         pixels = torch.from_numpy(read_photo(Path(photo)).copy()).movedim(-1, 0)
-        check_size(*pixels.shape[1:], name=f"{photo}")
+        check_size(pixels.shape[1:], name=f"{photo}")
         return pixels
     if isinstance(photo, Image.Image):
         photo = rgb_pixels(photo)
@@ -163,7 +163,7 @@ def to_pixels(photo: Photo) -> UInt8[Tensor, "3 h w"] | Float[Tensor, "3 h w"]:
     if not isinstance(photo, Tensor) or photo.ndim != 3 or photo.shape[0] != 3:
         found = getattr(photo, "shape", type(photo).__name__)
         raise ImageFormatError(f"a photograph must be an RGB image; got {found}")
-    check_size(*photo.shape[1:])
+    check_size(photo.shape[1:])
     if photo.dtype == torch.uint8:
         return photo
     _check_range(photo)
@@ -181,9 +181,10 @@ def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
     return pixels if pixels.is_floating_point() else pixels.float() / 255
 
 
-def check_size(height: int, width: int, name: str = "the photograph") -> None:
+def check_size(shape: Sequence[int], name: str = "the photograph") -> None:
     """Raise an `ImageFormatError` for a photograph that is too small or too long."""
-    short, long = sorted((height, width))
+    height, width = shape
+    short, long = sorted(shape)
     if short < MIN_SIDE:
         raise ImageFormatError(
             f"{name}: {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}"

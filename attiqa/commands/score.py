@@ -92,7 +92,7 @@ def _printed(rows: list[Row], card: Card) -> Table:
         f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
     )
     table = Table(Column("file", overflow="fold"), "score", *ATTRIBUTES, caption=caption)
-    for row in sorted(rows, key=lambda row: -(row["score"] if row["error"] == "" else -1e9)):
+    for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
         if row["error"]:
             table.add_row(str(row["path"]), f"[red]{row['error']}")
         else:

@@ -14,12 +14,16 @@ from attiqa.scoring import QualityModel, load_model
 
 
 @pytest.fixture
-def model(tiny, tiny_net) -> QualityModel:
-    torch.nn.init.normal_(tiny_net.regressor[-1].weight, std=3)  # scores that are far apart
+def model(tiny, tiny_net, small) -> QualityModel:
+    with torch.no_grad():
+        for _ in range(20):
+            tiny_net(small)  # statistics of batch normalisation that spread the scores
+        tiny_net.regressor[-1].weight *= 10
     card = replace(load_model().card, name="tiny", architecture=tiny)
     return QualityModel(tiny_net, card)
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same_scores_for_any_batch_and_size(model, clean, tmp_path):
     weights = save_checkpoint(tmp_path, model.net, model.card)
     out = tmp_path / "exported" / "model.onnx"
@@ -36,7 +40,7 @@ def test_onnx_gives_the_same_scores_for_any_batch_and_size(model, clean, tmp_pat
         expected = model.predict(images)
         assert np.abs(score - expected.score.numpy()).max() < 1e-4
         assert np.abs(attributes - expected.attributes.numpy()).max() < 1e-4
-        assert len(images) == 1 or np.ptp(score) > 1e-2
+        assert len(images) == 1 or np.ptp(np.asarray(score)) > 1e-2
 
 
 def test_another_suffix_is_refused(model, tmp_path):

@@ -33,7 +33,7 @@ def test_the_readme_says_what_the_scores_mean(model, tmp_path):
     model.save_pretrained(tmp_path)
     text = (tmp_path / "README.md").read_text()
     card = ModelCard(text)
-    assert card.data.library_name == "attiqa"
+    assert card.data.to_dict()["library_name"] == "attiqa"
     for stated in ("0 to 1, higher is better", "BIQ2021", model.card.limits, model.card.teacher):
         assert stated in text
 

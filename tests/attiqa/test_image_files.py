@@ -161,8 +161,7 @@ def test_cmyk_jpeg(tmp_path):
 def test_the_first_frame_of_an_animation(tmp_path):
     first, second = Image.new("RGB", (40, 40), RED), Image.new("RGB", (40, 40), "blue")
     for name in ("a.gif", "a.webp", "a.png", "a.tif"):
-        options = {"lossless": True} if name == "a.webp" else {}
-        first.save(tmp_path / name, save_all=True, append_images=[second], **options)
+        first.save(tmp_path / name, save_all=True, append_images=[second], lossless=True)
         assert (read_photo(tmp_path / name) == RED).all()
 
 
