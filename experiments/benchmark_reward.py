@@ -16,13 +16,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from attiqa.folder_scoring import score_files
-from attiqa.views import views
 from lightning_fabric import Fabric
 from PIL import Image
 from rich import print
@@ -35,6 +33,7 @@ from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import PhotoFiles, list_photos
 from attiqa.distortions import ATTRIBUTE_LADDERS
 from attiqa.embeddings import EmbeddingCache
+from attiqa.folder_scoring import score_files
 from attiqa.losses import margin_ranking_loss
 from attiqa.models import Architecture, AttributeNet
 from attiqa.pretraining import PretrainSettings, pretrain
@@ -42,6 +41,7 @@ from attiqa.prompt_selection import select_prompts
 from attiqa.pseudo_labels import Loading, label_folder
 from attiqa.scoring import load_model
 from attiqa.training import Schedule
+from attiqa.views import views
 
 Run = Callable[[], int]
 """Does its work and says how many images it took."""
@@ -238,26 +238,36 @@ def search_time() -> dict[str, float]:
         for name, ladder in ATTRIBUTE_LADDERS.items()
     }
 
-    def features(*shape: int) -> np.ndarray:
-        values = random.normal(size=(*shape, 512)).astype(np.float32)
-        return values / np.linalg.norm(values, axis=-1, keepdims=True)
-
-    class Texts:
-        encoder: ClassVar[dict[str, Any]] = {"name": "random"}
-
-        def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-            raise NotImplementedError("the images of this benchmark are encoded already")
-
-        def encode_prompts(self, prompts: tuple[str, ...]) -> torch.Tensor:
-            return torch.from_numpy(features(len(prompts)))
-
-    climbed = {name: features(140, 7) for name in ladders}
-    rated, ratings = features(1000), random.normal(size=(1000, len(ATTRIBUTES)))
+    climbed = {name: _features(random, 140, 7) for name in ladders}
+    rated, ratings = _features(random, 1000), random.normal(size=(1000, len(ATTRIBUTES)))
     with tempfile.TemporaryDirectory() as folder:
-        cache = EmbeddingCache(Texts(), Path(folder))
+        cache = EmbeddingCache(_Encoder(), Path(folder))
         start = time.perf_counter()
         select_prompts(cache, climbed, ladders, rated, ratings)
         return {"seconds": round(time.perf_counter() - start, 2)}
+
+
+class _Encoder:
+    """Stands for a CLIP model whose images are encoded already."""
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """Its description."""
+        return {"name": "random"}
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Not needed here."""
+        raise NotImplementedError("the images of this benchmark are encoded already")
+
+    def encode_prompts(self, prompts: tuple[str, ...]) -> torch.Tensor:
+        """Return random features."""
+        return torch.from_numpy(_features(np.random.default_rng(len(prompts)), len(prompts)))
+
+
+def _features(random: np.random.Generator, *shape: int) -> np.ndarray:
+    """Features of length 1."""
+    values = random.normal(size=(*shape, 512)).astype(np.float32)
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
 
 
 def _seconds(work: Callable[[], object], device: str, repeats: int = 5) -> float:

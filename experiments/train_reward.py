@@ -34,7 +34,7 @@ from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
 from attiqa.finetuning import FinetuneSettings, finetune
-from attiqa.metrics import bootstrap_interval, correlations, srocc
+from attiqa.metrics import bootstrap_interval, correlations
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
 from attiqa.robustness import ladder_responses
@@ -254,7 +254,7 @@ def measure(
     score, attributes = (torch.cat(part).numpy() for part in zip(*predictions, strict=True))
     labels = torch.cat([teacher(batch) for batch in images.split(50)]).numpy()
     crops = model.score(paths).score.numpy()
-    interval = bootstrap_interval(srocc, crops, mos)
+    interval = bootstrap_interval(crops, mos)
     return {
         "five crops": correlations(crops, mos) | {"srocc, 95 %": [interval.low, interval.high]},
         "centre crop alone": correlations(np.array(centre), mos),

@@ -190,8 +190,9 @@ def built_for(name: str, side: int, folder: Path) -> torch.nn.Module:
     if name == "tiny-timm":
         cast(Any, source.visual).trunk.set_input_size((side, side))
         return source
-    save_model(source, path := folder / "weights.safetensors")
-    return open_clip.create_model(name, str(path), force_image_size=side).eval()
+    path = str(folder / "weights.safetensors")
+    save_model(source, path)
+    return open_clip.create_model(name, path, force_image_size=side).eval()
 
 
 @pytest.mark.parametrize(
