@@ -44,19 +44,21 @@ class FileScore:
 
 
 def score_files(
-    model: QualityModel, paths: Iterable[Path], batch: int = 8, workers: int = 2
+    model: QualityModel, paths: Iterable[Path], batch: int | None = None, workers: int = 2
 ) -> Iterator[list[FileScore]]:
     """Score image files by the protocol of the model's card, in the order given.
 
     Args:
         model: Scores on its own device.
         paths: Image files; a file that cannot be scored becomes a row with an error.
-        batch: Photographs that go through the network together.
+        batch: Photographs that go through the network together; by default one on a CPU, where
+            more were half as fast, and 32 elsewhere.
         workers: Threads that decode ahead.
 
     Yields:
         The rows of one batch.
     """
+    photos = batch or (1 if model.device.type == "cpu" else 32)
     remaining = iter(paths)
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[_Decoded]] = deque()
@@ -66,10 +68,10 @@ def score_files(
             waiting.append(pool.submit(_decode, path, model.card.protocol))
 
     try:
-        decode_ahead(batch + workers)
+        decode_ahead(photos + workers)
         while waiting:
             decoded = []
-            while waiting and len(decoded) < batch:
+            while waiting and len(decoded) < photos:
                 decoded.append(waiting.popleft().result())
                 decode_ahead(1)
             yield _score_batch(model, decoded)

@@ -54,6 +54,7 @@ DECODER_ERRORS = (
 ORIENTATION = 0x0112  # tags of EXIF and TIFF
 BITS_PER_SAMPLE = 0x0102
 PLANAR_CONFIGURATION = 0x011C
+STRIP = 256
 TO_8_BIT = np.round(np.arange(65536) / 257).astype(np.uint8)
 
 
@@ -89,16 +90,27 @@ def rgb_pixels(image: Image.Image, name: str = "image") -> UInt8[np.ndarray, "h 
     """
     image.load()  # a TIFF turns itself while it is decoded, and then has no orientation any more
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":
         image = _numbers_to_grey(image)
     colors, alpha = _split_alpha(image)
     if profile:
         colors = _to_srgb(colors, profile, name)
-    colors = colors.convert("RGB")
+    if colors.mode != "RGB":
+        colors = colors.convert("RGB")
     if alpha is not None:
         colors = Image.composite(colors, Image.new("RGB", colors.size, "white"), alpha)
-    return np.asarray(colors)
+    return _copy_pixels(colors)
+
+
+def _copy_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """Copy an RGB image in strips: at once, Pillow would hold three copies for a moment."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        pixels[top : top + STRIP] = np.asarray(strip)
+    return pixels
 
 
 def _numbers_to_grey(image: Image.Image) -> Image.Image:

@@ -153,7 +153,7 @@ def to_pixels(photo: Photo) -> UInt8[Tensor, "3 h w"] | Float[Tensor, "3 h w"]:
         ImageFormatError: Another type, shape, size or range.
     """
     if isinstance(photo, str | Path):
-        pixels = torch.from_numpy(read_photo(Path(photo)).copy()).movedim(-1, 0)
+        pixels = torch.from_numpy(read_photo(Path(photo))).movedim(-1, 0)
         check_size(pixels.shape[1:], name=f"{photo}")
         return pixels
     if isinstance(photo, Image.Image):

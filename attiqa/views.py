@@ -8,7 +8,7 @@ from torchvision.transforms.functional import five_crop
 
 from attiqa.checkpoints import Protocol
 
-STRIP = 2**21
+STRIP = 2**18
 """Pixels that are floating-point numbers at a time while a photograph is resized."""
 
 Pixels = Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"]
