@@ -78,6 +78,8 @@ def main(settings: Settings) -> None:
     """Encode, score, write the result, print the chosen pairs."""
     rated, ratings = _read_spaq(settings.spaq, settings) if settings.spaq else ((), None)
     clean = [path for entry in settings.photos for path in _files(entry)]
+    if not clean:
+        raise DatasetLayoutError("photos: expected image files or folders; none were given")
     teacher = ClipTeacher(
         settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
     )

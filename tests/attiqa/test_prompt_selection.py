@@ -16,8 +16,8 @@ from scipy import stats
 from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates
 from attiqa.commands import select_prompts as command
 from attiqa.distortions import ATTRIBUTE_LADDERS, distort
-from attiqa.embeddings import EmbeddingCache
-from attiqa.errors import CheckpointError
+from attiqa.embeddings import SHARD, EmbeddingCache
+from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.prompt_selection import (
     PairScores,
     embed_ladders,
@@ -51,9 +51,9 @@ class Statistics:
         self.stop_at = stop_at
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        self.encoded += len(images)
-        if self.stop_at is not None and self.encoded > self.stop_at:
+        if self.stop_at is not None and self.encoded + len(images) > self.stop_at:
             raise KeyboardInterrupt
+        self.encoded += len(images)
         steps = images.diff(dim=-1).abs().mean(dim=(2, 3))
         moments = (images.mean(dim=(2, 3)), images.std(dim=(2, 3)), 5 * steps)
         return torch.nn.functional.normalize(torch.cat(moments, dim=1), dim=1)
@@ -245,15 +245,14 @@ def test_nothing_is_encoded_twice(photos, tmp_path):
 
 
 def test_an_interrupted_run_continues(photos, tmp_path):
-    whole = embed_ladders(EmbeddingCache(Statistics(), tmp_path / "a"), photos, ATTRIBUTE_LADDERS)
-    stopped = Statistics(stop_at=80)
+    whole, stopped, resumed = Statistics(), Statistics(stop_at=100), Statistics()
+    expected = embed_ladders(EmbeddingCache(whole, tmp_path / "a"), photos, ATTRIBUTE_LADDERS)
     with pytest.raises(KeyboardInterrupt):
         embed_ladders(EmbeddingCache(stopped, tmp_path / "b"), photos, ATTRIBUTE_LADDERS)
-    resumed = Statistics()
     found = embed_ladders(EmbeddingCache(resumed, tmp_path / "b"), photos, ATTRIBUTE_LADDERS)
-    distinct = 4 * (sum(len(ladder.levels) for ladder in ATTRIBUTE_LADDERS.values()) - 4)
-    assert 0 < resumed.encoded <= distinct - 60
-    assert all(np.array_equal(found[name], whole[name]) for name in whole)
+    assert stopped.encoded % SHARD > 0
+    assert resumed.encoded == whole.encoded - stopped.encoded
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_broken_shard_is_named(photos, tmp_path):
@@ -302,7 +301,7 @@ def settings(photos, tmp_path) -> command.Settings:
     (tmp_path / "selecting-clip.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "selecting-clip.json")
     weights = tmp_path / "weights.safetensors"
-    save_model(ClipTeacher("selecting-clip", None).model, weights)
+    save_model(ClipTeacher("selecting-clip", None).model, str(weights))
     for folder in ("photos", "SPAQ/TestImage", "SPAQ/Annotations"):
         (tmp_path / folder).mkdir(parents=True)
     lines = ["Image name,MOS," + ",".join(name.capitalize() for name in ATTRIBUTES[::-1])]
@@ -373,3 +372,8 @@ def test_without_spaq_distortions_decide(settings, tmp_path):
     record = json.loads((tmp_path / "out/prompts.json").read_text())
     assert set(record["attributes"]["contrast"]["tables"]) == {"distortion", "sum"}
     assert record["spaq"]["names"] == []
+
+
+def test_photographs_must_be_given(tmp_path):
+    with pytest.raises(DatasetLayoutError, match="none were given"):
+        command.main(command.Settings((), tmp_path))
