@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tyro
 from jaxtyping import Float, UInt8
 from matplotlib.cm import ScalarMappable
@@ -20,10 +19,10 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import write_atomically
 from attiqa.clip import View
 from attiqa.datasets.folder import content_hash, list_photos, read_photo
+from attiqa.datasets.spaq import read_spaq
 from attiqa.distortions import ATTRIBUTE_LADDERS
 from attiqa.embeddings import EmbeddingCache
 from attiqa.errors import DatasetLayoutError
@@ -48,9 +47,13 @@ class Settings:
     """Clean photographs to distort, files or folders; a hundred or more."""
     out: Path
     """Folder for prompts.json and prompts.png."""
-    ratings: Path | None = None
-    """CSV with the columns image, sharpness, contrast, brightness, colorfulness, noisiness: human
-    scores (noisiness: higher is cleaner). Paths are relative to it. Distortions alone without."""
+    spaq: Path | None = None
+    """Folder of SPAQ for the task on human scores; distortions alone without."""
+    spaq_share: float = 1.0
+    """Random share of SPAQ that is used (the paper: all). The result names the photographs: they
+    are no test set any more."""
+    spaq_subset: bool = False
+    """The folder holds a part of SPAQ."""
     architecture: str = "ViT-B-16-quickgelu"
     """Model name of open_clip."""
     pretrained: str = "openai"
@@ -62,7 +65,7 @@ class Settings:
     short_side: int = 512
     """Larger photographs are first shrunk to this, before they are distorted."""
     seed: int = 0
-    """Fixes the noise."""
+    """Fixes the noise and the share of SPAQ."""
     cache: Path = Path("runs/cache/embeddings")
     """Folder for the features, which are computed once."""
     batch_size: int = 64
@@ -73,8 +76,10 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Encode, score, write the result, print the chosen pairs."""
-    rated, ratings = _read_ratings(settings.ratings) if settings.ratings else (None, None)
+    rated, ratings = _read_spaq(settings.spaq, settings) if settings.spaq else ((), None)
     clean = [path for entry in settings.photos for path in _files(entry)]
+    if not clean:
+        raise DatasetLayoutError("photos: expected image files or folders; none were given")
     teacher = ClipTeacher(
         settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
     )
@@ -82,7 +87,7 @@ def main(settings: Settings) -> None:
     photos = _shrunk(clean, settings.short_side, "distorted photographs")
     ladder_features = embed_ladders(cache, photos, ATTRIBUTE_LADDERS, settings.seed)
     rated_features = None
-    if rated is not None:
+    if ratings is not None:
         photos = _shrunk(rated, settings.short_side, "rated photographs")
         rated_features = embed_photos(cache, photos)
     results = select_prompts(cache, ladder_features, ATTRIBUTE_LADDERS, rated_features, ratings)
@@ -92,8 +97,7 @@ def main(settings: Settings) -> None:
         "encoder": teacher.encoder,
         "versions": {name: version(name) for name in LIBRARIES},
         "photos": {"count": len(clean), "sha256": content_hash(clean)},
-        "rated_photos": rated and {"count": len(rated), "sha256": content_hash(rated)},
-        "ratings_sha256": settings.ratings and content_hash([settings.ratings]),
+        "spaq": {"names": [path.name for path in rated], "sha256": content_hash(rated)},
         "ladders": {
             attribute: {"name": ladder.name, "unit": ladder.unit, "levels": ladder.levels}
             for attribute, ladder in ATTRIBUTE_LADDERS.items()
@@ -164,19 +168,13 @@ def _shrunk(paths: Sequence[Path], short_side: int, task: str) -> Iterator[UInt8
         yield shrink(read_photo(path), short_side)
 
 
-def _read_ratings(path: Path) -> tuple[list[Path], Float[np.ndarray, "n 5"]]:
-    """Read paths and human scores.
-
-    Raises:
-        DatasetLayoutError: The file cannot be read, or a column or number is missing.
-    """
-    try:
-        table = pd.read_csv(path)
-        scores = table[list(ATTRIBUTES)].to_numpy(float)
-        paths = [path.parent / name for name in table["image"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        columns = ", ".join(("image", *ATTRIBUTES))
-        raise DatasetLayoutError(f"{path}: expected a CSV with {columns}: {error}") from error
-    if len(scores) < 2 or not np.isfinite(scores).all():
-        raise DatasetLayoutError(f"{path}: expected numbers for two or more images")
-    return paths, scores
+def _read_spaq(
+    folder: Path, settings: Settings
+) -> tuple[tuple[Path, ...], Float[np.ndarray, "n 5"]]:
+    """Read the photographs and attribute scores of a share of SPAQ."""
+    photos = read_spaq(folder, settings.spaq_subset)
+    if photos.attributes is None:
+        raise DatasetLayoutError(f"{folder}: expected scores of the five attributes; found none")
+    order = np.random.default_rng(settings.seed).permutation(len(photos.paths))
+    rows = np.sort(order[: round(settings.spaq_share * len(order))])
+    return tuple(photos.paths[row] for row in rows), photos.attributes[rows]

@@ -1,5 +1,6 @@
 import json
 import zlib
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from scipy import stats
 from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates
 from attiqa.commands import select_prompts as command
 from attiqa.distortions import ATTRIBUTE_LADDERS, distort
-from attiqa.embeddings import EmbeddingCache
+from attiqa.embeddings import SHARD, EmbeddingCache
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.prompt_selection import (
     PairScores,
@@ -28,6 +29,7 @@ from attiqa.prompt_selection import (
     spearman,
     to_json,
 )
+from attiqa.scoring import to_tensor
 from attiqa.teachers import ClipTeacher
 
 FEW = MappingProxyType(
@@ -49,9 +51,9 @@ class Statistics:
         self.stop_at = stop_at
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        self.encoded += len(images)
-        if self.stop_at is not None and self.encoded > self.stop_at:
+        if self.stop_at is not None and self.encoded + len(images) > self.stop_at:
             raise KeyboardInterrupt
+        self.encoded += len(images)
         steps = images.diff(dim=-1).abs().mean(dim=(2, 3))
         moments = (images.mean(dim=(2, 3)), images.std(dim=(2, 3)), 5 * steps)
         return torch.nn.functional.normalize(torch.cat(moments, dim=1), dim=1)
@@ -243,15 +245,14 @@ def test_nothing_is_encoded_twice(photos, tmp_path):
 
 
 def test_an_interrupted_run_continues(photos, tmp_path):
-    whole = embed_ladders(EmbeddingCache(Statistics(), tmp_path / "a"), photos, ATTRIBUTE_LADDERS)
-    stopped = Statistics(stop_at=80)
+    whole, stopped, resumed = Statistics(), Statistics(stop_at=100), Statistics()
+    expected = embed_ladders(EmbeddingCache(whole, tmp_path / "a"), photos, ATTRIBUTE_LADDERS)
     with pytest.raises(KeyboardInterrupt):
         embed_ladders(EmbeddingCache(stopped, tmp_path / "b"), photos, ATTRIBUTE_LADDERS)
-    resumed = Statistics()
     found = embed_ladders(EmbeddingCache(resumed, tmp_path / "b"), photos, ATTRIBUTE_LADDERS)
-    distinct = 4 * (sum(len(ladder.levels) for ladder in ATTRIBUTE_LADDERS.values()) - 4)
-    assert 0 < resumed.encoded <= distinct - 60
-    assert all(np.array_equal(found[name], whole[name]) for name in whole)
+    assert stopped.encoded % SHARD > 0
+    assert resumed.encoded == whole.encoded - stopped.encoded
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_broken_shard_is_named(photos, tmp_path):
@@ -300,20 +301,24 @@ def settings(photos, tmp_path) -> command.Settings:
     (tmp_path / "selecting-clip.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "selecting-clip.json")
     weights = tmp_path / "weights.safetensors"
-    save_model(ClipTeacher("selecting-clip", None).model, weights)
-    (tmp_path / "photos").mkdir()
-    lines = ["image," + ",".join(ATTRIBUTES[::-1])]  # columns go by name, not by place
+    save_model(ClipTeacher("selecting-clip", None).model, str(weights))
+    for folder in ("photos", "SPAQ/TestImage", "SPAQ/Annotations"):
+        (tmp_path / folder).mkdir(parents=True)
+    lines = ["Image name,MOS," + ",".join(name.capitalize() for name in ATTRIBUTES[::-1])]
     for number, photo in enumerate(photos):
-        name = f"photos/{number}.png"
-        Image.fromarray(photo.permute(1, 2, 0).numpy()).save(tmp_path / name)
-        lines.append(f"{name},{number},3,{number},{-number},{number % 2}")
-    (tmp_path / "ratings.csv").write_text("\n".join(lines))
+        image = Image.fromarray(photo.permute(1, 2, 0).numpy())
+        image.save(tmp_path / f"photos/{number}.png")
+        image.save(tmp_path / f"SPAQ/TestImage/{number:05}.png")
+        lines.append(f"{number:05}.png,{number},{number},3,{number},{9 - number},{number % 2}")
+    labels = tmp_path / "SPAQ/Annotations/MOS and Image attribute scores.csv"
+    labels.write_text("\n".join(lines))
     return command.Settings(
         (tmp_path / "photos",),
         tmp_path / "out",
-        tmp_path / "ratings.csv",
-        "selecting-clip",
-        str(weights),
+        tmp_path / "SPAQ",
+        spaq_subset=True,
+        architecture="selecting-clip",
+        pretrained=str(weights),
         cache=tmp_path / "cache",
     )
 
@@ -323,7 +328,7 @@ def test_the_command_writes_all_tables_and_a_figure(settings, photos, tmp_path, 
     record = json.loads((tmp_path / "out/prompts.json").read_text())
     with Image.open(tmp_path / "out/prompts.png") as figure:
         assert figure.format == "PNG"
-    assert record["photos"]["count"] == record["rated_photos"]["count"] == 4
+    assert record["photos"]["count"] == len(record["spaq"]["names"]) == 4
     assert record["encoder"]["architecture"] == record["settings"]["architecture"]
     teacher = ClipTeacher("selecting-clip", settings.pretrained)
     rated = torch.cat([teacher.encode_images(photo[None].float() / 255) for photo in photos])
@@ -349,10 +354,26 @@ def test_the_command_writes_all_tables_and_a_figure(settings, photos, tmp_path, 
     assert json.loads((tmp_path / "out/prompts.json").read_text()) == record
 
 
-@pytest.mark.parametrize("text", ["image,sharpness\na.png,1", "image", None])
-def test_a_table_of_ratings_must_be_whole(text, tmp_path):
-    path = tmp_path / "ratings.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DatasetLayoutError, match=r"ratings\.csv.*noisiness"):
-        command.main(command.Settings((tmp_path,), tmp_path, path, cache=tmp_path / "cache"))
+def test_a_share_of_spaq_is_named(settings, tmp_path):
+    command.main(replace(settings, spaq_share=0.5))
+    record = json.loads((tmp_path / "out/prompts.json").read_text())
+    assert len(record["spaq"]["names"]) == 2
+    shown = [tmp_path / "SPAQ/TestImage" / name for name in record["spaq"]["names"]]
+    teacher = ClipTeacher("selecting-clip", settings.pretrained)
+    rated = torch.cat([teacher.encode_images(to_tensor(path)[None]) for path in shown])
+    found = record["attributes"]["noisiness"]  # rises with the number of the photograph
+    positive, negative = teacher.encode_prompts((found["positive"][5], found["negative"][8]))
+    expected = srocc(rated @ (positive - negative), [0, 1])
+    assert found["tables"]["human"][5][8] == pytest.approx(expected)
+
+
+def test_without_spaq_distortions_decide(settings, tmp_path):
+    command.main(replace(settings, spaq=None))
+    record = json.loads((tmp_path / "out/prompts.json").read_text())
+    assert set(record["attributes"]["contrast"]["tables"]) == {"distortion", "sum"}
+    assert record["spaq"]["names"] == []
+
+
+def test_photographs_must_be_given(tmp_path):
+    with pytest.raises(DatasetLayoutError, match="none were given"):
+        command.main(command.Settings((), tmp_path))
