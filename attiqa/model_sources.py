@@ -10,7 +10,7 @@ from attiqa.errors import CheckpointError
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-EMBEDDED = "attiqa_mobilenetv2"
+EMBEDDED = "attiqa-mini"
 """Which of the weights in the package is meant by "embedded"."""
 
 HUB = "hf://"

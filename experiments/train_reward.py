@@ -64,7 +64,7 @@ class Settings:
     """Folder for checkpoints, logs and results.json."""
     weights: Path = WEIGHTS
     """Folder that the model and its card are exported to."""
-    name: str = "attiqa_mobilenetv2"
+    name: str = "attiqa-mini"
     """Name of the exported files."""
     cache: Path = Path("runs/cache")
     """Folder for the decoded photographs (2.4 GB)."""
