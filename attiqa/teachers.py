@@ -40,7 +40,7 @@ class AttributeTeacher(Protocol):
         """What the card of a trained network calls this teacher."""
         ...
 
-    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5"]:
+    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:
         """Score display RGB in [0, 1]; only the order within a column means anything."""
         ...
 

@@ -92,4 +92,4 @@ def _supervision(
     if settings.teacher == "measured":
         return photos, MeasuredTeacher(), {"teacher": MeasuredTeacher.name}
     teacher = ClipTeacher(settings.clip, settings.clip_weights, device)
-    return photos, teacher, {"teacher": teacher.name}
+    return photos, teacher, {"teacher": teacher.name, "labels": teacher.describe()}
