@@ -85,10 +85,9 @@ class Settings:
     pretraining: PretrainSettings = field(
         default_factory=lambda: PretrainSettings(
             Schedule(
-                epochs=3,
-                backbone_lr=3e-4,
+                epochs=1,
+                backbone_lr=3e-5,
                 weight_decay=0.05,
-                ema_decay=0.99,
                 crops=CropSettings(192, (192, 448)),
             ),
             ladder_weight=1.0,
@@ -98,36 +97,36 @@ class Settings:
     whole: FinetuneSettings = field(
         default_factory=lambda: FinetuneSettings(
             Schedule(
-                epochs=8,
+                epochs=7,
                 backbone_lr=3e-4,
                 weight_decay=0.05,
                 ema_decay=0.995,
                 crops=CropSettings(224, (224, 288)),
             ),
             dropout=0.3,
-            attribute_weight=0.1,
-            ladder_weight=0.1,
-            ladder_share=0.125,
-            ranked_distortions_weight=0.5,
+            attribute_weight=0.03,
+            ladder_weight=0.03,
+            ladder_share=0.0625,
+            ranked_distortions_weight=0.2,
         )
     )
     """On human scores, first of small photographs seen nearly whole."""
     fine: FinetuneSettings = field(
         default_factory=lambda: FinetuneSettings(
             Schedule(
-                epochs=4,
+                epochs=3,
                 backbone_lr=1.5e-4,
                 head_lr=5e-4,
                 weight_decay=0.05,
                 ema_decay=0.99,
-                crops=CropSettings(320, (288, 448)),
+                crops=CropSettings(320, (330, 448)),
             ),
             dropout=0.3,
-            attribute_weight=0.1,
-            ladder_weight=0.1,
+            attribute_weight=0.03,
+            ladder_weight=0.03,
             ladder_share=0.0625,
-            ranked_distortions_weight=0.5,
-            distorted_photos=6,
+            ranked_distortions_weight=0.2,
+            distorted_photos=4,
         )
     )
     """Then of larger crops, at the scales that a photograph is scored at."""
