@@ -114,7 +114,7 @@ class Settings:
     fine: FinetuneSettings = field(
         default_factory=lambda: FinetuneSettings(
             Schedule(
-                epochs=3,
+                epochs=2,
                 backbone_lr=1.5e-4,
                 head_lr=5e-4,
                 weight_decay=0.05,
