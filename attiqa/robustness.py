@@ -19,10 +19,13 @@ _SWEPT = {
     "exposure": tuple(step / 2 for step in range(-6, 7)),
     "saturation": (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
     "sharpening": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
+    "focus": (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0),
 }
 
 SWEEPS = tuple(
-    replace(ladder, levels=_SWEPT[ladder.name]) for ladder in LADDERS if ladder.name in _SWEPT
+    replace(ladder, levels=_SWEPT[ladder.name])
+    for ladder in (*LADDERS, ATTRIBUTE_LADDERS["sharpness"])
+    if ladder.name in _SWEPT
 )
 """Controls that have too much of a good thing, from none of it to far too much."""
 
@@ -52,7 +55,7 @@ class LadderResponse:
 @torch.no_grad()
 def ladder_responses(
     score: ScoreFunction,
-    photos: Iterable[Float[Tensor, "3 h w"]],
+    photos: Iterable[Float[Tensor, "3 _ _"]],
     ladders: tuple[Ladder, ...] = LADDERS,
 ) -> Mapping[str, LadderResponse]:
     """Score each photograph at every level of every ladder.
@@ -74,7 +77,7 @@ def ladder_responses(
 @torch.no_grad()
 def attribute_agreement(
     attributes: AttributeFunction,
-    photos: Iterable[Float[Tensor, "3 h w"]],
+    photos: Iterable[Float[Tensor, "3 _ _"]],
     ladders: tuple[Ladder, ...] = (*LADDERS, *ATTRIBUTE_LADDERS.values()),
 ) -> Mapping[str, float]:
     """Correlate, along each ladder that moves an attribute, the level with the attribute's score.

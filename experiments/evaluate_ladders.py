@@ -18,7 +18,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import tyro
-from attiqa.views import resize_short_side
 from jaxtyping import Float
 from rich import print
 from rich.progress import track
@@ -30,6 +29,7 @@ from attiqa.distortions import ATTRIBUTE_LADDERS, LADDERS
 from attiqa.models import QualityPrediction
 from attiqa.robustness import SWEEPS, attribute_agreement, ladder_responses
 from attiqa.scoring import QualityModel, load_model, to_tensor
+from attiqa.views import resize_short_side
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def evaluate(model: QualityModel, paths: tuple[Path, ...], settings: Settings) -
         for path in track(paths, "photographs"):
             photo = to_tensor(path).to(settings.device)
             if settings.view == "preview":
-                photo = resize_short_side(photo[None], settings.preview)[0]
+                photo = resize_short_side(photo[None], settings.preview)[0].clamp(0, 1)
             yield photo
 
     heads = attribute_agreement(lambda x: predict(x).attributes, photos())
@@ -109,7 +109,9 @@ def table(results: dict) -> Table:
         out.add_row(name, head, f"{response['srocc']:.2f}", share)
     for ladder in ATTRIBUTE_LADDERS.values():
         if ladder not in LADDERS:
-            out.add_row(ladder.name, f"{results['heads'][ladder.name]:.2f}", "", "")
+            inside = results["sweeps"].get(ladder.name, {}).get("interior_peak")
+            share = "" if inside is None else f"{inside:.0%}"
+            out.add_row(ladder.name, f"{results['heads'][ladder.name]:.2f}", "", share)
     return out
 
 
@@ -117,14 +119,17 @@ def draw(results: dict, path: Path) -> None:
     """Draw the mean score over the levels of each ladder and sweep."""
     curves = {ladder.name: (ladder, results["ladders"][ladder.name]) for ladder in LADDERS}
     curves |= {sweep.name: (sweep, results["sweeps"][sweep.name]) for sweep in SWEEPS}
-    figure, axes = plt.subplots(2, 5, figsize=(14, 5.5), sharey=True, layout="constrained")
-    for axis, (name, (ladder, response)) in zip(axes.flat, curves.items(), strict=True):
+    figure, axes = plt.subplots(2, -(-len(curves) // 2), sharey=True, layout="constrained")
+    figure.set_size_inches(15, 5.5)
+    for axis, (name, (ladder, response)) in zip(axes.flat, curves.items(), strict=False):
         levels, scores = np.array(ladder.levels), np.array(response["mean_scores"])
         axis.axvline(0, color="0.8", linewidth=1)
         axis.plot(levels, scores, marker="o", markersize=3)
         axis.plot(levels[scores.argmax()], scores.max(), "r*", markersize=10)
         axis.set(title=name, xlabel=ladder.unit)
         axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_axis_off()
     for axis in axes[:, 0]:
         axis.set_ylabel("mean score")
     count = results["photos"]["count"]

@@ -130,6 +130,24 @@ class Settings:
         )
     )
     """Then of larger crops, at the scales that a photograph is scored at."""
+    robust: FinetuneSettings = field(
+        default_factory=lambda: FinetuneSettings(
+            Schedule(
+                epochs=1,
+                backbone_lr=1e-4,
+                head_lr=3e-4,
+                weight_decay=0.05,
+                ema_decay=0.98,
+                crops=CropSettings(256, (256, 384)),
+            ),
+            dropout=0.3,
+            attribute_weight=0.03,
+            ladder_weight=0.03,
+            ladder_share=0.0625,
+            ranked_distortions_weight=0.5,
+        )
+    )
+    """Last with more weight on the order of good photographs and their wrong developments."""
 
 
 def main(settings: Settings) -> None:
@@ -149,6 +167,7 @@ def main(settings: Settings) -> None:
 
     fabric = Fabric(loggers=TensorBoardLogger(settings.out, name="tensorboard"))
     fabric.launch()
+    stages = {"whole": settings.whole, "fine": settings.fine, "robust": settings.robust}
     history = {
         "pretraining": pretrain(
             fabric,
@@ -169,7 +188,7 @@ def main(settings: Settings) -> None:
             settings.out / f"{name}.ckpt",
             ladders_and_isp,
         )
-        for name, stage in {"whole": settings.whole, "fine": settings.fine}.items()
+        for name, stage in stages.items()
     }
     standardise(net, pixels, split)
 

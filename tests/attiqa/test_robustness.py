@@ -46,7 +46,12 @@ def test_one_level_from_the_identity_is_near(small):
 
 def test_the_sweeps_reach_from_nothing_to_far_too_much():
     ends = {sweep.name: (sweep.levels[0], sweep.levels[-1]) for sweep in SWEEPS}
-    assert ends == {"exposure": (-3, 3), "saturation": (-1, 3), "sharpening": (0, 12)}
+    assert ends == {
+        "exposure": (-3, 3),
+        "saturation": (-1, 3),
+        "sharpening": (0, 12),
+        "focus": (-4, 12),
+    }
 
 
 def test_attribute_agreement_is_the_mean_of_scipys_correlation(small):
