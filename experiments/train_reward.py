@@ -130,24 +130,6 @@ class Settings:
         )
     )
     """Then of larger crops, at the scales that a photograph is scored at."""
-    robust: FinetuneSettings = field(
-        default_factory=lambda: FinetuneSettings(
-            Schedule(
-                epochs=1,
-                backbone_lr=1e-4,
-                head_lr=3e-4,
-                weight_decay=0.05,
-                ema_decay=0.98,
-                crops=CropSettings(256, (256, 384)),
-            ),
-            dropout=0.3,
-            attribute_weight=0.03,
-            ladder_weight=0.03,
-            ladder_share=0.0625,
-            ranked_distortions_weight=0.5,
-        )
-    )
-    """Last with more weight on the order of good photographs and their wrong developments."""
 
 
 def main(settings: Settings) -> None:
@@ -167,7 +149,7 @@ def main(settings: Settings) -> None:
 
     fabric = Fabric(loggers=TensorBoardLogger(settings.out, name="tensorboard"))
     fabric.launch()
-    stages = {"whole": settings.whole, "fine": settings.fine, "robust": settings.robust}
+    stages = {"whole": settings.whole, "fine": settings.fine}
     history = {
         "pretraining": pretrain(
             fabric,

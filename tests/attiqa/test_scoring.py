@@ -79,15 +79,15 @@ def test_any_size(model, clean, side):
         ("exposure", -2.0),
         ("exposure", 2.0),
         ("temperature", 1.6),
-        ("temperature", -1.6),
         pytest.param(
-            "tint",
-            1.0,
+            "temperature",
+            -1.6,
             marks=pytest.mark.xfail(
                 strict=True,
-                reason="the embedded model prefers a magenta cast on 2 of 4 photographs",
+                reason="a strong blue cast costs the embedded model's score 0.009 on average",
             ),
         ),
+        ("tint", 1.0),
         ("tint", -1.0),
         ("sharpening", 10.0),
     ],
@@ -265,6 +265,9 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
 
 
 @pytest.mark.data
+@pytest.mark.xfail(
+    strict=True, reason="two stops of underexposure raise two of six scores of the embedded model"
+)
 def test_kodak_photographs_are_good_until_spoilt(model, data):
     paths = sorted((data / "kodak").glob("*.png"))[:6]
     clean = torch.stack([to_tensor(p)[:, :512, :512] for p in paths])
