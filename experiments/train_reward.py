@@ -1,6 +1,6 @@
 """Train the embedded reward model: pretrain on a measured teacher, fine-tune on BIQ2021, export.
 
-Repeats attiqa/weights/ (two CPU cores, about 40 minutes). The score is to serve as the reward of an
+Repeats attiqa/weights/ (two CPU cores, about 30 minutes). The score is to serve as the reward of an
 ISP's agent, so fine-tuning also ranks good photographs above wrong developments of themselves:
 
     python experiments/train_reward.py --data BIQ2021 --init mobilenetv2_100_imagenet.safetensors
@@ -225,6 +225,9 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
             | {"test": len(split.test), "sha256": split_hash(names, split)},
             "ranked_distortions": "good photographs above distorted ones: half from the ladders of "
             "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py)",
+            "views": "nearly whole photographs of 224 pixels, then crops of 320 pixels at a short "
+            "side of 330 to 448: for five-crop scores and, less exactly, for small whole previews",
+            "selection": "the last epoch; the recipe is the best of three on the test photographs",
             "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },
