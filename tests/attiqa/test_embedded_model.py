@@ -39,6 +39,7 @@ def test_agreement_with_people_on_photographs_kept_aside(model, data):
     found = correlations(scores, photos.mos[split.test])["srocc"]
     claimed = model.card.metrics["test, 300 photographs"]["five crops"]["srocc"]
     assert found == pytest.approx(claimed, abs=1e-3)
+    assert found >= 0.82
 
 
 @pytest.mark.data
@@ -53,11 +54,25 @@ def test_distortions_cost_score_on_every_ladder(model, kodak):
     assert {name: r.srocc for name, r in responses.items() if not r.srocc < 0} == {}
 
 
-MODERATE = [sweep for sweep in SWEEPS if sweep.name != "sharpening"]  # its identity is an end
+KNOWN_FAILURES = {
+    "sharpening": "two thirds of the photographs are best without any, an end of the sweep"
+}
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("sweep", MODERATE, ids=[sweep.name for sweep in MODERATE])
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        pytest.param(
+            sweep,
+            id=sweep.name,
+            marks=[pytest.mark.xfail(strict=True, reason=KNOWN_FAILURES[sweep.name])]
+            if sweep.name in KNOWN_FAILURES
+            else [],
+        )
+        for sweep in SWEEPS
+    ],
+)
 def test_the_best_level_is_moderate(model, kodak, sweep):
     response = ladder_responses(lambda x: model.predict(x).score, kodak, (sweep,))[sweep.name]
     assert response.interior_peak >= 0.8
