@@ -62,7 +62,7 @@ class FinetuneSettings:
     good_quantile: float = 0.5
     """Photographs of a MOS above this quantile count as good."""
     distorted_photos: int = 8
-    """At most so many good photographs of a micro-batch are distorted, each of them twice."""
+    """At most so many good photographs of a micro-batch are distorted."""
 
     @classmethod
     def paper(cls) -> "FinetuneSettings":
@@ -137,7 +137,7 @@ def finetune(
         less, more, columns = attribute_pairs(images[:ladders], names, random[:ladders])
         views = torch.cat([images, pairs.mild, pairs.strong, less, more])
         prediction = model(views)
-        parts = [len(images), len(chosen), len(chosen), ladders, ladders]
+        parts = [len(images), len(pairs.sources), len(pairs.sources), ladders, ladders]
         score, mild, strong, _, _ = prediction.score.split(parts)
         scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
         terms = {"mos": mos_loss(scores, truth, settings.plcc_weight)}

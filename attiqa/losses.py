@@ -1,5 +1,6 @@
 """Losses: ranking and regression of attributes and opinion scores, ranking of distortions."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -50,9 +51,10 @@ def distortion_ranking_loss(
 ) -> Float[Tensor, ""]:
     """Mean of `max(0, margin - (better - worse))`: a distortion lowers the score by a margin.
 
-    The hinge of RankIQA (Liu et al., ICCV 2017, Eq. 2). Zero for an empty batch.
+    The hinge of RankIQA (Liu et al., ICCV 2017, Eq. 2). A negative margin says that the second is
+    the better one, by so much. Zero for an empty batch.
     """
-    hinge = F.relu(margin - (better - worse))
+    hinge = F.relu(margin.abs() - torch.where(margin < 0, worse - better, better - worse))
     return hinge.sum() / max(len(hinge), 1)
 
 

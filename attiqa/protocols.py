@@ -79,16 +79,7 @@ def one_split(
     photos: RatedPhotos, split: Split, fit: Fit, others: Sequence[RatedPhotos] = ()
 ) -> dict[str, Any]:
     """Train on one split and select among the epochs."""
-
-    def evaluate(predict: Predict) -> dict[str, float]:
-        found = {"test": measure(predict, photos, split.test)}
-        if len(split.validation):
-            found["validation"] = measure(predict, photos, split.validation, resamples=0)
-        for other in others:
-            found[other.name] = measure(predict, other, np.arange(len(other.paths)))
-        return {f"{part}/{name}": value for part in found for name, value in found[part].items()}
-
-    history = fit(photos, split, evaluate)
+    history = fit(photos, split, lambda predict: measure_parts(predict, photos, split, others))
     sizes = {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
     identity = split_hash(photos.names, split)
     return {
@@ -96,6 +87,22 @@ def one_split(
         "selected": select(history),
         "history": history,
     }
+
+
+def measure_parts(
+    predict: Predict, photos: RatedPhotos, split: Split, others: Sequence[RatedPhotos] = ()
+) -> dict[str, float]:
+    """Measure a model on the test and validation parts and on other data sets, for a history.
+
+    Returns:
+        `PART/METRIC` to value.
+    """
+    found = {"test": measure(predict, photos, split.test)}
+    if len(split.validation):
+        found["validation"] = measure(predict, photos, split.validation, resamples=0)
+    for other in others:
+        found[other.name] = measure(predict, other, np.arange(len(other.paths)))
+    return {f"{part}/{name}": value for part in found for name, value in found[part].items()}
 
 
 def as_is(

@@ -13,9 +13,15 @@ from torch import Tensor
 
 from attiqa.distortions import ATTRIBUTE_LADDERS, LADDERS, distort
 
+SHARPENING = next(ladder for ladder in LADDERS if ladder.name == "sharpening")
+A_TOUCH = (0.2, 0.6)  # amounts of sharpening that a photograph gains by
+
 
 class DistortedPairs(NamedTuple):
-    """Two versions of photographs, both distorted on one side of one ladder, mild and strong."""
+    """Two versions of photographs, both distorted on one side of one ladder, mild and strong.
+
+    Steps are counted from the photograph; a version that is better than it has a negative count.
+    """
 
     sources: Int[Tensor, " n"]
     mild: Float[Tensor, "n 3 h w"]
@@ -68,6 +74,30 @@ def distorted_pairs(
         seed = _draw(2**31, numbers)
         views += [distort(image, ladder, side[step], seed) for step in (mild, strong)]
         steps += [mild + 1, strong + 1]
+    stacked = torch.cat(views) if views else images[:0]
+    counted = torch.tensor(steps, dtype=images.dtype, device=images.device)
+    return DistortedPairs(sources, stacked[::2], stacked[1::2], counted[::2], counted[1::2])
+
+
+def sharpened_pairs(
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
+) -> DistortedPairs:
+    """Sharpen images a touch, half a step better than they are, and too much.
+
+    The quality of a sharpened photograph rises with the amount before it falls (Krasula et al.,
+    "Quality assessment of sharpened images", IEEE TIP 2017).
+    """
+    views, steps = [], []
+    side = SHARPENING.sides[0]
+    for index in sources.tolist():
+        numbers, image = random[index], images[index, None]
+        low, high = A_TOUCH
+        touch = low + (high - low) * torch.rand((), generator=numbers).item()
+        strong = _draw(len(side), numbers)
+        views += [distort(image, SHARPENING, amount) for amount in (touch, side[strong])]
+        steps += [-0.5, strong + 1.0]
     stacked = torch.cat(views) if views else images[:0]
     counted = torch.tensor(steps, dtype=images.dtype, device=images.device)
     return DistortedPairs(sources, stacked[::2], stacked[1::2], counted[::2], counted[1::2])

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from attiqa.random_distortions import DistortedPairs, distorted_pairs
+from attiqa.random_distortions import DistortedPairs, distorted_pairs, sharpened_pairs
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.tone import inverse_neutral_curve
 
@@ -26,11 +26,17 @@ def ladders_and_isp(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Pairs of which one half climbs the ladders of `attiqa` and the other is developed wrongly."""
+    """Pairs of all sources: half climb the ladders of `attiqa`, half are developed wrongly.
+
+    The first half is sharpened as well: a touch, and too much.
+    """
     half = len(sources) // 2
-    ladders = distorted_pairs(images, sources[:half], random)
-    developed = developed_pairs(images, sources[half:], random)
-    return DistortedPairs(*(torch.cat(parts) for parts in zip(ladders, developed, strict=True)))
+    kinds = (
+        distorted_pairs(images, sources[:half], random),
+        developed_pairs(images, sources[half:], random),
+        sharpened_pairs(images, sources[:half], random),
+    )
+    return DistortedPairs(*(torch.cat(parts) for parts in zip(*kinds, strict=True)))
 
 
 @torch.no_grad()

@@ -224,7 +224,8 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
             "split": {"train": len(split.train), "validation": len(split.validation)}
             | {"test": len(split.test), "sha256": split_hash(names, split)},
             "ranked_distortions": "good photographs above distorted ones: half from the ladders of "
-            "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py)",
+            "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py); "
+            "and a touch of sharpening above none, none above too much",
             "views": "nearly whole photographs of 224 pixels, then crops of 320 pixels at a short "
             "side of 330 to 448: for five-crop scores and, less exactly, for small whole previews",
             "selection": "the last epoch; the recipe is the best of three on the test photographs",

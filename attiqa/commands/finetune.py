@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
-from rich import print
+from jaxtyping import Float
+from rich import print, print_json
 from torch import nn
 from tyro.conf import Positional
 
@@ -21,15 +23,15 @@ from attiqa.checkpoints import (
     write_atomically,
 )
 from attiqa.commands.machine import Machine, versions
-from attiqa.datasets.folder import PhotoFiles
 from attiqa.datasets.rated import RatedPhotos, Split, split_hash
 from attiqa.datasets.registry import load_dataset
 from attiqa.datasets.splits import hold_out_validation, random_splits
 from attiqa.errors import DatasetLayoutError
 from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.fits import read_files
 from attiqa.five_crops import crop_means, quality_scores
-from attiqa.metrics import correlations
 from attiqa.models import Architecture, AttributeNet, QualityNet
+from attiqa.protocols import Indices, measure_parts, select
 from attiqa.teachers import MeasuredTeacher
 
 STANDARD = 500
@@ -80,19 +82,16 @@ def main(settings: Settings) -> None:
     net = QualityNet(start)
 
     def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
-        found = {}
-        for part, rows in (("validation", split.validation), ("test", split.test)):
-            if len(rows):
-                files = PhotoFiles(photos.paths[row] for row in rows)
-                scores = quality_scores(cast(QualityNet, net), files, settings.protocol)
-                agreement = correlations(scores, photos.mos[rows])
-                found |= {f"{part} {name}": value for name, value in agreement.items()}
-        return found
+        def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
+            files = read_files(photos, rows)
+            return quality_scores(cast(QualityNet, net), files, settings.protocol)
+
+        return measure_parts(predict, photos, split)
 
     history = finetune(
         fabric,
         net,
-        PhotoFiles(photos.paths[row] for row in split.train),
+        read_files(photos, split.train),
         photos.mos[split.train],
         MeasuredTeacher(),
         settings.finetuning,
@@ -102,7 +101,7 @@ def main(settings: Settings) -> None:
     )
     if not fabric.is_global_zero:
         return
-    some = PhotoFiles(photos.paths[row] for row in split.train[:STANDARD])
+    some = read_files(photos, split.train[:STANDARD])
     raw = crop_means(net, net.attribute_net, some, settings.protocol)
     net.standardise(torch.from_numpy(raw).float())
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
@@ -120,7 +119,7 @@ def main(settings: Settings) -> None:
             "start": str((settings.model or settings.init or Path("random")).name),
         },
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
-        metrics={"last epoch": history[-1]},
+        metrics=select(history),
         versions=versions(),
         limits=f"Trained on {photos.name} alone.",
         attributes=net.architecture.attributes,
@@ -128,7 +127,8 @@ def main(settings: Settings) -> None:
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
     write_atomically(settings.out / "history.json", text.encode())
-    print(f"{path}: {history[-1]}")
+    print(f"{path} (last epoch)")
+    print_json(json.dumps(card.metrics))
 
 
 def _start(settings: Settings) -> tuple[AttributeNet, str]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from skimage.metrics import mean_squared_error
 
 from attiqa.distortions import LADDERS, Ladder, distort
-from attiqa.random_distortions import distort_some, distorted_pairs
+from attiqa.random_distortions import distort_some, distorted_pairs, sharpened_pairs
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
 each_ladder = pytest.mark.parametrize("ladder", LADDERS, ids=lambda ladder: ladder.name)
@@ -92,9 +92,22 @@ def test_distorted_pairs_go_up_one_side(seed):
     assert (pairs.strong_steps > pairs.mild_steps).all()
 
 
-def test_no_sources_no_pairs():
+def test_a_touch_of_sharpening_counts_as_better_and_changes_less_than_too_much():
+    images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    sources = torch.tensor([2, 0])
+    random = [torch.Generator().manual_seed(index) for index in range(3)]
+    pairs = sharpened_pairs(images, sources, random)
+    assert pairs.mild_steps.tolist() == [-0.5, -0.5]
+    assert (pairs.strong_steps >= 1).all()
+    acutance = [(v - v.roll(1, -1)).abs().mean((1, 2, 3)) for v in (images[sources], *pairs[1:3])]
+    assert (acutance[0] < acutance[1]).all()
+    assert (acutance[1] < acutance[2]).all()
+
+
+@pytest.mark.parametrize("make", [distorted_pairs, sharpened_pairs])
+def test_no_sources_no_pairs(make):
     images = torch.rand(2, 3, 40, 40)
-    pairs = distorted_pairs(images, torch.zeros(0, dtype=torch.long), [])
+    pairs = make(images, torch.zeros(0, dtype=torch.long), [])
     assert pairs.mild.shape == (0, 3, 40, 40)
 
 

@@ -90,6 +90,13 @@ def test_distortion_ranking_by_hand():
     assert loss.item() == pytest.approx(0.15)
 
 
+def test_a_negative_margin_ranks_the_second_above():
+    better, worse = torch.tensor([0.7, 0.7]), torch.tensor([0.5, 0.8])
+    # max(0, .3 - (.5 - .7)) = .5 and max(0, .1 - (.8 - .7)) = 0
+    loss = distortion_ranking_loss(better, worse, torch.tensor([-0.3, -0.1]))
+    assert loss.item() == pytest.approx(0.25)
+
+
 def test_distortion_ranking_of_nothing_is_zero():
     empty = torch.zeros(0, requires_grad=True)
     loss = distortion_ranking_loss(empty, empty, empty.detach())

@@ -72,7 +72,9 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
     assert (card.scale.low, card.scale.high) == (0.0, 1.0)
     assert [card.training["split"][part] for part in ("train", "validation", "test")] == [14, 2, 4]
     (*_, last) = json.loads((out / "history.json").read_text())
-    assert {"mos", "validation srocc", "test srocc", "test plcc"} <= set(last)
+    assert {"mos", "validation/srocc", "test/srocc", "test/plcc"} <= set(last)
+    assert len(card.metrics) == 3  # the last epoch, the best on validation, the best on test
+    assert all({"epoch", "test"} <= set(chosen) for chosen in card.metrics.values())
 
 
 def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, monkeypatch):

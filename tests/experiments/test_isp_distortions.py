@@ -50,10 +50,11 @@ def test_errors_differ_and_follow_the_seed(photos):
     assert not torch.equal(first, other)
 
 
-def test_half_of_the_pairs_come_from_the_ladders(photos):
+def test_half_of_the_pairs_come_from_the_ladders_and_are_sharpened_too(photos):
     pairs = ladders_and_isp(photos, torch.tensor([4, 1, 0, 2]), seeded(0))
-    assert pairs.sources.tolist() == [4, 1, 0, 2]
-    assert pairs.mild.shape == (4, 3, 96, 96)
+    assert pairs.sources.tolist() == [4, 1, 0, 2, 4, 1]
+    assert pairs.mild.shape == (6, 3, 96, 96)
+    assert (pairs.mild_steps < 0).tolist() == [False] * 4 + [True] * 2
     assert (pairs.mild_steps[:2] == pairs.mild_steps[:2].round()).all()  # rungs are whole numbers
 
 
