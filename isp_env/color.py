@@ -1,14 +1,20 @@
 """Colour: camera space to linear Rec. 709, white balance by colour temperature, Oklab, gamut.
 
-Tensors are (B, 3, H, W) in R, G, B order. Scene-linear is what the sensor saw; display-linear is
-what a display emits: sRGB without its transfer function. Both may leave [0, 1] until the gamut is
-compressed.
+Scene-linear is what the sensor saw; display-linear is what a display emits: sRGB without its
+transfer function. Both may leave [0, 1] until the gamut is compressed. What works on pixels takes
+the three planes of a picture, of any one shape, and nothing but elementwise operations: see
+`fusion`.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Planes = tuple[Tensor, Tensor, Tensor]
+"""Red, green and blue of a picture, each of the same shape."""
 
 # IEC 61966-2-1: linear Rec. 709 / sRGB primaries with white D65 to CIE 1931 XYZ.
 XYZ_FROM_REC709 = np.array(
@@ -45,6 +51,12 @@ OKLAB_FROM_LMS = np.array(
     ]
 )
 
+# Row by row, as plain numbers: what `mix` takes
+_LMS_FROM_RGB = OKLAB_LMS_FROM_REC709.ravel().tolist()
+_RGB_FROM_LMS = np.linalg.inv(OKLAB_LMS_FROM_REC709).ravel().tolist()
+_LAB_FROM_LMS = OKLAB_FROM_LMS.ravel().tolist()
+_LMS_FROM_AB = np.linalg.inv(OKLAB_FROM_LMS)[:, 1:].tolist()
+
 D65_UV = (0.19783, 0.31222)  # CIE 1960 (u, v) of D65
 D65_TEMPERATURE = 6504.0  # kelvin
 
@@ -68,18 +80,34 @@ def camera_to_rec709(xyz_to_camera: np.ndarray) -> np.ndarray:
     return np.linalg.inv(camera_from_rec709 / rows)
 
 
-def apply_matrix(
-    image: Float[Tensor, "b 3 h w"], matrix: Float[Tensor, "#b 3 3"]
-) -> Float[Tensor, "b 3 h w"]:
-    """Each pixel times `matrix`, one matrix for all images or one for each."""
-    return torch.matmul(matrix, image.flatten(2)).view_as(image)
+def mix(planes: Planes, matrix: Sequence[float | Tensor]) -> Planes:
+    """Each pixel times a 3 x 3 matrix, given row by row as nine numbers or tensors."""
+    red, green, blue = planes
+    m = matrix
+    return (
+        m[0] * red + m[1] * green + m[2] * blue,
+        m[3] * red + m[4] * green + m[5] * blue,
+        m[6] * red + m[7] * green + m[8] * blue,
+    )
 
 
-def luminance(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+def luminance(planes: Planes) -> Float[Tensor, "*shape"]:
     """Rec. 709 luminance Y of linear RGB (luma of encoded RGB)."""
-    red, green, blue = image.unbind(1)
+    red, green, blue = planes
     weight = REC709_LUMINANCE
-    return (weight[0] * red + weight[1] * green + weight[2] * blue)[:, None]
+    return weight[0] * red + weight[1] * green + weight[2] * blue
+
+
+def srgb_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Transfer function of sRGB (IEC 61966-2-1); the straight part goes on below zero."""
+    curve = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(linear > 0.0031308, curve, 12.92 * linear)
+
+
+def srgb_decode(encoded: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Inverse of `srgb_encode`."""
+    curve = ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
+    return torch.where(encoded > 0.04045, curve, encoded / 12.92)
 
 
 def planckian_uv(mired: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
@@ -128,38 +156,43 @@ def white_balance_matrix(
 
 
 def scale_chroma(
-    linear: Float[Tensor, "b 3 h w"], saturation: Float[Tensor, " b"], vibrance: Float[Tensor, " b"]
-) -> Float[Tensor, "b 3 h w"]:
+    linear: Planes,
+    saturation: Float[Tensor, "*#shape"],
+    vibrance: Float[Tensor, "*#shape"],
+) -> Planes:
     """Scale the Oklab chroma of display-linear RGB; lightness and hue stay.
 
     chroma is multiplied by 1 + saturation + vibrance (1 - C / 0.3)^2 for C < 0.3, so that vibrance
     moves muted colours and leaves vivid ones. Both 0 returns the picture as it is.
     """
-    lms = apply_matrix(linear, linear.new_tensor(OKLAB_LMS_FROM_REC709)[None])
-    root = lms.clamp(min=1e-5) ** (1 / 3)  # a finite slope at and below zero
-    lab = apply_matrix(root, linear.new_tensor(OKLAB_FROM_LMS)[None])
-    chroma = (lab[:, 1:].square().sum(1, keepdim=True) + 1e-8).sqrt()
-    muted = (1 - chroma / 0.3).clamp(0, 1).square()
-    gain = saturation[:, None, None, None] + vibrance[:, None, None, None] * muted
+    lms = mix(linear, _LMS_FROM_RGB)
+    root = [x.clamp(min=1e-5) ** (1 / 3) for x in lms]  # a finite slope at and below zero
+    _, a, b = mix((root[0], root[1], root[2]), _LAB_FROM_LMS)
+    chroma = (a * a + b * b + 1e-8).sqrt()
+    muted = (1 - chroma / 0.3).clamp(0, 1)
+    gain = saturation + vibrance * muted * muted
     # the change alone goes back through the matrices: zero change is exactly zero
-    change = torch.cat([torch.zeros_like(chroma), lab[:, 1:] * gain], dim=1)
-    lms_from_lab = linear.new_tensor(np.linalg.inv(OKLAB_FROM_LMS))[None]
-    lms_change = (root + apply_matrix(change, lms_from_lab)) ** 3 - root**3
-    rgb_from_lms = linear.new_tensor(np.linalg.inv(OKLAB_LMS_FROM_REC709))[None]
-    return linear + apply_matrix(lms_change, rgb_from_lms)
+    change = [from_a * (a * gain) + from_b * (b * gain) for from_a, from_b in _LMS_FROM_AB]
+    cubes = [d * (3 * r * r + d * (3 * r + d)) for r, d in zip(root, change, strict=True)]
+    moved = mix((cubes[0], cubes[1], cubes[2]), _RGB_FROM_LMS)  # (r + d)^3 - r^3
+    red, green, blue = (x + d for x, d in zip(linear, moved, strict=True))
+    return red, green, blue
 
 
-def compress_gamut(linear: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def compress_gamut(linear: Planes) -> Planes:
     """Bring display-linear RGB into [0, 1] by moving each colour towards the grey of its luminance.
 
     Clipping single channels would turn hues; this keeps hue and luminance and gives up chroma.
     Luminance outside [0, 1] becomes black or white; colours inside the gamut stay as they are.
     """
     grey = luminance(linear).clamp(0, 1)
-    offset = linear - grey
-    room = torch.where(offset > 0, 1 - grey, grey)
-    over = offset.abs() / room.clamp(min=1e-4)
-    return (grey + offset / over.amax(1, keepdim=True).clamp(min=1)).clamp(0, 1)
+    offsets = [x - grey for x in linear]
+    over = [
+        offset.abs() / torch.where(offset > 0, 1 - grey, grey).clamp(min=1e-4) for offset in offsets
+    ]
+    most = torch.maximum(torch.maximum(over[0], over[1]), over[2]).clamp(min=1)
+    red, green, blue = ((grey + offset / most).clamp(0, 1) for offset in offsets)
+    return red, green, blue
 
 
 def _uv_to_xyz(uv: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3"]:

@@ -1,8 +1,15 @@
-"""Detail: noise reduction and sharpening, with radii stated in fractions of the picture.
+"""Detail: noise reduction, local contrast and sharpening, with radii in fractions of the picture.
 
 A radius of 0.01 means one hundredth of the long side, whatever the resolution: a rendering of the
 preview then looks like the downscaled rendering of the full frame.
+
+Each of the three has two halves. What looks at a neighbourhood is measured once on a `Guide`, a
+small version of the picture, and gives small maps; what changes the pixels is elementwise, given
+the maps (enlarged): the fast form of the guided filter (He and Sun 2015).
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -10,103 +17,187 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.color import REC709_LUMINANCE, luminance
+from isp_env.color import REC709_LUMINANCE, Planes, luminance
 
+GUIDE_STEP = 0.0025  # of the long side: pixels of the guide are about so far apart
 DENOISE_RADIUS = 0.006
 SHARPEN_SIGMA = 0.0025
+LOCAL_RADIUS = 0.03
+LOCAL_EDGE = 0.1  # encoded luma: steps well beyond are edges, which local contrast leaves alone
 CHROMA_STRENGTH = 4.0  # chroma noise is blotchy and carries little detail: smooth it more
 
+Maps = Mapping[str, Tensor]
 
-def denoise(
-    linear: Float[Tensor, "b 3 h w"], noise: Float[Tensor, "b 3 2"], strength: Float[Tensor, " b"]
-) -> Float[Tensor, "b 3 h w"]:
-    """Edge-preserving noise reduction steered by the noise profile, luma and chroma apart.
 
-    A self-guided filter (He et al. 2010; its fast form, He and Sun 2015) in Lee's (1980) terms: in
-    each window, out = mean + gain (x - mean), where gain = signal / (signal + c noise) and signal =
-    max(var - noise, 0): flat areas become their mean, texture above the noise stays. Zero strength
-    or a noise-free input is returned unchanged.
+@dataclass(frozen=True)
+class Guide:
+    """A small version of the picture at one stage of the pipeline.
+
+    Attributes:
+        planes: Its red, green and blue.
+        squares: Means of the squares of Y, R - Y and B - Y in scene-linear light over the pixels
+            that went into each pixel of the guide.
+        long_side: Pixels of the long side.
+    """
+
+    planes: tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"], Float[Tensor, "b h w"]]
+    squares: Float[Tensor, "b 3 h w"]
+    long_side: float
+
+
+def guide_factor(long_side: int) -> int:
+    """Pixels of the picture per pixel of its guide, in each direction: 1 or an even number."""
+    return max(1, 2 * int(long_side * GUIDE_STEP / 2))
+
+
+def opponents(planes: Planes) -> Planes:
+    """Y, R - Y, B - Y."""
+    y = luminance(planes)
+    return y, planes[0] - y, planes[2] - y
+
+
+def reduce(linear: Float[Tensor, "b 3 h w"], factor: int) -> Guide:
+    """The guide of a scene-linear picture: means over factor x factor blocks."""
+    opponent = torch.stack(opponents(linear.unbind(1)), dim=1)
+    means = _block_means(linear, factor)
+    squares = _block_means(opponent * opponent, factor)
+    return Guide(means.unbind(1), squares, max(linear.shape[-2:]) / factor)
+
+
+def enlarge(small: Float[Tensor, "b h w"], factor: int, size: tuple[int, int]) -> Tensor:
+    """Bilinear interpolation of a map of the guide at the pixels of the picture."""
+    if factor == 1:
+        return small
+    whole = (small.shape[-2] * factor, small.shape[-1] * factor)
+    large = functional.interpolate(small[:, None], whole, mode="bilinear", align_corners=False)
+    return large[:, 0, : size[0], : size[1]]
+
+
+DENOISE_MAPS = tuple(
+    f"denoise {what} {of}" for what in ("gain", "offset") for of in ("y", "r", "b")
+)
+
+
+def measure_denoise(
+    guide: Guide, noise: Float[Tensor, "b 3 2"], strength: Float[Tensor, " b"]
+) -> Maps:
+    """Where there is signal above the noise profile, luma and chroma apart.
+
+    A self-guided filter (He et al. 2010) in Lee's (1980) terms: in each window, out = mean + gain
+    (x - mean), where gain = signal / (signal + c noise) and signal = max(var - noise, 0): flat
+    areas become their mean, texture above the noise stays. Zero strength or a noise-free input
+    gives gains of 1 and offsets of 0.
 
     Args:
-        linear: Scene-linear Rec. 709.
-        noise: Shot and read terms per channel: variance = shot x + read, at this resolution.
+        guide: In scene-linear light, as shot.
+        noise: Shot and read terms per channel: variance = shot x + read, of one pixel.
         strength: 0..1; 0.25 takes the noise profile at its word, 1 takes it four times.
     """
-    luma = luminance(linear)
-    opponent = torch.cat([luma, linear[:, ::2] - luma], dim=1)  # Y, R - Y, B - Y
+    planes = torch.stack(opponents(guide.planes), dim=1)
     shot, read = noise[:, :, 0, None, None], noise[:, :, 1, None, None]
-    variance = shot * luma.clamp(min=0) + read
-    red, green, blue = REC709_LUMINANCE
-    weights = luma.new_tensor([red, green, blue])[:, None, None]
+    variance = shot * planes[:, :1].clamp(min=0) + read
+    weights = variance.new_tensor(REC709_LUMINANCE)[:, None, None]
     luma_variance = (weights.square() * variance).sum(1, keepdim=True)
     noise_variance = torch.cat([luma_variance, variance[:, ::2] + luma_variance], dim=1)
-    opponent = _self_guided(opponent, 4 * strength[:, None, None, None] * noise_variance)
-    luma, red_minus, blue_minus = opponent.split(1, dim=1)
-    green_minus = -(red * red_minus + blue * blue_minus) / green  # the luma of chroma is zero
-    return luma + torch.cat([red_minus, green_minus, blue_minus], dim=1)
+    noise_variance = 4 * strength[:, None, None, None] * noise_variance
+    window = _window(DENOISE_RADIUS * guide.long_side)
+    mean, square = _box(planes, window), _box(guide.squares, window)
+    signal = (square - mean * mean - noise_variance).clamp(min=0) + 1e-10
+    cost = planes.new_tensor([1.0, CHROMA_STRENGTH, CHROMA_STRENGTH])[:, None, None]
+    gain = signal / (signal + cost * noise_variance)
+    maps = torch.cat([_box(gain, window), _box((1 - gain) * mean, window)], dim=1)
+    return dict(zip(DENOISE_MAPS, maps.unbind(1), strict=True))
 
 
-def sharpen(
-    image: Float[Tensor, "b 3 h w"], amount: Float[Tensor, " b"]
-) -> Float[Tensor, "b 3 h w"]:
-    """Unsharp mask on luma; overshoot is limited to the local range, so edges get no halos.
+def denoise(linear: Planes, maps: Maps) -> Planes:
+    """Edge-preserving noise reduction with the maps of `measure_denoise`."""
+    gain, offset = (
+        [maps[f"denoise {what} {of}"] for of in ("y", "r", "b")] for what in ("gain", "offset")
+    )
+    y, red_minus, blue_minus = (
+        g * x + o for g, x, o in zip(gain, opponents(linear), offset, strict=True)
+    )
+    red, green, blue = REC709_LUMINANCE
+    green_minus = -(red / green) * red_minus - (blue / green) * blue_minus  # luma of chroma is 0
+    return y + red_minus, y + green_minus, y + blue_minus
+
+
+LOCAL_MAPS = ("local slope", "local offset")
+
+
+def measure_local_contrast(guide: Guide) -> Maps:
+    """Surroundings of each pixel as slope x luma + offset: a self-guided filter, which keeps edges.
 
     Args:
-        image: Encoded RGB.
+        guide: Encoded.
+    """
+    luma = luminance(guide.planes)[:, None]
+    window = _window(LOCAL_RADIUS * guide.long_side)
+    mean = _box(luma, window)
+    variance = (_box(luma * luma, window) - mean * mean).clamp(min=0)
+    slope = variance / (variance + LOCAL_EDGE**2)
+    maps = _box(slope, window), _box((1 - slope) * mean, window)
+    return dict(zip(LOCAL_MAPS, (m[:, 0] for m in maps), strict=True))
+
+
+def local_contrast(encoded: Planes, maps: Maps, amount: Float[Tensor, "*#shape"]) -> Planes:
+    """Push luma away from (amount > 0) or towards its surroundings; black and white stay."""
+    luma = luminance(encoded)
+    surroundings = maps["local slope"] * luma + maps["local offset"]
+    inside = luma.clamp(0, 1)
+    change = amount * (4 * inside * (1 - inside)) * (luma - surroundings)
+    red, green, blue = (x + change for x in encoded)
+    return red, green, blue
+
+
+SHARPEN_MAPS = ("sharpen base",)
+
+
+def measure_sharpen(guide: Guide) -> Maps:
+    """Blurred luma.
+
+    Args:
+        guide: Encoded.
+    """
+    luma = luminance(guide.planes)[:, None]
+    return {"sharpen base": _blur(luma, SHARPEN_SIGMA * guide.long_side)[:, 0]}
+
+
+def sharpen(encoded: Planes, maps: Maps, amount: Float[Tensor, "*#shape"]) -> Planes:
+    """Unsharp mask on luma; overshoot is limited to 0.1 x amount, so edges get no halos.
+
+    Args:
+        encoded: Encoded RGB.
+        maps: Of `measure_sharpen`.
         amount: 0 leaves the picture as it is; 1 adds the whole difference from the blurred luma.
     """
-    luma = luminance(image)
-    detail = luma - blur(luma, SHARPEN_SIGMA * max(image.shape[-2:]))
-    limited = 0.1 * torch.tanh(detail / 0.1)
-    return image + amount[:, None, None, None] * limited
+    detail = luminance(encoded) - maps["sharpen base"]
+    change = amount * (detail / (1 + 100 * detail * detail).sqrt())
+    red, green, blue = (x + change for x in encoded)
+    return red, green, blue
 
 
-def blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
-    """Gaussian blur of `sigma` pixels; wide ones on a reduced picture, for speed."""
+def _blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
+    """Gaussian blur of `sigma` pixels."""
     if sigma < 0.2:
         return image
-    reduced = _reduce(image, max(1, int(sigma / 1.5)))
-    scale = reduced.shape[-1] / image.shape[-1]
-    kernel = 2 * int(3 * sigma * scale + 0.5) + 1
-    kernel = min(kernel, 2 * (min(reduced.shape[-2:]) // 2) - 1)
-    smooth = gaussian_blur2d(reduced, (kernel, kernel), (sigma * scale, sigma * scale))
-    return _enlarge(smooth, image)
+    size = min(2 * int(3 * sigma + 0.5) + 1, 2 * (min(image.shape[-2:]) // 2) - 1)
+    return gaussian_blur2d(image, (size, size), (sigma, sigma))
 
 
-def _self_guided(
-    plane: Float[Tensor, "b 3 h w"], noise_variance: Float[Tensor, "b 3 h w"]
-) -> Float[Tensor, "b 3 h w"]:
-    """Local mean plus the part of the deviation that is signal; luma and two chroma planes."""
-    radius = DENOISE_RADIUS * max(plane.shape[-2:])
-    factor = max(1, int(radius / 2))
-    window = 2 * max(1, round(radius / factor)) + 1
-    mean = _box(_reduce(plane, factor), window)
-    square = _box(_reduce(plane * plane, factor), window)
-    noise_variance = _reduce(noise_variance, factor)
-    signal = (square - mean * mean - noise_variance).clamp(min=0) + 1e-10
-    cost = plane.new_tensor([1.0, CHROMA_STRENGTH, CHROMA_STRENGTH])[:, None, None]
-    gain = signal / (signal + cost * noise_variance)
-    gain, offset = _box(gain, window), _box((1 - gain) * mean, window)
-    return _enlarge(gain, plane) * plane + _enlarge(offset, plane)
+def _window(radius: float) -> int:
+    """Odd side of a window in pixels."""
+    return 2 * max(1, round(radius)) + 1
 
 
 def _box(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h w"]:
-    """Mean over a size x size window by shifted sums, one axis after the other; edges repeat."""
+    """Mean over a size x size window, one axis after the other; edges repeat."""
     half = size // 2
     padded = functional.pad(image, (half, half, half, half), mode="replicate")
-    height, width = image.shape[-2:]
-    rows = sum((padded[..., i : i + height, :] for i in range(1, size)), padded[..., :height, :])
-    both = sum((rows[..., i : i + width] for i in range(1, size)), rows[..., :width])
-    return both / size**2
+    rows = functional.avg_pool2d(padded, (size, 1), stride=1)
+    return functional.avg_pool2d(rows, (1, size), stride=1)
 
 
-def _reduce(image: Float[Tensor, "b c h w"], factor: int) -> Tensor:
-    """Area average over factor x factor blocks."""
+def _block_means(image: Float[Tensor, "b c h w"], factor: int) -> Tensor:
+    """Area average over factor x factor blocks; those at the edges may be smaller."""
     return functional.avg_pool2d(image, factor, ceil_mode=True) if factor > 1 else image
-
-
-def _enlarge(image: Tensor, like: Tensor) -> Tensor:
-    """Bilinear interpolation back to the size of `like`."""
-    if image.shape[-2:] == like.shape[-2:]:
-        return image
-    return functional.interpolate(image, like.shape[-2:], mode="bilinear", align_corners=False)

@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.color import apply_matrix, camera_to_rec709
+from isp_env.color import mix
 from isp_env.demosaic import demosaic, half_size
-from isp_env.raw import GainMap, RawImage
+from isp_env.opcodes import GainMap
+from isp_env.raw import RawImage
+from isp_env.sensor_kernels import linear_source
 
 BAYER = (2, 2)
 
@@ -35,40 +37,65 @@ class LinearImage:
 def develop(
     raw: RawImage, *, half: bool = False, device: str | torch.device = "cpu"
 ) -> LinearImage:
-    """Develop sensor data to scene-linear RGB, upright.
+    """Develop sensor data to scene-linear RGB, cropped as the camera says and upright.
 
     Args:
         raw: Sensor data.
-        half: Half the width and height from 2x2 blocks: three times faster, for previews.
+        half: Half the width and height from 2x2 blocks, without demosaicing.
         device: Where the computation runs and the result lies.
     """
+    rgb = develop_area(raw, half=half, device=device)
+    noise = rgb.new_tensor(linear_noise(raw, 2 if half else 1))
+    return LinearImage(upright(crop(rgb, raw, 2 if half else 1), raw.orientation), noise)
+
+
+def develop_area(
+    raw: RawImage, *, half: bool = False, device: str | torch.device = "cpu"
+) -> Float[Tensor, "3 h w"]:
+    """Develop the whole active area, as it lies on the sensor (see `develop`)."""
     gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
-    shot, read = raw.noise_profile or assumed_noise_profile(raw.iso)
     if raw.mosaic is not None and raw.cfa is not None and raw.cfa.shape == BAYER:
-        mosaic = _normalise(raw.mosaic, raw.black, raw.white, device)
+        mosaic = _normalise(raw, device)
         for gain_map in raw.gain_maps:
             mosaic = _apply_gain_map(mosaic, gain_map)
         # every channel saturates at its gain or above: clip at 1, or clipped skies turn magenta
         mosaic = (mosaic * _tile(gains[raw.cfa], mosaic)).clamp(max=1)
+        _, read = raw.noise_profile or assumed_noise_profile(raw.iso)
         offset = max(3 * read**0.5 * float(gains.max()), 1e-3)
         rgb = half_size(mosaic[None], raw.cfa) if half else demosaic(mosaic[None], raw.cfa, offset)
-        green_samples = 2 if half else 1
     elif raw.linear is not None:
         levels = (raw.linear - raw.black[:, None, None]) / (raw.white - raw.black[:, None, None])
         rgb = torch.from_numpy(levels.astype(np.float32)).to(device)[None]
         rgb = (rgb * rgb.new_tensor(gains)[:, None, None]).clamp(max=1)
         rgb = functional.avg_pool2d(rgb, 2) if half else rgb
-        green_samples = 4 if half else 1
     else:
         raise ValueError(f"{raw.path}: neither a Bayer mosaic nor a linear image")
+    matrix = raw.camera_to_rec709 * 2.0**raw.baseline_exposure
+    return torch.stack(mix(rgb[0].unbind(0), matrix.ravel().tolist()))
 
-    matrix = camera_to_rec709(raw.xyz_to_camera)
+
+def linear_noise(raw: RawImage, block: int = 1) -> Float[np.ndarray, "3 2"]:
+    """Shot and read terms per channel of scene-linear pixels that average block x block samples.
+
+    Args:
+        raw: Sensor data.
+        block: 1 for the full resolution, where each sample serves as one channel of its pixel.
+    """
+    gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
+    shot, read = raw.noise_profile or assumed_noise_profile(raw.iso)
     camera_noise = np.stack([shot * gains, read * gains**2], axis=1)
-    camera_noise /= np.array([1, green_samples, 1])[:, None]
+    if block > 1:
+        of_a_bayer_block = np.array([1, 2, 1]) / 4
+        share = np.ones(3) if raw.mosaic is None else of_a_bayer_block
+        camera_noise /= (share * block**2)[:, None]
     exposure = 2.0**raw.baseline_exposure
-    noise = matrix**2 @ camera_noise * np.array([exposure, exposure**2])
-    rgb = apply_matrix(rgb, rgb.new_tensor(matrix)[None])[0] * exposure
-    return LinearImage(upright(rgb, raw.orientation), rgb.new_tensor(noise))
+    return raw.camera_to_rec709**2 @ camera_noise * np.array([exposure, exposure**2])
+
+
+def crop(image: Float[Tensor, "c h w"], raw: RawImage, block: int = 1) -> Float[Tensor, "c h2 w2"]:
+    """The part of the active area that the camera shows, of a picture reduced by `block`."""
+    top, left, bottom, right = (round(edge / block) for edge in raw.crop)
+    return image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def resize(image: LinearImage, long_side: int) -> LinearImage:
@@ -82,11 +109,24 @@ def resize(image: LinearImage, long_side: int) -> LinearImage:
     return LinearImage(rgb, image.noise * scale**2)
 
 
-def preview(raw: RawImage, long_side: int, device: str | torch.device = "cpu") -> LinearImage:
+def reduced(raw: RawImage, block: int) -> LinearImage:
+    """Scene-linear means over block x block samples, cropped and upright: no demosaicing.
+
+    Args:
+        raw: Sensor data.
+        block: Even.
+    """
+    means, _ = linear_source(raw).reduced(block)
+    rgb = upright(crop(torch.from_numpy(means), raw, block), raw.orientation)
+    return LinearImage(rgb, rgb.new_tensor(linear_noise(raw, block)))
+
+
+def preview(raw: RawImage, long_side: int) -> LinearImage:
     """A small scene-linear picture for choosing parameters, by the cheapest faithful path."""
-    height, width = (raw.mosaic if raw.mosaic is not None else raw.linear[0]).shape  # type: ignore[index]
-    half = max(height, width) >= 4 * long_side  # reduced again by 2: the colours' offsets vanish
-    return resize(develop(raw, half=half, device=device), long_side)
+    top, left, bottom, right = raw.crop
+    # reduced again by 2 or more: the colours' offsets within the blocks vanish
+    block = 2 * (max(bottom - top, right - left) // (4 * long_side))
+    return resize(reduced(raw, block) if block else develop(raw), long_side)
 
 
 def upright(image: Float[Tensor, "c h w"], orientation: int) -> Float[Tensor, "c h2 w2"]:
@@ -109,13 +149,17 @@ def assumed_noise_profile(iso: float | None) -> tuple[float, float]:
     return gain / 50_000, (gain * 5 / 50_000) ** 2
 
 
-def _normalise(
-    mosaic: np.ndarray, black: np.ndarray, white: float, device: str | torch.device
-) -> Float[Tensor, "h w"]:
+def _normalise(raw: RawImage, device: str | torch.device) -> Float[Tensor, "h w"]:
     """Sensor samples to 0 = black, 1 = white, with even sides."""
-    height, width = (side - side % 2 for side in mosaic.shape)
-    samples = torch.from_numpy(mosaic[:height, :width].astype(np.float32)).to(device)
-    return (samples - _tile(black, samples)) / _tile(white - black, samples)
+    assert raw.mosaic is not None
+    height, width = (side - side % 2 for side in raw.mosaic.shape)
+    samples = torch.from_numpy(raw.mosaic[:height, :width].astype(np.float32)).to(device)
+    black = _tile(raw.black, samples)
+    if raw.black_rows is not None:
+        black = black + samples.new_tensor(raw.black_rows[:height])[:, None]
+    if raw.black_columns is not None:
+        black = black + samples.new_tensor(raw.black_columns[:width])
+    return (samples - black) / (raw.white - black)
 
 
 def _tile(pattern: np.ndarray, mosaic: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:

@@ -70,6 +70,19 @@ class RawImage:
     path: Path | None
     simulated: bool  # the file says that it was made from a photograph
     fallbacks: tuple[str, ...]  # each assumption made for want of metadata
+    black_rows: np.ndarray | None = None
+    black_columns: np.ndarray | None = None
+
+    @property
+    def crop(self) -> tuple[int, int, int, int]:
+        h, w = (self.mosaic if self.mosaic is not None else self.linear[0]).shape
+        return (0, 0, h, w)
+
+    @property
+    def camera_to_rec709(self):
+        from isp_env.color import camera_to_rec709
+
+        return camera_to_rec709(self.xyz_to_camera)
 
 
 def is_raw_path(path: Path | str) -> bool:

@@ -5,17 +5,18 @@ The neutral curve maps scene-linear values per channel; the controls work on lum
 gain(y) = T(y) / y in closed form: nothing divides by luma, and a neutral setting gives 1 exactly.
 """
 
-import kornia
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isp_env.color import srgb_decode, srgb_encode
+
 MIDTONE_LIFT = 2.2  # slope of the lift at black: about +0.9 EV at 18 % of sensor white
 CONTRAST = 0.35  # share of smoothstep in the S-curve after the sRGB transfer function
 
 
-def neutral_curve(linear: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+def neutral_curve(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Scene-linear [0, 1] to encoded sRGB [0, 1], monotone: the look of a neutral rendering.
 
     Sensors are exposed for the highlights, so a linear rendering is dark; camera JPEGs lift the
@@ -27,13 +28,13 @@ def neutral_curve(linear: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"
     """
     size = linear.abs()
     lifted = MIDTONE_LIFT * size / (1 + (MIDTONE_LIFT - 1) * size)
-    encoded = kornia.color.linear_rgb_to_rgb(lifted)
+    encoded = srgb_encode(lifted)
     inside = encoded.clamp(max=1)
     s_curve = encoded + CONTRAST * (inside * inside * (3 - 2 * inside) - encoded)
     return torch.copysign(s_curve, linear)
 
 
-def inverse_neutral_curve(encoded: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+def inverse_neutral_curve(encoded: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Encoded sRGB [0, 1] to the scene-linear values that `neutral_curve` renders so.
 
     The S-curve is inverted by a monotone table (to about 1e-9); gradients do not pass it.
@@ -41,7 +42,7 @@ def inverse_neutral_curve(encoded: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "
     y = np.linspace(0, 1, 1 << 16)
     s_curve = y + CONTRAST * (y * y * (3 - 2 * y) - y)
     straight = np.interp(encoded.detach().cpu().double().clamp(0, 1).numpy(), s_curve, y)
-    lifted = kornia.color.rgb_to_linear_rgb(torch.from_numpy(straight)).to(encoded)
+    lifted = srgb_decode(torch.from_numpy(straight)).to(encoded)
     return lifted / (MIDTONE_LIFT - (MIDTONE_LIFT - 1) * lifted)
 
 
@@ -79,10 +80,10 @@ def gamma_gain(
 
 
 def levels(
-    image: Float[Tensor, "b 3 h w"],
-    whites: Float[Tensor, "b 1 1 1"],
-    blacks: Float[Tensor, "b 1 1 1"],
-) -> Float[Tensor, "b 3 h w"]:
+    image: Float[Tensor, "*shape"],
+    whites: Float[Tensor, "*#shape"],
+    blacks: Float[Tensor, "*#shape"],
+) -> Float[Tensor, "*shape"]:
     """Move the end points of the encoded scale, all channels alike.
 
     (x - b) / (w - b) with b = -0.12 blacks and w = 1 - 0.25 whites: positive values brighten.

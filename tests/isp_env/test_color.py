@@ -5,6 +5,7 @@ from skimage.color import lab2xyz, xyz2lab
 
 from isp_env import color
 
+ZERO = torch.tensor(0.0)
 NIKON = np.array([[0.9020, -0.2890, -0.0715], [-0.4535, 1.2436, 0.2348], [-0.0934, 0.1919, 0.7086]])
 
 
@@ -50,32 +51,44 @@ def xyz2linear(xyz: np.ndarray) -> np.ndarray:
 def test_saturation_scales_chroma_and_keeps_lightness():
     lab = np.broadcast_to([60.0, 20.0, -15.0], (1, 4, 4, 3))
     image = torch.from_numpy(xyz2linear(lab2xyz(lab))).permute(0, 3, 1, 2).float()
-    more = color.scale_chroma(image, torch.tensor([0.4]), torch.zeros(1))
+    more = torch.stack(color.scale_chroma(image.unbind(1), torch.tensor(0.4), ZERO), dim=1)
     after = xyz2lab(more.permute(0, 2, 3, 1).double().numpy() @ color.XYZ_FROM_REC709.T)[0, 0, 0]
     assert after[0] == pytest.approx(60, abs=1.5)
     assert np.hypot(after[1], after[2]) / 25 == pytest.approx(1.4, rel=0.1)
-    same = color.scale_chroma(image, torch.zeros(1), torch.zeros(1))
+    same = torch.stack(color.scale_chroma(image.unbind(1), ZERO, ZERO), dim=1)
     assert torch.equal(same, image)
 
 
 def test_vibrance_moves_muted_colours_more_than_vivid_ones():
     muted, vivid = torch.tensor([0.55, 0.5, 0.45]), torch.tensor([0.9, 0.2, 0.1])
-    image = torch.stack([muted, vivid], dim=1)[None, :, :, None]
-    change = color.scale_chroma(image, torch.zeros(1), torch.tensor([0.5])) - image
-    relative = change.abs().sum(1) / (image - image.mean(1, keepdim=True)).abs().sum(1)
-    assert relative[0, 0, 0] > 2 * relative[0, 1, 0]
+    image = torch.stack([muted, vivid], dim=1)
+    change = torch.stack(color.scale_chroma(image.unbind(0), ZERO, torch.tensor(0.5))) - image
+    relative = change.abs().sum(0) / (image - image.mean(0)).abs().sum(0)
+    assert relative[0] > 2 * relative[1]
+
+
+def compress(image: torch.Tensor) -> torch.Tensor:
+    return torch.stack(color.compress_gamut(image.unbind(0)))
 
 
 def test_gamut_compression_keeps_hue_and_inside_colours():
-    inside = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(color.compress_gamut(inside), inside, atol=1e-6)
-    outside = torch.tensor([1.4, 0.6, 0.5])[None, :, None, None]
-    result = color.compress_gamut(outside)
+    inside = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(compress(inside), inside, atol=1e-6)
+    outside = torch.tensor([1.4, 0.6, 0.5])[:, None]
+    result = compress(outside)
     assert result.max() <= 1
-    offset, before = (x - color.luminance(x) for x in (result, outside))
+    offset, before = (x - color.luminance(x.unbind(0)) for x in (result, outside))
     ratio = offset / before  # one factor for the three channels: the hue stays
     assert ratio.max() - ratio.min() < 1e-5
-    assert color.luminance(result).item() == pytest.approx(
-        color.luminance(outside).item(), abs=1e-5
-    )
-    assert color.compress_gamut(torch.full((1, 3, 1, 1), 2.0)).unique().tolist() == [1.0]
+    luminances = [color.luminance(x.unbind(0)).item() for x in (result, outside)]
+    assert luminances[0] == pytest.approx(luminances[1], abs=1e-5)
+    assert compress(torch.full((3, 1), 2.0)).unique().tolist() == [1.0]
+
+
+def test_transfer_function_against_the_standard_and_its_inverse():
+    # IEC 61966-2-1: 0.0031308 -> 0.04045, 0.18 -> 0.4614, straight below
+    linear = torch.tensor([-0.1, 0.0, 0.0031308, 0.18, 1.0, 1.5], dtype=torch.float64)
+    encoded = color.srgb_encode(linear)
+    assert encoded[1:5].tolist() == pytest.approx([0, 0.04045, 0.46136, 1.0], abs=1e-5)
+    assert encoded[0].item() == pytest.approx(-1.292)
+    assert torch.allclose(color.srgb_decode(encoded), linear, atol=1e-6)

@@ -46,7 +46,7 @@ def test_theta_by_name():
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match="unknown parameter blur; known: temperature"):
+    with pytest.raises(ValueError, match="unknown parameter blur; known: denoise"):
         to_theta(DEFAULT_PIPELINE.parameters, {"blur": 1.0})
     with pytest.raises(ValueError, match=r"exposure: expected -2\.\.2 EV, got 5"):
         to_theta(DEFAULT_PIPELINE.parameters, {"exposure": 5.0})

@@ -47,8 +47,8 @@ def test_theta_zero_is_the_neutral_value_of_every_knob():
 def test_linear_stages_change_nothing_at_zero(name):
     linear = photo()
     (stage,) = (s for s in PIPELINE.stages if s.name == name)
-    values = {p.name: torch.tensor([p.neutral]) for p in stage.parameters}
-    assert torch.equal(stage.apply(linear, torch.zeros(1, 3, 2), values), linear)
+    constants = PIPELINE.constants(PIPELINE.values(PIPELINE.neutral()))
+    assert torch.equal(torch.stack(stage.apply(linear.unbind(1), {}, constants), dim=1), linear)
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -98,6 +98,7 @@ def test_each_picture_follows_its_own_theta():
         ("tint", 15.0, lambda x: x[:, ::2].mean() - x[:, 1].mean()),
         ("saturation", 0.4, lambda x: x.std(1).mean()),
         ("vibrance", 0.4, lambda x: x.std(1).mean()),
+        ("local_contrast", 0.8, lambda x: x.diff(dim=-1).abs().mean()),
         ("sharpen", 1.4, lambda x: x.diff(dim=-1).abs().mean()),
     ],
 )
@@ -108,6 +109,12 @@ def test_knobs_do_what_their_names_say(knob, value, measure):
     )
 
 
+def denoised(linear: torch.Tensor, noise: torch.Tensor, strength: float) -> torch.Tensor:
+    guide = detail.reduce(linear, 1)
+    maps = detail.measure_denoise(guide, noise, torch.tensor([strength]))
+    return torch.stack(detail.denoise(linear.unbind(1), maps), dim=1)
+
+
 def test_denoise_removes_noise_and_leaves_clean_pictures():
     clean = photo("chelsea")
     shot, read = 3e-3, 1e-5
@@ -115,20 +122,47 @@ def test_denoise_removes_noise_and_leaves_clean_pictures():
     generator = torch.Generator().manual_seed(0)
     sigma = (shot * clean + read).sqrt()
     noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
-    error = {
-        s: (detail.denoise(noisy, noise, torch.tensor([s])) - clean).square().mean()
-        for s in (0.0, 0.25)
-    }
+    error = {s: (denoised(noisy, noise, s) - clean).square().mean() for s in (0.0, 0.25)}
     assert error[0.25] < 0.5 * error[0.0]
-    untouched = detail.denoise(clean, torch.zeros(1, 3, 2), torch.ones(1))
+    untouched = denoised(clean, torch.zeros(1, 3, 2), 1.0)
     assert torch.allclose(untouched, clean, atol=1e-6)
 
 
 def test_sharpening_makes_no_halos():
-    edge = torch.cat([torch.full((1, 3, 64, 64), 0.2), torch.full((1, 3, 64, 64), 0.8)], dim=3)
-    sharp = detail.sharpen(edge, torch.ones(1))
+    edge = torch.cat([torch.full((1, 3, 64, 160), 0.2), torch.full((1, 3, 64, 160), 0.8)], dim=3)
+    maps = detail.measure_sharpen(detail.reduce(edge, 1))
+    sharp = torch.stack(detail.sharpen(edge.unbind(1), maps, torch.tensor(1.0)), dim=1)
     assert sharp.max() <= 0.9 + 1e-6
     assert sharp.min() >= 0.1 - 1e-6
+    assert sharp.max() > 0.82
+
+
+def test_local_contrast_moves_texture_and_leaves_edges_flat_areas_black_and_white():
+    generator = torch.Generator().manual_seed(0)
+    texture = 0.5 + 0.02 * torch.randn(1, 1, 128, 128, generator=generator).expand(1, 3, -1, -1)
+    step = torch.cat([torch.full((1, 3, 128, 64), 0.2), torch.full((1, 3, 128, 64), 0.8)], dim=3)
+
+    def after(image: torch.Tensor, amount: float) -> torch.Tensor:
+        maps = detail.measure_local_contrast(detail.reduce(image, 1))
+        planes = detail.local_contrast(image.unbind(1), maps, torch.tensor(amount))
+        return torch.stack(planes, dim=1)
+
+    assert after(texture, 1.0).std() > 1.7 * texture.std()
+    assert after(texture, -0.5).std() < 0.7 * texture.std()
+    assert (after(step, 1.0) - step).abs().max() < 0.07
+    for flat in (0.0, 0.3, 1.0):
+        image = torch.full((1, 3, 32, 32), flat)
+        assert torch.allclose(after(image, 1.0), image, atol=1e-5)
+
+
+def test_fewer_knobs_in_another_order_and_the_others_neutral():
+    linear = photo()
+    few = PIPELINE.only(["saturation", "exposure"])
+    assert [p.name for p in few.parameters] == ["saturation", "exposure"]
+    rendered = few(linear, torch.tensor([[0.5, -0.4]]))
+    assert torch.equal(rendered, PIPELINE(linear, setting(saturation=0.25, exposure=-0.8)))
+    with pytest.raises(ValueError, match="unknown parameter blur"):
+        PIPELINE.only(["blur"])
 
 
 @pytest.mark.parametrize("values", [{}, {"sharpen": 1.5, "denoise": 1.0, "shadows": 1.0}])

@@ -1,0 +1,311 @@
+"""A RAW image at full resolution: rows of sensor data in, finished pixels out.
+
+What looks at a neighbourhood is measured on a small guide, the rest is elementwise (`pipeline`). So
+a frame is rendered a few rows at a time, and only the sensor's data and the finished pixels are
+ever held whole. On a CPU the elementwise part runs as one fused loop (`fusion`); on a GPU the same
+pipeline renders the whole frame in torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8, UInt16
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from isp_env import detail
+from isp_env.detail import Guide
+from isp_env.development import (
+    LinearImage,
+    crop,
+    develop_area,
+    linear_noise,
+    reduced,
+    upright,
+)
+from isp_env.fusion import CHUNK, Kernel, fuse
+from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.raw import RawImage
+from isp_env.sensor_kernels import linear_source
+
+Pixels = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+Bits = Literal[8, 16]
+Rows = Callable[[int, int, Float32[np.ndarray, "3 r w"]], None]
+"""(top, bottom, out): fills `out` with these rows of a scene-linear picture."""
+
+TILE = 32  # rows that are demosaiced at a time
+STRIP = 4  # rows of these that are rendered at a time: as much as the caches hold
+
+
+@dataclass(frozen=True)
+class OutputSize:
+    """The box that a photograph has to fit in; it is never enlarged. None leaves a side free."""
+
+    width: int | None = None
+    height: int | None = None
+    long_side: int | None = None
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of an upright photograph of this size when it fits."""
+        limits = ((self.width, width), (self.height, height), (self.long_side, max(height, width)))
+        scale = min([1.0, *(limit / side for limit, side in limits if limit is not None)])
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def render_raw(
+    raw: RawImage,
+    theta: Float[Tensor, " d"],
+    *,
+    pipeline: IspPipeline = DEFAULT_PIPELINE,
+    size: OutputSize = OutputSize(),
+    bits: Bits = 8,
+    device: str | torch.device = "cpu",
+    tile: int = TILE,
+) -> Pixels:
+    """Render sensor data to finished pixels, cropped as the camera says and upright.
+
+    Args:
+        raw: Sensor data.
+        theta: Settings of the pipeline's knobs, in [-1, 1].
+        pipeline: Says the output space, too.
+        size: Where it is half the frame or less, a reduced picture is rendered: that is faster.
+        bits: Of each channel.
+        device: Other than "cpu": renders the whole frame at once there.
+        tile: Rows that are demosaiced at a time; the result does not depend on it.
+    """
+    top, left, bottom, right = raw.crop
+    height, width = bottom - top, right - left
+    height, width = (width, height) if raw.orientation >= 5 else (height, width)
+    target = size.of(height, width)
+    block = 2 * int(max(height, width) / max(target) / 2)
+    if block and max(target) < max(height, width):
+        image = reduced(raw, block)
+        return render_linear(_resize(image, target), theta, pipeline=pipeline, bits=bits)
+    if torch.device(device).type == "cpu":
+        pixels = _render_sensor(raw, theta, pipeline, bits, tile)
+    else:
+        pixels = quantise(render_whole(raw, theta, pipeline, device), bits)
+    pixels = _upright(pixels[top:bottom, left:right], raw.orientation)
+    return _resize_pixels(pixels, target)
+
+
+def render_whole(
+    raw: RawImage,
+    theta: Float[Tensor, " d"],
+    pipeline: IspPipeline = DEFAULT_PIPELINE,
+    device: str | torch.device = "cpu",
+) -> Float[Tensor, "3 h w"]:
+    """Render the active area at once, in torch, as it lies on the sensor: encoded RGB in [0, 1].
+
+    The reference of the fused rendering: slower and larger, and differentiable.
+    """
+    linear = develop_area(raw, device=device)[None]
+    factor = detail.guide_factor(max(linear.shape[-2:]))
+    guide = None
+    if factor > 1:
+        half = develop_area(raw, half=True, device=device)[None]
+        guide = detail.reduce(half, factor // 2)
+        guide = Guide(guide.planes, guide.squares, max(linear.shape[-2:]) / factor)
+    noise = linear.new_tensor(linear_noise(raw, 2 if factor > 1 else 1))[None]
+    return pipeline(linear, theta.to(linear)[None], noise, guide)[0]
+
+
+def render_linear(
+    image: LinearImage,
+    theta: Float[Tensor, " d"],
+    *,
+    pipeline: IspPipeline = DEFAULT_PIPELINE,
+    bits: Bits = 8,
+) -> Pixels:
+    """Render a scene-linear picture that is in memory, by the fused loop."""
+    linear = np.ascontiguousarray(image.rgb.cpu().numpy(), np.float32)
+    guide = detail.reduce(image.rgb.cpu()[None], detail.guide_factor(max(linear.shape[1:])))
+
+    def rows(top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
+        out[:] = linear[:, top:bottom]
+
+    noise = image.noise.cpu()[None]
+    height, width = linear.shape[1:]
+    return _render_rows(rows, (height, width), guide, noise, theta, pipeline, bits, TILE)
+
+
+def quantise(image: Float[Tensor, "3 h w"], bits: Bits = 8) -> Pixels:
+    """Encoded RGB in [0, 1] to whole numbers, rounded to the nearest."""
+    scaled = image.detach().clamp(0, 1).permute(1, 2, 0).cpu().numpy() * (2**bits - 1)
+    return (scaled + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _render_sensor(
+    raw: RawImage, theta: Float[Tensor, " d"], pipeline: IspPipeline, bits: Bits, tile: int
+) -> Pixels:
+    """Render the active area, as it lies on the sensor."""
+    source = linear_source(raw)
+    shape = (source.height, source.width)
+    factor = detail.guide_factor(max(shape))
+    if factor == 1:
+        noise = torch.from_numpy(linear_noise(raw)).float()
+        image = LinearImage(develop_area(raw), noise)
+        return render_linear(image, theta, pipeline=pipeline, bits=bits)
+    means, squares = (torch.from_numpy(x)[None] for x in source.reduced(factor))
+    guide = Guide(means.unbind(1), squares, max(shape) / factor)
+    noise = torch.from_numpy(linear_noise(raw, 2)).float()[None]
+    return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)
+
+
+def _render_rows(
+    rows: Rows,
+    shape: tuple[int, int],
+    guide: Guide,
+    noise: Float[Tensor, "1 3 2"],
+    theta: Float[Tensor, " d"],
+    pipeline: IspPipeline,
+    bits: Bits,
+    tile: int,
+) -> Pixels:
+    """Measure the maps on the guide, then render strip after strip."""
+    height, width = shape
+    with torch.no_grad():
+        values = pipeline.values(theta.detach().float().cpu()[None])
+        _, small = pipeline.measure(guide, noise, values)
+        constants = pipeline.constants(values)
+    maps = torch.stack([small[name][0] for name in pipeline.maps]).numpy()
+    numbers = np.array([constants[name].item() for name in constants], np.float32)
+    kernel = _kernel(pipeline)
+    factor = detail.guide_factor(max(shape))
+    columns = _neighbours(width, factor, maps.shape[2])
+    lines = _neighbours(height, factor, maps.shape[1])
+    chunks = -(-width // CHUNK)
+    planes = np.zeros((STRIP * chunks, (3 + len(maps)) * CHUNK), np.float32)
+    finished = np.zeros((STRIP * chunks, 3 * CHUNK), np.float32)
+    wide, held = np.empty((2, len(maps), width), np.float32), np.array([-1, -1])
+    linear = np.empty((3, tile, width), np.float32)
+    pixels = np.empty((height, width, 3), np.uint8 if bits == 8 else np.uint16)
+    for top in range(0, height, tile):
+        bottom = min(top + tile, height)
+        rows(top, bottom, linear[:, : bottom - top])
+        for first in range(top, bottom, STRIP):
+            last = min(first + STRIP, bottom)
+            strip = linear[:, first - top : last - top]
+            weights = tuple(x[first:last] for x in lines)
+            _gather(strip, maps, weights, columns, wide, held, planes)
+            kernel(planes, numbers, finished)
+            _scatter(finished, np.float32(2**bits - 1), pixels[first:last])
+    return pixels
+
+
+@cache
+def _kernel(pipeline: IspPipeline) -> Kernel:
+    """The elementwise part of a pipeline as one loop."""
+    names = tuple(pipeline.constants(pipeline.values(pipeline.neutral())))
+
+    def apply(planes: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, ...]:
+        maps = dict(zip(pipeline.maps, planes[3:], strict=True))
+        constants = dict(zip(names, numbers, strict=True))
+        return pipeline.apply((planes[0], planes[1], planes[2]), maps, constants)
+
+    return fuse(apply, 3 + len(pipeline.maps), len(names))
+
+
+def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For bilinear interpolation along one side: both samples of the map, weight of the second."""
+    place = np.clip((np.arange(pixels) + 0.5) / factor - 0.5, 0, count - 1)
+    before = np.minimum(place.astype(np.int32), max(count - 2, 0)).astype(np.int32)
+    after = np.minimum(before + 1, count - 1).astype(np.int32)
+    return before, after, (place - before).astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _gather(linear, maps, lines, columns, wide, held, planes):  # type: ignore[no-untyped-def]
+    """Lay out rows (3, r, w) and the interpolated maps as chunks for the kernel.
+
+    `wide` (2, m, w) holds two lines of the maps at full width, those that `held` (2,) names: many
+    rows of the picture lie between the same two.
+    """
+    _, rows, width = linear.shape
+    chunks = (width + CHUNK - 1) // CHUNK
+    for row in range(rows):
+        above, below, weight = lines[0][row], lines[1][row], lines[2][row]
+        if held[0] != above and held[1] == above:
+            wide[0] = wide[1]
+            held[0] = above
+        for slot, line in ((0, above), (1, below)):
+            if held[slot] != line:
+                _widen(maps, line, columns, wide[slot])
+                held[slot] = line
+        for chunk in range(chunks):
+            start = chunk * CHUNK
+            end = min(start + CHUNK, width)
+            into = planes[row * chunks + chunk]
+            for channel in range(3):
+                into[channel * CHUNK : channel * CHUNK + end - start] = linear[
+                    channel, row, start:end
+                ]
+            for index in range(len(maps)):
+                first, second = wide[0, index, start:end], wide[1, index, start:end]
+                part = into[(3 + index) * CHUNK : (3 + index) * CHUNK + end - start]
+                for i in range(end - start):
+                    part[i] = first[i] + weight * (second[i] - first[i])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _widen(maps, line, columns, out):  # type: ignore[no-untyped-def]
+    """Interpolate one line of each map along it, (m, w)."""
+    before, after, share = columns
+    for index in range(len(maps)):
+        values = maps[index, line]
+        for i in range(len(share)):
+            left = values[before[i]]
+            out[index, i] = left + share[i] * (values[after[i]] - left)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _scatter(finished, most, pixels):  # type: ignore[no-untyped-def]
+    """Quantise the kernel's chunks into rows of interleaved pixels (r, w, 3)."""
+    rows, width, _ = pixels.shape
+    chunks = (width + CHUNK - 1) // CHUNK
+    half, zero = np.float32(0.5), np.float32(0)
+    for row in range(rows):
+        for chunk in range(chunks):
+            start = chunk * CHUNK
+            values = finished[row * chunks + chunk]
+            for i in range(min(CHUNK, width - start)):
+                for channel in range(3):
+                    value = values[channel * CHUNK + i] * most + half
+                    value = value if value > zero else zero
+                    pixels[row, start + i, channel] = np.int32(value if value < most else most)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo an EXIF orientation (see `development.upright`)."""
+    moved = upright(torch.from_numpy(pixels).permute(2, 0, 1), orientation)
+    return np.ascontiguousarray(moved.permute(1, 2, 0).numpy())
+
+
+def _resize(image: LinearImage, size: tuple[int, int]) -> LinearImage:
+    """Area resampling of a scene-linear picture to (height, width)."""
+    scale = max(size) / max(image.rgb.shape[1:])
+    rgb = functional.interpolate(image.rgb[None], size, mode="bilinear", antialias=True)[0]
+    return LinearImage(rgb, image.noise * min(scale, 1.0) ** 2)
+
+
+def _resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Lanczos resampling of finished pixels to (height, width)."""
+    if pixels.shape[:2] == size:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS))
+    planes = [
+        np.asarray(
+            Image.fromarray(pixels[..., c].astype(np.float32)).resize(
+                size[::-1], Image.Resampling.LANCZOS
+            )
+        )
+        for c in range(3)
+    ]
+    return (np.stack(planes, -1) + 0.5).clip(0, 65535).astype(np.uint16)

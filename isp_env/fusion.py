@@ -1,0 +1,244 @@
+"""One fused loop out of many elementwise torch operations: full frames on a CPU, fast.
+
+Run eagerly, every operation of a stage writes a whole plane to memory and reads it back. Here the
+pipeline's elementwise part is traced once (`make_fx`), written out as the body of a single loop
+over pixels, and compiled by numba, whose LLVM vectorises it. There is one mathematics, in torch,
+for gradients and GPUs; this is the same, faster. A test holds both together to 1e-5.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float32
+from platformdirs import user_cache_path
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from isp_env.files import atomic_path
+
+Elementwise = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
+"""(planes of one shape, numbers) -> planes."""
+
+CHUNK = 256
+"""Pixels that the loop takes at a time. Planes lie one after the other within a chunk, at distances
+known when the loop is compiled: else LLVM cannot see that they do not overlap, and gives up."""
+
+Kernel = Callable[
+    [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Float32[np.ndarray, "n q"]], None
+]
+"""(planes, numbers, out): fills `out`. Each row is a chunk: its first plane, its second, ..."""
+
+TEMPLATES = {
+    "add.Tensor": "{0} + {1}",
+    "add.Scalar": "{0} + {1}",
+    "sub.Tensor": "{0} - {1}",
+    "rsub.Scalar": "{1} - {0}",
+    "mul.Tensor": "{0} * {1}",
+    "div.Tensor": "{0} / {1}",
+    "neg.default": "-{0}",
+    "abs.default": "abs({0})",
+    "sqrt.default": "sqrt({0})",
+    "reciprocal.default": "ONE / {0}",
+    "exp2.default": "exp2({0})",
+    "pow.Scalar": "power({0}, {1})",
+    "gt.Scalar": "{0} > {1}",
+    "gt.Tensor": "{0} > {1}",
+    "ge.Scalar": "{0} >= {1}",
+    "lt.Scalar": "{0} < {1}",
+    "lt.Tensor": "{0} < {1}",
+    "le.Scalar": "{0} <= {1}",
+    "where.self": "{1} if {0} else {2}",
+    "maximum.default": "{0} if {0} > {1} else {1}",
+    "minimum.default": "{0} if {0} < {1} else {1}",
+    "copysign.Tensor": "copysign({0}, {1})",
+}
+
+HEADER = '''"""Made by isp_env.fusion; may be deleted."""
+
+import math
+
+import numba
+import numpy as np
+
+F, I = np.float32, np.int32
+ONE, TWO, HALF = F(1), F(2), F(0.5)
+MANTISSA, EXPONENT_OF_ONE, BIAS = I(0x007FFFFF), I(0x3F800000), I(127)
+SHIFT, OFFSET = I(23), I(0x3F3504F3)  # bits of sqrt(1/2)
+L1, L3, L5, L7, L9 = (F(2 / math.log(2) / n) for n in (1, 3, 5, 7, 9))
+E1, E2, E3, E4, E5, E6 = (F(math.log(2) ** n / math.factorial(n)) for n in range(1, 7))
+LOWEST, HIGHEST, ROUND = F(-126), F(127), F(127.5)
+FAST = {"contract", "arcp", "nsz", "reassoc"}
+inline = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
+
+
+@inline
+def sqrt(x):
+    return F(math.sqrt(x))
+
+
+@inline
+def copysign(x, y):
+    return abs(x) if y >= F(0) else -abs(x)
+
+
+@inline
+def log2(x):
+    """log2 of x > 0 by the series of artanh on [sqrt(1/2), sqrt(2)]; within 2e-7."""
+    bits = F(x).view(I)
+    exponent = I(I(bits - OFFSET) >> SHIFT)
+    m = I(bits - I(exponent << SHIFT)).view(F)
+    s = (m - ONE) / (m + ONE)
+    z = s * s
+    return F(exponent) + s * (L1 + z * (L3 + z * (L5 + z * (L7 + z * L9))))
+
+
+@inline
+def exp2(x):
+    """2^x by a Taylor polynomial on [-1/2, 1/2]; within 2e-7."""
+    x = LOWEST if x < LOWEST else (HIGHEST if x > HIGHEST else x)
+    whole = F(I(x + ROUND)) - F(BIAS)  # rounding of a positive number
+    f = x - whole
+    part = ONE + f * (E1 + f * (E2 + f * (E3 + f * (E4 + f * (E5 + f * E6)))))
+    return part * I(I(I(whole) + BIAS) << SHIFT).view(F)
+
+
+@inline
+def power(x, p):
+    """x^p of x > 0; a normal number."""
+    return exp2(p * log2(x))
+
+
+'''
+
+
+def fuse(function: Elementwise, planes: int, numbers: int) -> Kernel:
+    """Compile an elementwise function of torch tensors to one loop.
+
+    Args:
+        function: Uses only operations of `TEMPLATES`, clamp and powers of positive tensors.
+        planes: How many planes it takes.
+        numbers: How many numbers it takes.
+
+    Returns:
+        The kernel, compiled once and kept in the user's cache folder.
+
+    Raises:
+        NotImplementedError: The function uses another operation.
+    """
+    return _load(source(function, planes, numbers)).kernel
+
+
+def source(function: Elementwise, planes: int, numbers: int) -> str:
+    """Write the Python source of the loop (see `fuse`)."""
+    examples = [torch.full((1, 4), 0.5) for _ in range(planes)]
+    uniforms = [torch.full((1, 1), 0.5) for _ in range(numbers)]
+    graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
+    once, each, constants = [], [], {}
+    names: dict[fx.Node, str] = {}
+    uniform: set[str] = set()
+
+    def operand(value: Any) -> str:
+        if isinstance(value, fx.Node):
+            return names[value]
+        return constants.setdefault(float(value), f"C{len(constants)}")
+
+    placeholders = iter(range(planes + numbers))
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            index = next(placeholders)
+            is_plane = index < planes
+            names[node] = f"p{index}" if is_plane else f"u{index - planes}"
+            if is_plane and node.users:
+                each.append(f"p{index} = planes[chunk, i + {index * CHUNK}]")
+            elif node.users:
+                once.append(f"u{index - planes} = numbers[{index - planes}]")
+                uniform.add(names[node])
+        elif node.op == "call_function":
+            names[node] = f"v{len(names)}"
+            line = f"{names[node]} = {_expression(node, operand)}"
+            if all(names[n] in uniform for n in node.all_input_nodes):
+                uniform.add(names[node])
+                once.append(line)
+            else:
+                each.append(line)
+        elif node.op == "output":
+            (results,) = node.args
+            each += [
+                f"out[chunk, i + {row * CHUNK}] = {names[result]}"
+                for row, result in enumerate(results)
+            ]
+        else:
+            raise NotImplementedError(f"cannot fuse a constant tensor ({node.target})")
+    lines = [f"{name} = F({value!r})" for value, name in constants.items()]
+    lines += ["", "", '@numba.njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)']
+    lines += ["def kernel(planes, numbers, out):"]
+    lines += [f"    {line}" for line in once]
+    lines += ["    for chunk in range(len(planes)):", f"        for i in range({CHUNK}):"]
+    lines += [f"            {line}" for line in each]
+    return HEADER + "\n".join(lines) + "\n"
+
+
+def _expression(node: fx.Node, operand: Callable[[Any], str]) -> str:
+    """The right-hand side of one operation."""
+    name = str(node.target).removeprefix("aten.")
+    if name == "pow.Tensor_Scalar":
+        base, exponent = node.args
+        return _power(operand(base), exponent, operand)
+    if name in ("clamp.default", "clamp_min.default", "clamp_max.default"):
+        return _clamp(node, operand, name)
+    if name not in TEMPLATES or node.kwargs:
+        raise NotImplementedError(f"cannot fuse {name} {node.kwargs or ''}")
+    return TEMPLATES[name].format(*map(operand, node.args))
+
+
+def _power(base: str, exponent: Any, operand: Callable[[Any], str]) -> str:
+    if exponent in (2, 3):
+        return " * ".join([base] * int(exponent))
+    if exponent == 0.5:
+        return f"sqrt({base})"
+    return f"power({base}, {operand(exponent)})"
+
+
+def _clamp(node: fx.Node, operand: Callable[[Any], str], name: str) -> str:
+    """Bounds in an order that sends NaN to the lower one."""
+    value = operand(node.args[0])
+    bounds = (*node.args[1:], None, None)[:2]
+    if name == "clamp_max.default":
+        bounds = (None, node.args[1])
+    low, high = (node.kwargs.get(k, b) for k, b in zip(("min", "max"), bounds, strict=True))
+    if low is None:
+        return f"{value} if {value} < {operand(high)} else {operand(high)}"
+    if high is None:
+        return f"{value} if {value} > {operand(low)} else {operand(low)}"
+    above = f"({value} if {value} > {operand(low)} else {operand(low)})"
+    return f"{above} if {value} < {operand(high)} else {operand(high)}"
+
+
+def _load(text: str) -> ModuleType:
+    """Import the source from a file in the user's cache, where numba keeps the machine code."""
+    name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    path = user_cache_path("attiqa", ensure_exists=True) / f"{name}.py"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)
+    return _import(name, path)
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
