@@ -84,6 +84,11 @@ class AgentCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
+    @property
+    def knobs(self) -> list[str]:
+        """Names of the parameters that theta moves, in its order."""
+        return [name for name, *_ in self.parameters]
+
 
 @dataclass(frozen=True)
 class Agent:
@@ -119,7 +124,8 @@ def load_agent(
 
     Args:
         source: "embedded", or the path of the .safetensors or .json file.
-        pipeline: The pipeline that it is to tune; its knobs must be those of the card.
+        pipeline: The pipeline that it is to tune, which must have the knobs of the card: tune
+            `pipeline.only(agent.card.knobs)`.
         device: Where the policy runs.
 
     Raises:
@@ -129,10 +135,8 @@ def load_agent(
         source = Path(str(files("agents") / "weights" / "ppo.json"))
     stem = Path(source).with_suffix("")
     card = _read_card(stem.with_suffix(".json"))
-    if card.parameters != knobs(pipeline):
-        raise AgentError(
-            f"{stem}.json: trained for other knobs than this pipeline's: {card.parameters}"
-        )
+    if other := [knob for knob in card.parameters if knob not in knobs(pipeline)]:
+        raise AgentError(f"{stem}.json: trained for other knobs than this pipeline's: {other}")
     length = len(card.parameters) + (0 if card.task.absolute else 1)
     policy = MultiInputActorCriticPolicy(
         observation_space(len(card.parameters), card.attributes),

@@ -32,15 +32,17 @@ from agents.training import play
 from attiqa.attributes import ATTRIBUTES
 from attiqa.scoring import QualityModel, load_model
 from isp_env.contact_sheet import Pair, write_contact_sheet
-from isp_env.development import LinearImage, develop, resize
+from isp_env.development import LinearImage, resize
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv
 from isp_env.errors import IspEnvError
 from isp_env.fidelity import fidelity
 from isp_env.files import atomic_path
+from isp_env.full_frame import render_raw
 from isp_env.photograph import camera_exif, write_photograph
-from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
 from isp_env.raw import RawImage, is_raw_path, read_raw
+from isp_env.reduced import preview
 from isp_env.rewards import QualityReward
 from isp_env.samples import sample_files, truth_of
 
@@ -80,6 +82,7 @@ def main(settings: Settings) -> int:
     settings.out.mkdir(parents=True, exist_ok=True)
     judge = load_model(settings.reward, device=settings.device)
     agent = load_agent(settings.agent, DEFAULT_PIPELINE, settings.device)
+    pipeline = DEFAULT_PIPELINE.only(agent.card.knobs)
     reward = QualityReward(judge.predict, agent.card.reward)
     files = raw_files(settings.raw) if settings.raw else sample_files()
 
@@ -88,7 +91,7 @@ def main(settings: Settings) -> int:
     for path in track(files, "developing", console=console):
         try:
             photograph = settings.out / f"{names[path]}.{settings.format}"
-            result, pair = enhance(path, photograph, agent, reward, judge, settings)
+            result, pair = enhance(path, photograph, pipeline, agent, reward, judge, settings)
         except (IspEnvError, OSError) as error:
             reason = getattr(error, "reason", str(error))
             failures.append({"file": str(path), "reason": reason})
@@ -112,6 +115,7 @@ def main(settings: Settings) -> int:
 def enhance(
     path: Path,
     photograph: Path,
+    pipeline: IspPipeline,
     agent: Agent,
     reward: QualityReward,
     judge: QualityModel,
@@ -119,12 +123,13 @@ def enhance(
 ) -> tuple[dict[str, Any], Pair]:
     """Develop one file; returns its sidecar and its pair of pictures."""
     raw = read_raw(path)
-    choice = choose(raw, agent, reward, settings.device)
-    theta = torch.from_numpy(choice["theta"])[None].to(settings.device)
-    linear = develop(raw, device=settings.device)
-    write_photograph(render(linear, theta), photograph, camera_exif(path), quality=settings.quality)
-    small = resize(linear, SCORING_SIDE)
-    before, after = (render(small, t) for t in (torch.zeros_like(theta), theta))
+    choice = choose(raw, pipeline, agent, reward, settings.device)
+    theta = torch.from_numpy(choice["theta"])
+    bits = 16 if settings.format == "tif" else 8
+    pixels = render_raw(raw, theta, pipeline=pipeline, bits=bits, device=settings.device)
+    write_photograph(pixels, photograph, exif=camera_exif(path), quality=settings.quality)
+    small = preview(raw, SCORING_SIDE)
+    before, after = (render(small, t, pipeline) for t in (torch.zeros_like(theta), theta))
     judged = judge.score([before, after])
     scores, attributes = judged.score.tolist(), judged.attributes.tolist()
     result: dict[str, Any] = {
@@ -135,7 +140,7 @@ def enhance(
         "fallbacks": list(raw.fallbacks),
         "parameters": {
             p.name: {"value": round(choice["parameters"][p.name], 4), "unit": p.unit}
-            for p in DEFAULT_PIPELINE.parameters
+            for p in pipeline.parameters
         },
         "renders": choice["renders"],
         "score": {"before": scores[0], "after": scores[1]},
@@ -155,12 +160,15 @@ def enhance(
     return result, Pair(before.cpu(), after.cpu(), path.stem, captions)
 
 
-def choose(raw: RawImage, agent: Agent, reward: QualityReward, device: str) -> dict[str, Any]:
+def choose(
+    raw: RawImage, pipeline: IspPipeline, agent: Agent, reward: QualityReward, device: str
+) -> dict[str, Any]:
     """Let the agent choose the parameters of one photograph on its preview."""
     scenes = PreviewSet.of([raw], agent.card.preview_side)
     env = IspTuningVectorEnv(
         scenes,
         reward,
+        pipeline=pipeline,
         settings=agent.card.task,
         autoreset_mode=AutoresetMode.DISABLED,
         device=device,
@@ -168,10 +176,10 @@ def choose(raw: RawImage, agent: Agent, reward: QualityReward, device: str) -> d
     return play(env, agent, np.zeros(1, np.int64))[0]
 
 
-def render(linear: LinearImage, theta: torch.Tensor) -> torch.Tensor:
+def render(linear: LinearImage, theta: torch.Tensor, pipeline: IspPipeline) -> torch.Tensor:
     """(3, H, W) encoded sRGB."""
     with torch.inference_mode():
-        return DEFAULT_PIPELINE(linear.rgb[None], theta, linear.noise[None])[0]
+        return pipeline(linear.rgb[None], theta[None], linear.noise[None])[0]
 
 
 def raw_files(inputs: list[Path]) -> list[Path]:

@@ -17,7 +17,12 @@ from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.tone import inverse_neutral_curve
 
 STEP = 6.0  # mean CIELAB difference from the photograph that counts as one step of a ladder
-ERRORS = 4 + len(DEFAULT_PIPELINE.parameters)  # of the shot and of the knobs
+KNOBS = (
+    *("temperature", "tint", "denoise", "exposure", "highlights", "shadows", "whites", "blacks"),
+    *("contrast", "gamma", "saturation", "vibrance", "sharpen"),
+)
+PIPELINE = DEFAULT_PIPELINE.only(KNOBS)
+ERRORS = 4 + len(KNOBS)  # of the shot and of the knobs
 MOST_STEPS = 6.0  # differences beyond are bad alike
 
 
@@ -79,7 +84,7 @@ def _develop(photos: Float[Tensor, "n 3 h w"], error: Float[Tensor, "n e"]) -> T
     linear = inverse_neutral_curve(photos)
     linear = linear * (1 - veil.abs()) + veil.abs()
     gains = torch.exp2(exposure + torch.cat([red, torch.zeros_like(red), blue], dim=1))
-    return DEFAULT_PIPELINE((linear * gains).clamp(max=1), error[:, 4:].contiguous())
+    return PIPELINE((linear * gains).clamp(max=1), error[:, 4:].contiguous())
 
 
 def _difference(views: Float[Tensor, "n 3 h w"], photos: Float[Tensor, "n 3 h w"]) -> Tensor:

@@ -16,7 +16,6 @@ from isp_env.color import mix
 from isp_env.demosaic import demosaic, half_size
 from isp_env.opcodes import GainMap
 from isp_env.raw import RawImage
-from isp_env.sensor_kernels import linear_source
 
 BAYER = (2, 2)
 
@@ -60,9 +59,11 @@ def develop_area(
             mosaic = _apply_gain_map(mosaic, gain_map)
         # every channel saturates at its gain or above: clip at 1, or clipped skies turn magenta
         mosaic = (mosaic * _tile(gains[raw.cfa], mosaic)).clamp(max=1)
-        _, read = raw.noise_profile or assumed_noise_profile(raw.iso)
-        offset = max(3 * read**0.5 * float(gains.max()), 1e-3)
-        rgb = half_size(mosaic[None], raw.cfa) if half else demosaic(mosaic[None], raw.cfa, offset)
+        rgb = (
+            half_size(mosaic[None], raw.cfa)
+            if half
+            else demosaic(mosaic[None], raw.cfa, root_offset(raw))
+        )
     elif raw.linear is not None:
         levels = (raw.linear - raw.black[:, None, None]) / (raw.white - raw.black[:, None, None])
         rgb = torch.from_numpy(levels.astype(np.float32)).to(device)[None]
@@ -92,6 +93,13 @@ def linear_noise(raw: RawImage, block: int = 1) -> Float[np.ndarray, "3 2"]:
     return raw.camera_to_rec709**2 @ camera_noise * np.array([exposure, exposure**2])
 
 
+def root_offset(raw: RawImage) -> float:
+    """What is added under the root in which a mosaic is interpolated: three sigma of read noise."""
+    gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
+    _, read = raw.noise_profile or assumed_noise_profile(raw.iso)
+    return max(3 * read**0.5 * float(gains.max()), 1e-3)
+
+
 def crop(image: Float[Tensor, "c h w"], raw: RawImage, block: int = 1) -> Float[Tensor, "c h2 w2"]:
     """The part of the active area that the camera shows, of a picture reduced by `block`."""
     top, left, bottom, right = (round(edge / block) for edge in raw.crop)
@@ -107,26 +115,6 @@ def resize(image: LinearImage, long_side: int) -> LinearImage:
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     rgb = functional.interpolate(image.rgb[None], size, mode="bilinear", antialias=True)[0]
     return LinearImage(rgb, image.noise * scale**2)
-
-
-def reduced(raw: RawImage, block: int) -> LinearImage:
-    """Scene-linear means over block x block samples, cropped and upright: no demosaicing.
-
-    Args:
-        raw: Sensor data.
-        block: Even.
-    """
-    means, _ = linear_source(raw).reduced(block)
-    rgb = upright(crop(torch.from_numpy(means), raw, block), raw.orientation)
-    return LinearImage(rgb, rgb.new_tensor(linear_noise(raw, block)))
-
-
-def preview(raw: RawImage, long_side: int) -> LinearImage:
-    """A small scene-linear picture for choosing parameters, by the cheapest faithful path."""
-    top, left, bottom, right = raw.crop
-    # reduced again by 2 or more: the colours' offsets within the blocks vanish
-    block = 2 * (max(bottom - top, right - left) // (4 * long_side))
-    return resize(reduced(raw, block) if block else develop(raw), long_side)
 
 
 def upright(image: Float[Tensor, "c h w"], orientation: int) -> Float[Tensor, "c h2 w2"]:

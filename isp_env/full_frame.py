@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8, UInt16
@@ -20,19 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from isp_env import detail
+from isp_env.compiled.strips import gather, scatter
 from isp_env.detail import Guide
-from isp_env.development import (
-    LinearImage,
-    crop,
-    develop_area,
-    linear_noise,
-    reduced,
-    upright,
-)
+from isp_env.development import LinearImage, develop_area, linear_noise, upright
 from isp_env.fusion import CHUNK, Kernel, fuse
+from isp_env.linear_source import linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
-from isp_env.sensor_kernels import linear_source
+from isp_env.reduced import reduced
 
 Pixels = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
 Bits = Literal[8, 16]
@@ -146,7 +140,7 @@ def _render_sensor(
 ) -> Pixels:
     """Render the active area, as it lies on the sensor."""
     source = linear_source(raw)
-    shape = (source.height, source.width)
+    shape = source.shape
     factor = detail.guide_factor(max(shape))
     if factor == 1:
         noise = torch.from_numpy(linear_noise(raw)).float()
@@ -193,9 +187,9 @@ def _render_rows(
             last = min(first + STRIP, bottom)
             strip = linear[:, first - top : last - top]
             weights = tuple(x[first:last] for x in lines)
-            _gather(strip, maps, weights, columns, wide, held, planes)
+            gather(strip, maps, weights, columns, wide, held, planes)
             kernel(planes, numbers, finished)
-            _scatter(finished, np.float32(2**bits - 1), pixels[first:last])
+            scatter(finished, np.float32(2**bits - 1), pixels[first:last])
     return pixels
 
 
@@ -218,67 +212,6 @@ def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.nd
     before = np.minimum(place.astype(np.int32), max(count - 2, 0)).astype(np.int32)
     after = np.minimum(before + 1, count - 1).astype(np.int32)
     return before, after, (place - before).astype(np.float32)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _gather(linear, maps, lines, columns, wide, held, planes):  # type: ignore[no-untyped-def]
-    """Lay out rows (3, r, w) and the interpolated maps as chunks for the kernel.
-
-    `wide` (2, m, w) holds two lines of the maps at full width, those that `held` (2,) names: many
-    rows of the picture lie between the same two.
-    """
-    _, rows, width = linear.shape
-    chunks = (width + CHUNK - 1) // CHUNK
-    for row in range(rows):
-        above, below, weight = lines[0][row], lines[1][row], lines[2][row]
-        if held[0] != above and held[1] == above:
-            wide[0] = wide[1]
-            held[0] = above
-        for slot, line in ((0, above), (1, below)):
-            if held[slot] != line:
-                _widen(maps, line, columns, wide[slot])
-                held[slot] = line
-        for chunk in range(chunks):
-            start = chunk * CHUNK
-            end = min(start + CHUNK, width)
-            into = planes[row * chunks + chunk]
-            for channel in range(3):
-                into[channel * CHUNK : channel * CHUNK + end - start] = linear[
-                    channel, row, start:end
-                ]
-            for index in range(len(maps)):
-                first, second = wide[0, index, start:end], wide[1, index, start:end]
-                part = into[(3 + index) * CHUNK : (3 + index) * CHUNK + end - start]
-                for i in range(end - start):
-                    part[i] = first[i] + weight * (second[i] - first[i])
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _widen(maps, line, columns, out):  # type: ignore[no-untyped-def]
-    """Interpolate one line of each map along it, (m, w)."""
-    before, after, share = columns
-    for index in range(len(maps)):
-        values = maps[index, line]
-        for i in range(len(share)):
-            left = values[before[i]]
-            out[index, i] = left + share[i] * (values[after[i]] - left)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _scatter(finished, most, pixels):  # type: ignore[no-untyped-def]
-    """Quantise the kernel's chunks into rows of interleaved pixels (r, w, 3)."""
-    rows, width, _ = pixels.shape
-    chunks = (width + CHUNK - 1) // CHUNK
-    half, zero = np.float32(0.5), np.float32(0)
-    for row in range(rows):
-        for chunk in range(chunks):
-            start = chunk * CHUNK
-            values = finished[row * chunks + chunk]
-            for i in range(min(CHUNK, width - start)):
-                for channel in range(3):
-                    value = values[channel * CHUNK + i] * most + half
-                    value = value if value > zero else zero
-                    pixels[row, start + i, channel] = np.int32(value if value < most else most)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
 import numpy as np
 from torch import Tensor
+
 from isp_env.color import srgb_encode
 
 
 @dataclass(frozen=True)
 class OutputSpace:
+    """Stand-in."""
+
     name: str
     from_rec709: np.ndarray
     icc_profile: bytes

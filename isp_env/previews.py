@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Float16, Float32
 from torch import Tensor
 
-from isp_env.development import LinearImage, preview
+from isp_env.development import LinearImage
 from isp_env.files import atomic_path
 from isp_env.raw import RawImage
+from isp_env.reduced import preview
 
 _ARRAYS = ("linear", "noise", "as_shot_neutral", "iso", "truth")
 

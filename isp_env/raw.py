@@ -13,6 +13,7 @@ import rawpy
 from jaxtyping import Float, Num, UInt8
 
 from isp_env.camera_color import as_shot_neutral, xyz_to_camera
+from isp_env.color import camera_to_rec709
 from isp_env.errors import RawFileError
 from isp_env.metadata import SIMULATED, DngTags, read_dng_tags, read_exif
 from isp_env.opcodes import GainMap
@@ -75,13 +76,16 @@ class RawImage:
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
-        h, w = (self.mosaic if self.mosaic is not None else self.linear[0]).shape
-        return (0, 0, h, w)
+        """Top, left, bottom, right of what the camera shows, inside the active area."""
+        height, width = (
+            self.active_area[2] - self.active_area[0],
+            self.active_area[3] - self.active_area[1],
+        )
+        return 0, 0, height - height % 2, width - width % 2
 
     @property
-    def camera_to_rec709(self):
-        from isp_env.color import camera_to_rec709
-
+    def camera_to_rec709(self) -> Float[np.ndarray, "3 3"]:
+        """White-balanced camera RGB to linear Rec. 709; white stays white."""
         return camera_to_rec709(self.xyz_to_camera)
 
 

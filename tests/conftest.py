@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook(["attiqa", "isp_env", "agents"], "beartype.beartype")
+ROOT = Path(__file__).parents[1]
+# numba cannot compile what beartype has wrapped: isp_env.compiled is left out
+ISP_ENV = [f"isp_env.{path.stem}" for path in (ROOT / "isp_env").glob("*.py")]
+install_import_hook(["attiqa", "agents", *ISP_ENV], "beartype.beartype")
 
-DATA = Path(os.environ.get("ATTIQA_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("ATTIQA_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
 
+KNOBS = len(DEFAULT_PIPELINE.parameters)
+EXPOSURE = [p.name for p in DEFAULT_PIPELINE.parameters].index("exposure")
 TINY = PPOSettings(
     steps=160,
     rollout=10,
@@ -136,8 +138,8 @@ def test_play_returns_the_best_rendering_and_never_less_than_neutral(trained, sc
 def test_play_keeps_the_neutral_rendering_where_the_agent_does_harm(trained, scenes):
     class Darkener(Agent):
         def act(self, observation):
-            actions = np.zeros((len(observation["vector"]), 14), np.float32)
-            actions[:, [3, -1]] = -1.0  # exposure down, no stop
+            actions = np.zeros((len(observation["vector"]), KNOBS + 1), np.float32)
+            actions[:, [EXPOSURE, -1]] = -1.0  # exposure down, no stop
             return actions
 
     env = task(scenes, autoreset_mode=AutoresetMode.DISABLED)
@@ -158,7 +160,7 @@ def test_vec_env_hands_out_terminal_observations(scenes):
         theta = info["terminal_observation"]["vector"][:13]
         assert theta == pytest.approx(0.05)  # half a step of 0.1
         now = cast(dict[str, np.ndarray], observation)
-        assert (now["vector"][row][:13] == 0).all()
+        assert (now["vector"][row][: len(DEFAULT_PIPELINE.parameters)] == 0).all()
 
 
 def test_agents_for_other_knobs_are_refused(trained):

@@ -3,8 +3,8 @@ import pytest
 import torch
 from skimage import data
 
-from isp_env.development import preview
 from isp_env.previews import PreviewSet
+from isp_env.reduced import preview
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 from isp_env.training_scenes import random_capture, simulated_previews

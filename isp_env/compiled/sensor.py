@@ -1,0 +1,199 @@
+"""Sensor samples to scene-linear rows: the loops of `linear_source`."""
+
+import numpy as np
+
+from isp_env.color import REC709_LUMINANCE
+from isp_env.compiled import jit
+from isp_env.demosaic import BLUE, GREEN, RED
+
+CHUNK = 256  # pixels that a vectorised loop takes at a time; even, so that each begins alike
+HALO = 2  # rows and columns around a pixel that Malvar's filters look at
+
+
+@jit
+def normalise(mosaic, places, black, black_rows, white, out):
+    """Samples to 0 = black, 1 = white."""
+    for index in range(len(places)):
+        place = places[index]
+        samples, level, row = mosaic[place], black[place % 2], black_rows[place]
+        for x in range(len(level)):
+            dark = level[x] + row
+            out[index, x] = (np.float32(samples[x]) - dark) / (white - dark)
+
+
+@jit
+def shade(numbers, tables, places, height, out):
+    """Multiply by the gain maps (`development._apply_gain_map`)."""
+    one, half, zero = np.float32(1), np.float32(0.5), np.float32(0)
+    width = out.shape[1]
+    for number in range(len(numbers)):
+        top, left, bottom, right = numbers[number, :4].astype(np.int64)
+        row_pitch, col_pitch = numbers[number, 4:6].astype(np.int64)
+        origin_v, origin_h, spacing_v, spacing_h = numbers[number, 6:10]
+        last_v, last_h = numbers[number, 10] - one, numbers[number, 11] - one
+        right = min(right, width)
+        for index in range(len(places)):
+            place = places[index]
+            if place < top or place >= bottom or (place - top) % row_pitch:
+                continue
+            v = ((np.float32(place) + half) / np.float32(height) - origin_v) / spacing_v
+            v = min(max(v, zero), last_v)
+            above = np.int64(v)
+            below = min(above + 1, np.int64(last_v))
+            v -= np.float32(above)
+            line = tables[number, above] * (one - v) + tables[number, below] * v
+            for x in range(left, right, col_pitch):
+                h = ((np.float32(x) + half) / np.float32(width) - origin_h) / spacing_h
+                h = min(max(h, zero), last_h)
+                before = np.int64(h)
+                after = min(before + 1, np.int64(last_h))
+                h -= np.float32(before)
+                out[index, x] *= line[before] * (one - h) + line[after] * h
+
+
+@jit
+def balance(gains, places, out):
+    """White balance; every channel saturates at its gain or above: clipped at 1."""
+    one = np.float32(1)
+    for index in range(len(places)):
+        even, odd = gains[places[index] % 2]
+        for pair in range(out.shape[1] // 2):
+            first, second = out[index, 2 * pair] * even, out[index, 2 * pair + 1] * odd
+            out[index, 2 * pair] = first if first < one else one
+            out[index, 2 * pair + 1] = second if second < one else one
+
+
+@jit
+def to_root(root, offset):
+    """Square root of the rows inside the margins, and the margins mirrored."""
+    least = np.float32(1e-6)
+    width = root.shape[1] - 2 * HALO
+    for row in range(len(root)):
+        line = root[row]
+        for x in range(HALO, HALO + width):
+            value = line[x] + offset
+            line[x] = np.sqrt(value if value > least else least)
+        for beyond in range(1, HALO + 1):
+            line[HALO - beyond] = line[HALO + beyond]
+            line[HALO + width - 1 + beyond] = line[HALO + width - 1 - beyond]
+
+
+@jit
+def malvar(root, top, cfa, matrix, offset, out):
+    """Interpolate and go to linear Rec. 709 (`demosaic.demosaic`).
+
+    All five estimates are made at every sample and the two that belong there are chosen: unlike a
+    stride of two, that vectorises. Chunks are copied to arrays of a fixed shape, whose rows the
+    compiler can tell apart.
+    """
+    two, four, five, six = np.float32(2), np.float32(4), np.float32(5), np.float32(6)
+    half, eighth, more, zero = np.float32(0.5), np.float32(0.125), np.float32(1.5), np.float32(0)
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.ravel()
+    near = np.empty(5 * (CHUNK + 4), np.float32)
+    done = np.empty(3 * CHUNK, np.float32)
+    green_at = np.empty(CHUNK, np.uint8)
+    size = CHUNK + 4
+    width = out.shape[2]
+    for row in range(out.shape[1]):
+        here = cfa[(top + row) % 2]
+        red_row = here[0] == RED or here[1] == RED
+        for x in range(CHUNK):
+            green_at[x] = here[x % 2] == GREEN
+        for start in range(0, width, CHUNK):
+            count = min(CHUNK, width - start)
+            for line in range(5):
+                near[line * size : line * size + count + 4] = root[
+                    row + line, start : start + count + 4
+                ]
+            for x in range(CHUNK):
+                centre = near[2 * size + x + 2]
+                across = near[2 * size + x + 1] + near[2 * size + x + 3]
+                along = near[size + x + 2] + near[3 * size + x + 2]
+                diagonals = near[size + x + 1] + near[size + x + 3]
+                diagonals += near[3 * size + x + 1] + near[3 * size + x + 3]
+                far_across = near[2 * size + x] + near[2 * size + x + 4]
+                far_along = near[x + 2] + near[4 * size + x + 2]
+                far = far_across + far_along
+                green = (four * centre + two * (across + along) - far) * eighth
+                opposite = (six * centre + two * diagonals - more * far) * eighth
+                base = five * centre - diagonals
+                in_row = (base + four * across - far_across + half * far_along) * eighth
+                in_column = (base + four * along - far_along + half * far_across) * eighth
+                is_green = green_at[x] != 0
+                own = in_row if is_green else centre  # the colour that this row holds
+                other = in_column if is_green else opposite
+                green = centre if is_green else green
+                own = own if own > zero else zero
+                other = other if other > zero else zero
+                green = green if green > zero else zero
+                red = own if red_row else other
+                blue = other if red_row else own
+                red = red * red - offset
+                green = green * green - offset
+                blue = blue * blue - offset
+                done[x] = m00 * red + m01 * green + m02 * blue
+                done[CHUNK + x] = m10 * red + m11 * green + m12 * blue
+                done[2 * CHUNK + x] = m20 * red + m21 * green + m22 * blue
+            for channel in range(3):
+                out[channel, row, start : start + count] = done[
+                    channel * CHUNK : channel * CHUNK + count
+                ]
+
+
+@jit
+def sum_quads(samples, cfa, matrix, sums):
+    """Sum R, G, B and the squared opponents of 2x2 blocks over rows of them."""
+    half = np.float32(0.5)
+    red_y, red_x = (0, 0) if cfa[0, 0] == RED else (0, 1) if cfa[0, 1] == RED else (1, 0)
+    if cfa[1, 1] == RED:
+        red_y, red_x = 1, 1
+    sums[:] = np.float32(0)
+    pixels = np.empty((3, sums.shape[1]), np.float32)
+    for row in range(0, len(samples), 2):
+        with_red, with_blue = samples[row + red_y], samples[row + 1 - red_y]
+        for x in range(sums.shape[1]):
+            pixels[RED, x] = with_red[2 * x + red_x]
+            pixels[GREEN, x] = half * (with_red[2 * x + 1 - red_x] + with_blue[2 * x + red_x])
+            pixels[BLUE, x] = with_blue[2 * x + 1 - red_x]
+        add(pixels, matrix, sums)
+
+
+@jit
+def sum_pixels(rows, sums):
+    """Sum R, G, B and the squared opponents over rows (3, r, w)."""
+    sums[:] = np.float32(0)
+    matrix = np.eye(3, dtype=np.float32)
+    for row in range(rows.shape[1]):
+        add(rows[:, row], matrix, sums)
+
+
+@jit
+def add(pixels, matrix, sums):
+    """Add the linear R, G, B and the squares of Y, R - Y, B - Y of a row to the sums."""
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.ravel()
+    y_red, y_green, y_blue = (
+        np.float32(REC709_LUMINANCE[0]),
+        np.float32(REC709_LUMINANCE[1]),
+        np.float32(REC709_LUMINANCE[2]),
+    )
+    for x in range(sums.shape[1]):
+        a, b, c = pixels[0, x], pixels[1, x], pixels[2, x]
+        red = m00 * a + m01 * b + m02 * c
+        green = m10 * a + m11 * b + m12 * c
+        blue = m20 * a + m21 * b + m22 * c
+        y = y_red * red + y_green * green + y_blue * blue
+        sums[0, x] += red
+        sums[1, x] += green
+        sums[2, x] += blue
+        sums[3, x] += y * y
+        sums[4, x] += (red - y) * (red - y)
+        sums[5, x] += (blue - y) * (blue - y)
+
+
+@jit
+def block_means(sums, columns, rows, out):
+    """Means of sums (k, w) over `columns` of them, each of `rows` values, into (k, w2)."""
+    for k in range(len(sums)):
+        for block in range(out.shape[1]):
+            part = sums[k, block * columns : (block + 1) * columns]
+            out[k, block] = part.sum() / np.float32(rows * len(part))

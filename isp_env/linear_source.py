@@ -1,0 +1,182 @@
+"""Scene-linear rows of a frame from the samples of its sensor: `development` as compiled loops.
+
+The same numbers as `development.develop_area`, which says what is done and why, but a few rows at a
+time and in one pass, for frames of many megapixels. Also the small pictures that the guide of a
+rendering and the previews are made of: 2x2 blocks averaged, so that nothing is demosaiced for them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Num, UInt8
+
+from isp_env.compiled import sensor
+from isp_env.compiled.sensor import HALO
+from isp_env.development import root_offset
+from isp_env.opcodes import GainMap
+from isp_env.raw import RawImage
+
+
+@dataclass(frozen=True)
+class MosaicSource:
+    """Scene-linear Rec. 709 of a Bayer mosaic's active area, computed when asked for.
+
+    Attributes:
+        mosaic: Samples; even sides.
+        black: Black level of even and odd rows at each column.
+        black_rows: Added to it in each row.
+        white: Level of saturation.
+        gains: White balance of each CFA position.
+        shading: Gain maps: `_map_numbers` of each, and their tables.
+        cfa: 0 red, 1 green, 2 blue.
+        matrix: White-balanced camera RGB to linear Rec. 709, baseline exposure included.
+        offset: Added under the square root in which the mosaic is interpolated.
+    """
+
+    mosaic: Num[np.ndarray, "h w"]
+    black: Float32[np.ndarray, "2 w"]
+    black_rows: Float32[np.ndarray, " h"]
+    white: np.float32
+    gains: Float32[np.ndarray, "2 2"]
+    shading: tuple[Float32[np.ndarray, "n 12"], Float32[np.ndarray, "n r s"]]
+    cfa: UInt8[np.ndarray, "2 2"]
+    matrix: Float32[np.ndarray, "3 3"]
+    offset: np.float32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.mosaic.shape
+        return height, width
+
+    def rows(self, top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
+        """Fill `out` with the rows from `top` to before `bottom`, however they are tiled."""
+        height, width = self.shape
+        places = np.abs(np.arange(top - HALO, bottom + HALO))  # mirrored at the edges
+        places = np.where(places < height, places, 2 * (height - 1) - places)
+        root = np.empty((len(places), width + 2 * HALO), np.float32)
+        self._white_balanced(places, root[:, HALO:-HALO])
+        sensor.to_root(root, self.offset)
+        sensor.malvar(root, top, self.cfa, self.matrix, self.offset, out)
+
+    def reduced(
+        self, factor: int
+    ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
+        """Means of R, G, B and of the squares of Y, R - Y, B - Y over factor x factor blocks.
+
+        The squares are those of 2x2 blocks with their greens averaged. Blocks at the right and at
+        the bottom may be smaller.
+
+        Raises:
+            ValueError: `factor` is odd.
+        """
+        if factor % 2 or factor < 2:
+            raise ValueError(f"a mosaic is reduced by even factors, got {factor}")
+        height, width = self.shape
+        result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
+        samples = np.empty((factor, width), np.float32)
+        sums = np.empty((6, width // 2), np.float32)
+        for block, first in enumerate(range(0, height, factor)):
+            part = samples[: min(factor, height - first)]
+            self._white_balanced(np.arange(first, first + len(part)), part)
+            sensor.sum_quads(part, self.cfa, self.matrix, sums)
+            sensor.block_means(sums, factor // 2, len(part) // 2, result[:, block])
+        return result[:3], result[3:]
+
+    def _white_balanced(
+        self, places: Num[np.ndarray, " r"], out: Float32[np.ndarray, "r w"]
+    ) -> None:
+        """Rows of the mosaic: 0 = black, shading and white balance applied, clipped at 1."""
+        sensor.normalise(self.mosaic, places, self.black, self.black_rows, self.white, out)
+        if len(self.shading[0]):
+            sensor.shade(*self.shading, places, len(self.mosaic), out)
+        sensor.balance(self.gains, places, out)
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """The same of a picture that needs no demosaicing: scene-linear Rec. 709, (3, h, w)."""
+
+    linear: Float32[np.ndarray, "3 h w"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        _, height, width = self.linear.shape
+        return height, width
+
+    def rows(self, top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
+        """Fill `out` with the rows from `top` to before `bottom`."""
+        out[:] = self.linear[:, top:bottom]
+
+    def reduced(
+        self, factor: int
+    ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
+        """Means of R, G, B and of the squares of Y, R - Y, B - Y over factor x factor blocks."""
+        height, width = self.shape
+        result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
+        sums = np.empty((6, width), np.float32)
+        for block, first in enumerate(range(0, height, factor)):
+            rows = np.ascontiguousarray(self.linear[:, first : first + factor])
+            sensor.sum_pixels(rows, sums)
+            sensor.block_means(sums, factor, rows.shape[1], result[:, block])
+        return result[:3], result[3:]
+
+
+LinearSource = MosaicSource | ArraySource
+
+
+def linear_source(raw: RawImage) -> LinearSource:
+    """Scene-linear rows of a RAW image.
+
+    Raises:
+        ValueError: It has neither a Bayer mosaic nor a linear image.
+    """
+    gains = (raw.as_shot_neutral.max() / raw.as_shot_neutral).astype(np.float32)
+    matrix = (raw.camera_to_rec709 * 2.0**raw.baseline_exposure).astype(np.float32)
+    if raw.mosaic is None or raw.cfa is None or raw.cfa.shape != (2, 2):
+        return ArraySource(_develop_linear(raw, gains, matrix))
+    height, width = (side - side % 2 for side in raw.mosaic.shape)
+    black = np.tile(raw.black, (1, width // 2)).astype(np.float32)
+    if raw.black_columns is not None:
+        black += raw.black_columns[:width].astype(np.float32)
+    rows = np.zeros(height) if raw.black_rows is None else raw.black_rows[:height]
+    return MosaicSource(
+        mosaic=raw.mosaic[:height, :width],
+        black=black,
+        black_rows=rows.astype(np.float32),
+        white=np.float32(raw.white),
+        gains=gains[raw.cfa],
+        shading=_pack(raw.gain_maps),
+        cfa=raw.cfa,
+        matrix=matrix,
+        offset=np.float32(root_offset(raw)),
+    )
+
+
+def _develop_linear(
+    raw: RawImage, gains: Float32[np.ndarray, "3"], matrix: Float32[np.ndarray, "3 3"]
+) -> Float32[np.ndarray, "3 h w"]:
+    if raw.linear is None:
+        raise ValueError(f"{raw.path}: neither a Bayer mosaic nor a linear image")
+    black = raw.black.astype(np.float32)[:, None, None]
+    levels = (raw.linear - black) / (np.float32(raw.white) - black)
+    camera = np.minimum(levels * gains[:, None, None], np.float32(1))
+    return (matrix @ camera.reshape(3, -1)).reshape(camera.shape)
+
+
+def _pack(
+    maps: tuple[GainMap, ...],
+) -> tuple[Float32[np.ndarray, "n 12"], Float32[np.ndarray, "n r s"]]:
+    """Gain maps as arrays, for compiled code."""
+    sizes = [gain.map.shape for gain in maps]
+    rows, columns = (max(side) for side in zip(*sizes, strict=True)) if maps else (1, 1)
+    tables = np.ones((len(maps), rows, columns), np.float32)
+    numbers = np.empty((len(maps), 12), np.float32)
+    for index, gain in enumerate(maps):
+        tables[index, : gain.map.shape[0], : gain.map.shape[1]] = gain.map
+        numbers[index] = (
+            *(gain.top, gain.left, gain.bottom, gain.right, gain.row_pitch, gain.col_pitch),
+            *(gain.origin_v, gain.origin_h, gain.spacing_v, gain.spacing_h, *gain.map.shape),
+        )
+    return numbers, tables
