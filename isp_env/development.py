@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 from torch.nn import functional
 
@@ -117,7 +117,7 @@ def resize(image: LinearImage, long_side: int) -> LinearImage:
     return LinearImage(rgb, image.noise * scale**2)
 
 
-def upright(image: Float[Tensor, "c h w"], orientation: int) -> Float[Tensor, "c h2 w2"]:
+def upright(image: Num[Tensor, "c h w"], orientation: int) -> Num[Tensor, "c h2 w2"]:
     """Undo an EXIF orientation 1..8 (tag 274)."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(-2, -1)

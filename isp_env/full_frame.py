@@ -28,7 +28,7 @@ from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
 from isp_env.reduced import reduced
 
-Pixels = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
 Bits = Literal[8, 16]
 Rows = Callable[[int, int, Float32[np.ndarray, "3 r w"]], None]
 """(top, bottom, out): fills `out` with these rows of a scene-linear picture."""

@@ -217,8 +217,8 @@ def _clamp(node: fx.Node, operand: Callable[[Any], str], name: str) -> str:
         return f"{value} if {value} < {operand(high)} else {operand(high)}"
     if high is None:
         return f"{value} if {value} > {operand(low)} else {operand(low)}"
-    above = f"({value} if {value} > {operand(low)} else {operand(low)})"
-    return f"{above} if {value} < {operand(high)} else {operand(high)}"
+    below = f"({value} if {value} < {operand(high)} else {operand(high)})"
+    return f"{below} if {value} > {operand(low)} else {operand(low)}"
 
 
 def _load(text: str) -> ModuleType:

@@ -1,0 +1,101 @@
+"""Full frames by strips against the same picture rendered whole."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage import data as photographs
+
+from isp_env.development import upright
+from isp_env.full_frame import OutputSize, quantise, render_raw, render_whole
+from isp_env.parameters import to_theta
+from isp_env.pipeline import DEFAULT_PIPELINE as PIPELINE
+from isp_env.raw import RawImage, read_raw
+from isp_env.samples import NIKON_D750
+from isp_env.simulation import Capture, simulate
+
+THETA = 2 * torch.rand(len(PIPELINE.parameters), generator=torch.Generator().manual_seed(3)) - 1
+
+
+def shot(side: int, wide: int = 1, iso: int = 1600) -> RawImage:
+    """A simulated photograph of side x (wide * side) pixels."""
+    photo = np.tile(photographs.astronaut()[:side, :side], (1, wide, 1))
+    photo = np.moveaxis(photo, 2, 0) / 255
+    capture = Capture(iso=iso)
+    raw, _ = simulate(photo.astype(np.float32), NIKON_D750, capture, np.random.default_rng(0))
+    return raw
+
+
+@pytest.fixture(scope="module")
+def frame() -> RawImage:
+    """Large enough for a guide that is smaller than the picture."""
+    return shot(330, wide=3)
+
+
+def test_strips_give_the_picture_that_is_rendered_whole(frame):
+    for theta in (THETA, torch.zeros_like(THETA)):
+        whole = quantise(render_whole(frame, theta), 16).astype(int)
+        strips = render_raw(frame, theta, bits=16).astype(int)
+        assert whole.shape == strips.shape == (330, 990, 3)
+        assert np.abs(strips - whole).max() <= 2  # of 65,535
+    assert np.abs(strips - render_raw(frame, THETA, bits=16).astype(int)).mean() > 500
+
+
+def test_a_small_picture_is_its_own_guide():
+    raw = shot(128)
+    whole = quantise(render_whole(raw, THETA), 16).astype(int)
+    assert np.abs(render_raw(raw, THETA, bits=16).astype(int) - whole).max() <= 2
+
+
+def test_tiles_of_any_height_give_the_same(frame):
+    expected = render_raw(frame, THETA)
+    for tile in (2, 7, 64, 1000):
+        assert np.array_equal(render_raw(frame, THETA, tile=tile), expected)
+
+
+def test_eight_bits_are_sixteen_rounded(frame):
+    deep = render_raw(frame, THETA, bits=16)
+    assert deep.dtype == np.uint16
+    assert np.abs(render_raw(frame, THETA).astype(int) - deep / 257).max() <= 0.51
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(orientation):
+    raw = shot(128)
+    expected = torch.from_numpy(render_raw(raw, THETA)).permute(2, 0, 1)
+    turned = render_raw(replace(raw, orientation=orientation), THETA)
+    assert np.array_equal(turned, upright(expected, orientation).permute(1, 2, 0).numpy())
+
+
+def test_sizes_fit_the_box_and_never_grow(frame):
+    assert OutputSize(long_side=400).of(330, 990) == (133, 400)
+    assert OutputSize(width=300, height=300).of(400, 800) == (150, 300)
+    assert OutputSize(height=100).of(400, 800) == (100, 200)
+    assert OutputSize(long_side=5000).of(400, 800) == (400, 800)
+    assert render_raw(frame, THETA, size=OutputSize(width=700)).shape == (233, 700, 3)
+    deep = render_raw(frame, THETA, size=OutputSize(width=700), bits=16)
+    assert (deep.dtype, deep.shape) == (np.uint16, (233, 700, 3))
+
+
+def test_a_reduced_rendering_looks_like_the_reduced_full_rendering():
+    frame = shot(330, wide=3, iso=100)
+    neutral = torch.zeros_like(THETA)
+    small = render_raw(frame, neutral, size=OutputSize(long_side=330)).astype(float)
+    full = render_raw(frame, neutral).astype(float)
+    means = full.reshape(110, 3, 330, 3, 3).mean((1, 3))
+    assert np.sqrt(np.mean((small - means) ** 2)) < 4
+
+
+def test_quantise_rounds_to_the_nearest_and_clips():
+    image = torch.tensor([-1.0, 0.4 / 255, 0.6 / 255, 2.0]).view(1, 1, 4).expand(3, 1, 4)
+    assert quantise(image)[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.data
+def test_real_cameras(data):
+    theta = to_theta(PIPELINE.parameters, {"exposure": 0.5, "saturation": 0.3, "sharpen": 1.0})[0]
+    raw = read_raw(data / "raw" / "cameras" / "canon_kiss_x4_colorchart.dng")
+    whole = upright(render_whole(raw, theta), raw.orientation)
+    strips = render_raw(raw, theta, bits=16).astype(int)
+    assert np.abs(strips - quantise(whole, 16).astype(int)).max() <= 2
