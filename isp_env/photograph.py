@@ -1,7 +1,6 @@
-"""Finished photographs as files: JPEG, PNG and 16-bit TIFF with sRGB profile and camera EXIF."""
+"""Finished photographs as files: JPEG, PNG and TIFF with colour profile and camera EXIF."""
 
 import logging
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,17 @@ import exifread
 import numpy as np
 import tifffile
 from exifread.utils import Ratio
-from jaxtyping import Float
-from PIL import ExifTags, Image, ImageCms
+from jaxtyping import UInt8, UInt16
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
-from torch import Tensor
 
 from isp_env.files import atomic_path
+from isp_env.output_spaces import SRGB, OutputSpace
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".jpg", ".png", ".tif")
+TIFF_SUFFIXES = (".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES)
 SOFTWARE = "attiqa"
 
 # What a rendering inherits from its RAW file. Orientation is not among it: the pixels are upright.
@@ -34,13 +34,6 @@ GPS_TAGS = (
 )
 # exifread's spelling where it is not Pillow's
 PILLOW_NAMES = {"FocalLengthIn35mmFilm": "FocalLengthIn35mmFilm", "GPSDate": "GPSDateStamp"}
-
-
-def srgb_profile() -> bytes:
-    """An ICC profile of sRGB, the same bytes each time."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    date = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # bytes 24..35 of the header (ICC.1:2022, 7.2)
-    return profile[:24] + date + profile[36:]
 
 
 def camera_exif(raw_path: Path | None) -> Image.Exif:
@@ -73,39 +66,56 @@ def camera_exif(raw_path: Path | None) -> Image.Exif:
 
 
 def write_photograph(
-    image: Float[Tensor, "3 h w"], path: Path, exif: Image.Exif | None = None, quality: int = 95
+    pixels: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"],
+    path: Path,
+    *,
+    exif: Image.Exif | None = None,
+    space: OutputSpace = SRGB,
+    quality: int = 95,
 ) -> None:
-    """Write encoded sRGB in [0, 1]; the suffix chooses JPEG (8 bits), PNG (8) or TIFF (16).
+    """Write finished pixels; the suffix chooses JPEG, PNG (8 bits) or TIFF (8 or 16).
 
     Args:
-        image: The photograph, upright.
+        pixels: Encoded RGB of `space`, upright.
         path: Where; the file appears whole or not at all.
         exif: Metadata to embed (`camera_exif`); TIFF takes the camera's name and the date of it.
-        quality: JPEG quality, 1..100.
+        space: Its profile is embedded.
+        quality: JPEG quality, 1..100. Colour is kept at half the resolution below 98: at such
+            qualities nobody sees it, and it takes 40 % less time.
 
     Raises:
-        ValueError: The suffix is none of `SUFFIXES`.
+        ValueError: The suffix is none of `SUFFIXES`, or it cannot hold 16 bits.
     """
-    exif = exif or camera_exif(None)
-    pixels = image.detach().clamp(0, 1).permute(1, 2, 0).cpu()
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: expected one of {', '.join(SUFFIXES)}, got {suffix!r}")
+    if pixels.dtype == np.uint16 and suffix not in TIFF_SUFFIXES:
+        raise ValueError(f"{path}: 16 bits need one of {', '.join(TIFF_SUFFIXES)}")
+    exif = _described(exif or camera_exif(None), pixels, space)
     with atomic_path(path) as temporary:
-        match path.suffix.lower():
-            case ".jpg" | ".jpeg":
-                picture = Image.fromarray((pixels * 255).round().byte().numpy())
-                options = {"quality": quality, "icc_profile": srgb_profile(), "exif": exif}
-                picture.save(temporary, "JPEG", **options)
-            case ".png":
-                picture = Image.fromarray((pixels * 255).round().byte().numpy())
-                picture.save(temporary, "PNG", icc_profile=srgb_profile(), exif=exif)
-            case ".tif" | ".tiff":
-                deep = (pixels * 65535).round().numpy().astype(np.uint16)
-                _write_tiff(deep, temporary, exif)
-            case suffix:
-                raise ValueError(f"{path}: expected one of {', '.join(SUFFIXES)}, got {suffix!r}")
+        if suffix in TIFF_SUFFIXES:
+            _write_tiff(pixels, temporary, exif, space)
+            return
+        options: dict[str, Any] = {"icc_profile": space.icc_profile, "exif": exif}
+        if suffix == ".png":
+            Image.fromarray(pixels).save(temporary, "PNG", **options)
+        else:
+            options |= {"quality": quality, "subsampling": 0 if quality >= 98 else 2}
+            Image.fromarray(pixels).save(temporary, "JPEG", **options)
 
 
-def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif) -> None:
-    """16-bit TIFF, deflate with horizontal differencing."""
+def _described(exif: Image.Exif, pixels: np.ndarray, space: OutputSpace) -> Image.Exif:
+    """With what EXIF says about the picture itself."""
+    height, width, _ = pixels.shape
+    ifd = exif.get_ifd(ExifTags.IFD.Exif)
+    ifd[ExifTags.Base.ColorSpace] = 1 if space is SRGB else 65535  # sRGB, or uncalibrated
+    ifd[ExifTags.Base.ExifImageWidth] = width
+    ifd[ExifTags.Base.ExifImageHeight] = height
+    return exif
+
+
+def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif, space: OutputSpace) -> None:
+    """TIFF, deflate with horizontal differencing."""
     text = [(code, str(exif[code])) for code in (271, 272, 315, 33432) if code in exif]
     tifffile.imwrite(
         path,
@@ -113,7 +123,7 @@ def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif) -> None:
         photometric="rgb",
         compression="zlib",
         predictor=True,
-        iccprofile=srgb_profile(),
+        iccprofile=space.icc_profile,
         software=SOFTWARE,
         datetime=str(exif[306]) if 306 in exif else None,
         metadata=None,

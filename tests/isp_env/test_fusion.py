@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from isp_env import fusion
-from isp_env.fusion import CHUNK, fuse, source
 from isp_env.full_frame import _kernel
+from isp_env.fusion import CHUNK, fuse, source
 from isp_env.pipeline import DEFAULT_PIPELINE
 
 X = torch.linspace(-2.0, 3.0, 2 * CHUNK)

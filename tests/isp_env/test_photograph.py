@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from isp_env.contact_sheet import Pair, write_contact_sheet
 from isp_env.dng import write_dng
 from isp_env.fidelity import fidelity
-from isp_env.photograph import camera_exif, srgb_profile, write_photograph
+from isp_env.output_spaces import SPACES
+from isp_env.photograph import camera_exif, write_photograph
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 
-RAMP = torch.linspace(0, 1, 48).view(3, 4, 4)
+RAMP = np.linspace(0, 255, 48).round().astype(np.uint8).reshape(4, 4, 3)
+DEEP = np.linspace(0, 65535, 48).round().astype(np.uint16).reshape(4, 4, 3)
 
 
 @pytest.fixture
@@ -29,9 +31,10 @@ def dng(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_profile_is_srgb(tmp_path, suffix):
+@pytest.mark.parametrize(("name", "space"), SPACES.items())
+def test_profile_is_embedded(tmp_path, suffix, name, space):
     path = tmp_path / f"picture{suffix}"
-    write_photograph(RAMP, path)
+    write_photograph(RAMP, path, space=space)
     if suffix == ".tif":
         with tifffile.TiffFile(path) as tiff:
             profile = tiff.pages.first.iccprofile
@@ -39,30 +42,52 @@ def test_profile_is_srgb(tmp_path, suffix):
         with Image.open(path) as picture:
             profile = picture.info["icc_profile"]
     assert isinstance(profile, bytes)
-    assert profile == srgb_profile()
-    assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
+    assert profile == space.icc_profile
+    described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
+    assert space.name.split()[0] in described
+    if suffix == ".jpg":
+        with Image.open(path) as picture:
+            assert picture.getexif().get_ifd(0x8769)[0xA001] == (1 if name == "srgb" else 65535)
 
 
 def test_depths(tmp_path):
     write_photograph(RAMP, tmp_path / "a.png")
-    write_photograph(RAMP, tmp_path / "a.tif")
-    eight = np.asarray(Image.open(tmp_path / "a.png"))
-    sixteen = tifffile.imread(tmp_path / "a.tif")
-    expected = RAMP.permute(1, 2, 0).numpy()
-    assert eight.dtype == np.uint8
-    assert np.abs(eight / 255 - expected).max() <= 0.5 / 255 + 1e-6
-    assert sixteen.dtype == np.uint16
-    assert np.abs(sixteen / 65535 - expected).max() <= 0.5 / 65535 + 1e-6
+    write_photograph(RAMP, tmp_path / "b.tif")
+    write_photograph(DEEP, tmp_path / "c.tiff")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), RAMP)
+    assert np.array_equal(tifffile.imread(tmp_path / "b.tif"), RAMP)
+    assert np.array_equal(tifffile.imread(tmp_path / "c.tiff"), DEEP)
+    with pytest.raises(ValueError, match="16 bits need one of"):
+        write_photograph(DEEP, tmp_path / "d.jpg")
+
+
+def test_jpeg_keeps_the_picture(tmp_path):
+    smooth = np.linspace(0, 255, 64).round().astype(np.uint8)
+    smooth = np.stack(
+        [
+            np.tile(smooth, (64, 1)),
+            np.tile(smooth[:, None], (1, 64)),
+            smooth[::-1] * np.ones((64, 1), np.uint8),
+        ],
+        -1,
+    )
+    for quality, subsampling in ((95, 2), (98, 0)):
+        write_photograph(smooth, tmp_path / "a.jpg", quality=quality)
+        with Image.open(tmp_path / "a.jpg") as picture:
+            assert JpegImagePlugin.get_sampling(picture) == subsampling
+            assert np.abs(np.asarray(picture).astype(int) - smooth).mean() < 1.5
 
 
 def test_camera_exif_is_carried_over_with_orientation_reset(dng, tmp_path):
-    write_photograph(RAMP, tmp_path / "a.jpg", camera_exif(dng))
+    write_photograph(RAMP, tmp_path / "a.jpg", exif=camera_exif(dng))
     with Image.open(tmp_path / "a.jpg") as picture:
         exif = picture.getexif()
     assert exif[0x0112] == 1  # the DNG says 6; the pixels are upright
     assert exif[0x010F] == "Simulated"
     assert exif[0x0110] == NIKON_D750.name
-    assert exif.get_ifd(0x8769)[0x8827] == 800
+    ifd = exif.get_ifd(0x8769)
+    assert ifd[0x8827] == 800
+    assert (ifd[0xA002], ifd[0xA003]) == (4, 4)  # ExifImageWidth and Height
 
 
 def test_unreadable_exif_is_left_out(tmp_path, caplog):
@@ -79,7 +104,9 @@ def test_same_picture_same_bytes(tmp_path):
 
 
 def test_unknown_suffix_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one of \.jpg, \.png, \.tif, got '\.bmp'"):
+    with pytest.raises(
+        ValueError, match=r"expected one of \.jpg, \.jpeg, \.png, \.tif, \.tiff, got '\.bmp'"
+    ):
         write_photograph(RAMP, tmp_path / "a.bmp")
     assert not list(tmp_path.iterdir())
 
