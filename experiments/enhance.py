@@ -31,6 +31,7 @@ from agents.policies import Agent, load_agent
 from agents.training import play
 from attiqa.attributes import ATTRIBUTES
 from attiqa.scoring import QualityModel, load_model
+from isp_env.batch_inputs import find_inputs
 from isp_env.contact_sheet import Pair, write_contact_sheet
 from isp_env.development import LinearImage, resize
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv
@@ -41,7 +42,7 @@ from isp_env.full_frame import render_raw
 from isp_env.photograph import camera_exif, write_photograph
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
-from isp_env.raw import RawImage, is_raw_path, read_raw
+from isp_env.raw import RawImage, read_raw
 from isp_env.reduced import preview
 from isp_env.rewards import QualityReward
 from isp_env.samples import sample_files, truth_of
@@ -84,7 +85,7 @@ def main(settings: Settings) -> int:
     agent = load_agent(settings.agent, DEFAULT_PIPELINE, settings.device)
     pipeline = DEFAULT_PIPELINE.only(agent.card.knobs)
     reward = QualityReward(judge.predict, agent.card.reward)
-    files = raw_files(settings.raw) if settings.raw else sample_files()
+    files = [one.path for one in find_inputs(settings.raw)] if settings.raw else sample_files()
 
     results, failures, pairs = [], [], []
     names = output_names(files)
@@ -180,17 +181,6 @@ def render(linear: LinearImage, theta: torch.Tensor, pipeline: IspPipeline) -> t
     """(3, H, W) encoded sRGB."""
     with torch.inference_mode():
         return pipeline(linear.rgb[None], theta[None], linear.noise[None])[0]
-
-
-def raw_files(inputs: list[Path]) -> list[Path]:
-    """The files named, and the RAW files in the folders named, in order, each once."""
-    found: list[Path] = []
-    for path in inputs:
-        inside = sorted(p for p in path.rglob("*") if is_raw_path(p)) if path.is_dir() else [path]
-        if path.is_dir() and not inside:
-            console.print(f"[yellow]no RAW file in {path}[/yellow]")
-        found += inside
-    return list(dict.fromkeys(found))
 
 
 def output_names(files: list[Path]) -> dict[Path, str]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Planes = tuple[Tensor, Tensor, Tensor]
+Planes = tuple[Tensor, ...]
 """Red, green and blue of a picture, each of the same shape."""
 
 # IEC 61966-2-1: linear Rec. 709 / sRGB primaries with white D65 to CIE 1931 XYZ.
@@ -167,16 +167,15 @@ def scale_chroma(
     """
     lms = mix(linear, _LMS_FROM_RGB)
     root = [x.clamp(min=1e-5) ** (1 / 3) for x in lms]  # a finite slope at and below zero
-    _, a, b = mix((root[0], root[1], root[2]), _LAB_FROM_LMS)
+    _, a, b = mix(tuple(root), _LAB_FROM_LMS)
     chroma = (a * a + b * b + 1e-8).sqrt()
     muted = (1 - chroma / 0.3).clamp(0, 1)
     gain = saturation + vibrance * muted * muted
     # the change alone goes back through the matrices: zero change is exactly zero
     change = [from_a * (a * gain) + from_b * (b * gain) for from_a, from_b in _LMS_FROM_AB]
     cubes = [d * (3 * r * r + d * (3 * r + d)) for r, d in zip(root, change, strict=True)]
-    moved = mix((cubes[0], cubes[1], cubes[2]), _RGB_FROM_LMS)  # (r + d)^3 - r^3
-    red, green, blue = (x + d for x, d in zip(linear, moved, strict=True))
-    return red, green, blue
+    moved = mix(tuple(cubes), _RGB_FROM_LMS)  # (r + d)^3 - r^3
+    return tuple(x + d for x, d in zip(linear, moved, strict=True))
 
 
 def compress_gamut(linear: Planes) -> Planes:
@@ -191,8 +190,7 @@ def compress_gamut(linear: Planes) -> Planes:
         offset.abs() / torch.where(offset > 0, 1 - grey, grey).clamp(min=1e-4) for offset in offsets
     ]
     most = torch.maximum(torch.maximum(over[0], over[1]), over[2]).clamp(min=1)
-    red, green, blue = ((grey + offset / most).clamp(0, 1) for offset in offsets)
-    return red, green, blue
+    return tuple((grey + offset / most).clamp(0, 1) for offset in offsets)
 
 
 def _uv_to_xyz(uv: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3"]:

@@ -40,7 +40,7 @@ class Guide:
         long_side: Pixels of the long side.
     """
 
-    planes: tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"], Float[Tensor, "b h w"]]
+    planes: tuple[Float[Tensor, "b h w"], ...]
     squares: Float[Tensor, "b 3 h w"]
     long_side: float
 
@@ -146,8 +146,7 @@ def local_contrast(encoded: Planes, maps: Maps, amount: Float[Tensor, "*#shape"]
     surroundings = maps["local slope"] * luma + maps["local offset"]
     inside = luma.clamp(0, 1)
     change = amount * (4 * inside * (1 - inside)) * (luma - surroundings)
-    red, green, blue = (x + change for x in encoded)
-    return red, green, blue
+    return tuple(x + change for x in encoded)
 
 
 SHARPEN_MAPS = ("sharpen base",)
@@ -173,8 +172,7 @@ def sharpen(encoded: Planes, maps: Maps, amount: Float[Tensor, "*#shape"]) -> Pl
     """
     detail = luminance(encoded) - maps["sharpen base"]
     change = amount * (detail / (1 + 100 * detail * detail).sqrt())
-    red, green, blue = (x + change for x in encoded)
-    return red, green, blue
+    return tuple(x + change for x in encoded)
 
 
 def _blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:

@@ -52,12 +52,15 @@ class OutputSize:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+FULL_SIZE = OutputSize()
+
+
 def render_raw(
     raw: RawImage,
     theta: Float[Tensor, " d"],
     *,
     pipeline: IspPipeline = DEFAULT_PIPELINE,
-    size: OutputSize = OutputSize(),
+    size: OutputSize = FULL_SIZE,
     bits: Bits = 8,
     device: str | torch.device = "cpu",
     tile: int = TILE,
@@ -201,7 +204,7 @@ def _kernel(pipeline: IspPipeline) -> Kernel:
     def apply(planes: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, ...]:
         maps = dict(zip(pipeline.maps, planes[3:], strict=True))
         constants = dict(zip(names, numbers, strict=True))
-        return pipeline.apply((planes[0], planes[1], planes[2]), maps, constants)
+        return pipeline.apply(tuple(planes[:3]), maps, constants)
 
     return fuse(apply, 3 + len(pipeline.maps), len(names))
 
@@ -231,14 +234,12 @@ def _resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Lanczos resampling of finished pixels to (height, width)."""
     if pixels.shape[:2] == size:
         return pixels
+    height, width = size
+
+    def resize(image: Image.Image) -> np.ndarray:
+        return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
     if pixels.dtype == np.uint8:
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS))
-    planes = [
-        np.asarray(
-            Image.fromarray(pixels[..., c].astype(np.float32)).resize(
-                size[::-1], Image.Resampling.LANCZOS
-            )
-        )
-        for c in range(3)
-    ]
+        return resize(Image.fromarray(pixels))
+    planes = [resize(Image.fromarray(pixels[..., c].astype(np.float32))) for c in range(3)]
     return (np.stack(planes, -1) + 0.5).clip(0, 65535).astype(np.uint16)

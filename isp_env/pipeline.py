@@ -178,8 +178,7 @@ def _prepare_white_balance(values: Values) -> Values:
 
 
 def _exposure(planes: Planes, maps: Maps, k: Constants) -> Planes:
-    red, green, blue = (x * k["gain"] for x in planes)
-    return red, green, blue
+    return tuple(x * k["gain"] for x in planes)
 
 
 def _prepare_exposure(values: Values) -> Values:
@@ -187,25 +186,23 @@ def _prepare_exposure(values: Values) -> Values:
 
 
 def _tone(planes: Planes, maps: Maps, k: Constants) -> Planes:
-    encoded = [tone.levels(tone.neutral_curve(x), k["whites"], k["blacks"]) for x in planes]
-    luma = color.luminance((encoded[0], encoded[1], encoded[2])).clamp(0, 1)
+    encoded = tuple(tone.levels(tone.neutral_curve(x), k["whites"], k["blacks"]) for x in planes)
+    luma = color.luminance(encoded).clamp(0, 1)
     lifted = tone.shadows_gain(luma, k["shadows"])
     lifted = lifted + tone.highlights_gain(luma, k["highlights"]) - 1
     midtones = tone.gamma_gain(luma * lifted, k["gamma"])
     toned = (luma * lifted * midtones).clamp(0, 1)
     gain = lifted * midtones * tone.contrast_gain(toned, k["contrast"])
-    red, green, blue = (x * gain for x in encoded)
-    return red, green, blue
+    return tuple(x * gain for x in encoded)
 
 
 def _color(planes: Planes, maps: Maps, k: Constants, *, space: OutputSpace) -> Planes:
     """Chroma, then the gamut and the transfer function of the output space."""
-    red, green, blue = (color.srgb_decode(x) for x in planes)
-    linear = color.scale_chroma((red, green, blue), k["saturation"], k["vibrance"])
+    linear = tuple(color.srgb_decode(x) for x in planes)
+    linear = color.scale_chroma(linear, k["saturation"], k["vibrance"])
     if space is not SRGB:
         linear = color.mix(linear, space.from_rec709.ravel().tolist())
-    red, green, blue = (space.encode(x) for x in color.compress_gamut(linear))
-    return red, green, blue
+    return tuple(space.encode(x) for x in color.compress_gamut(linear))
 
 
 def _measure_local_contrast(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:

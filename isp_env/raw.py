@@ -21,15 +21,6 @@ from isp_env.picture_check import check_picture
 
 log = logging.getLogger(__name__)
 
-RAW_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("3fr", "ari", "arw", "bay", "cap", "cr2", "cr3", "crw", "dcr", "dcs", "dng", "drf"),
-        *("erf", "fff", "gpr", "iiq", "k25", "kdc", "mdc", "mef", "mos", "mrw", "nef", "nrw"),
-        *("orf", "pef", "ptx", "pxn", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
-    )
-)
-
 # LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
@@ -87,11 +78,6 @@ class RawImage:
     def camera_to_rec709(self) -> Float[np.ndarray, "3 3"]:
         """White-balanced camera RGB to linear Rec. 709; white stays white."""
         return camera_to_rec709(self.xyz_to_camera)
-
-
-def is_raw_path(path: Path | str) -> bool:
-    """Whether the file's name ends like a RAW file's."""
-    return Path(path).suffix.lower() in RAW_SUFFIXES
 
 
 def read_raw(path: Path | str) -> RawImage:

@@ -11,12 +11,13 @@ import tifffile
 
 from isp_env import dng
 from isp_env import raw as raw_module
+from isp_env.batch_inputs import is_raw_path
 from isp_env.color import XYZ_FROM_REC709
 from isp_env.errors import IspEnvError, RawFileError
 from isp_env.metadata import color_temperature, interpolate_color_matrix, read_exif
 from isp_env.opcodes import GainMap
 from isp_env.picture_check import check_picture
-from isp_env.raw import RawImage, is_raw_path, read_raw
+from isp_env.raw import RawImage, read_raw
 from isp_env.simulation import (
     BGGR,
     GBRG,

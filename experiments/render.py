@@ -1,0 +1,199 @@
+"""Render RAW files to photographs, in batches.
+
+    python experiments/render.py --raw PHOTOS --out RENDERED
+    python experiments/render.py --raw "2024-*/*.NEF" --out WEB --long-side 2048 --space p3
+    python experiments/render.py --raw PHOTOS --out RENDERED --parameters exposure=0.5 shadows=0.3
+    python experiments/render.py --raw PHOTOS --out RENDERED --agent embedded
+
+Every file is rendered in a process of its own kind, with limits on memory and time: a broken file
+is named with its reason, and all others are done. Run again, a batch goes on where it was stopped.
+Beside each picture lies `PICTURE.json` with its parameters; given as a sidecar (`PHOTO.dng.json`)
+or a preset it renders the same picture again. Parameters come from the sidecar, the preset, the
+command line and the agent; the later ones win. `render-log.jsonl` in the output folder says what
+became of each file.
+
+Exit status: 0 if every file is rendered, 1 if any failed, 2 if the batch could not begin.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Render RAW files to photographs."""
+
+    out: Path
+    """Folder for the photographs."""
+    raw: list[str] = field(default_factory=list)
+    """Files, folders (with all folders below) or globs in quotes."""
+    listed: Path | None = None
+    """File with one name in each line, "-" for the standard input."""
+    workers: int = 2
+    """Processes."""
+    format: Literal["jpg", "png", "tif"] = "jpg"
+    """Of the photographs."""
+    bits: Literal[8, 16] = 8
+    """16 for TIFF."""
+    quality: int = 95
+    """Of JPEG, 1 to 100."""
+    space: Literal["srgb", "p3", "prophoto"] = "srgb"
+    """Colour space; its profile is embedded."""
+    width: int | None = None
+    """At most so many pixels wide; photographs are never enlarged. Smaller is faster."""
+    height: int | None = None
+    """At most so many pixels high."""
+    long_side: int | None = None
+    """At most so many pixels on the longer side."""
+    pattern: str = "{stem}"
+    """Names: {stem} {name} {suffix} {parent} {relative} {index}."""
+    sidecars: Path | None = None
+    """Folder of the sidecars; beside the RAW files if not given."""
+    preset: Path | None = None
+    """Parameters for all files, as JSON."""
+    parameters: tuple[str, ...] = ()
+    """Parameters for all files, as NAME=VALUE in physical units."""
+    agent: str | None = None
+    """An agent that chooses: "embedded" or the path of its .json card."""
+    overwrite: bool = False
+    """Render again what is there, and replace pictures that another program made."""
+    dry_run: bool = False
+    """Say what would be rendered, and write nothing."""
+    memory: float = 1.5
+    """Gigabytes that the rendering of a file may take."""
+    seconds: float = 120.0
+    """Time that the rendering of a file may take."""
+    cluster: str | None = None
+    """Render on a Ray cluster: "auto", "local" or HOST:PORT; `out` is then a shared folder."""
+
+
+def main(settings: Settings) -> int:
+    """Run; returns the exit status."""
+    # slow to import: --help does without
+    from isp_env.batch_inputs import find_inputs, read_list
+    from isp_env.errors import IspEnvError
+    from isp_env.full_frame import OutputSize
+    from isp_env.outcomes import Limits
+    from isp_env.rendering import Rendered, RenderSettings, render_many
+
+    handlers = [RichHandler(console=console, show_path=False, show_time=False)]
+    logging.basicConfig(format="%(message)s", handlers=handlers)
+    limits = Limits(memory=round(settings.memory * 1e9), seconds=settings.seconds)
+    try:
+        named = [*settings.raw, *(read_list(_lines(settings.listed)) if settings.listed else [])]
+        inputs = find_inputs(named)
+        if not inputs:
+            console.print("nothing to render: name files with --raw or --listed")
+            return 2
+        batch = render_many(
+            inputs,
+            settings.out,
+            RenderSettings(
+                suffix=f".{settings.format}",
+                bits=settings.bits,
+                quality=settings.quality,
+                space=settings.space,
+                size=OutputSize(settings.width, settings.height, settings.long_side),
+                pattern=settings.pattern,
+                sidecars=settings.sidecars,
+                preset=settings.preset,
+                parameters=_parameters(settings.parameters),
+                choose=_chooser(settings.agent),
+                overwrite=settings.overwrite,
+            ),
+            workers=settings.workers,
+            limits=limits,
+            executor=_cluster(settings, limits),
+            dry_run=settings.dry_run,
+        )
+        results: list[Rendered] = []
+        with _progress() as progress:
+            bar = progress.add_task("rendering", total=len(inputs), rate="")
+            for result in batch:
+                results.append(result)
+                if result.status == "failed":
+                    progress.console.print(
+                        f"[red]failed[/red] {result.source}: {result.reason}",
+                        highlight=False,
+                        soft_wrap=True,
+                    )
+                if result.status == "planned":
+                    print(f"{result.source} -> {result.output}")
+                _advance(progress, bar, results)
+    except (IspEnvError, OSError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
+        return 2
+    counts = {status: sum(r.status == status for r in results) for status in STATUSES}
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    console.print(f"{said}: {settings.out}", highlight=False)
+    return 1 if counts["failed"] else 0
+
+
+STATUSES = ("done", "skipped", "planned", "failed")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _advance(progress: Progress, bar, results: list) -> None:
+    elapsed = progress.tasks[bar].elapsed or 0
+    rendered = sum(result.status == "done" for result in results)
+    rate = f"{rendered / elapsed:.2f} files/s" if rendered and elapsed else ""
+    progress.update(bar, advance=1, rate=rate)
+
+
+def _lines(path: Path) -> list[str]:
+    return sys.stdin.readlines() if str(path) == "-" else path.read_text("utf-8").splitlines()
+
+
+def _parameters(pairs: tuple[str, ...]) -> dict[str, float]:
+    from isp_env.sidecars import SidecarError
+
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise SidecarError(f"--parameters {pair}: expected NAME=NUMBER") from error
+    return found
+
+
+def _chooser(agent: str | None):
+    if agent is None:
+        return None
+    from experiments.agent_chooser import AgentChooser
+
+    return AgentChooser.of(agent)
+
+
+def _cluster(settings: Settings, limits):
+    if settings.cluster is None:
+        return None
+    from functools import partial
+
+    from isp_env.cluster import run_on_cluster
+
+    return partial(run_on_cluster, address=settings.cluster, limits=limits)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Settings)))
