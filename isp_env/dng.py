@@ -79,6 +79,15 @@ def _tags(raw: RawImage, pixels: np.ndarray) -> list[Tag]:
             (33421, "H", 2, raw.cfa.shape, True),  # CFARepeatPatternDim
             (33422, "B", raw.cfa.size, tuple(raw.cfa.ravel().tolist()), True),  # CFAPattern
         ]
+    top, left, bottom, right = raw.crop
+    if (top, left, bottom, right) != (0, 0, *pixels.shape[:2]):
+        tags += [
+            (50719, "H", 2, (left, top), True),  # DefaultCropOrigin
+            (50720, "H", 2, (right - left, bottom - top), True),  # DefaultCropSize
+        ]
+    for code, deltas in ((50715, raw.black_columns), (50716, raw.black_rows)):
+        if deltas is not None:
+            tags.append(_rational(code, deltas, signed=True))  # BlackLevelDeltaH, BlackLevelDeltaV
     if raw.noise_profile:
         tags.append((51041, "d", 2, raw.noise_profile, True))
     if raw.gain_maps:

@@ -6,9 +6,11 @@ ever held whole. On a CPU the elementwise part runs as one fused loop (`fusion`)
 pipeline renders the whole frame in torch.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -206,7 +208,19 @@ def _kernel(pipeline: IspPipeline) -> Kernel:
         constants = dict(zip(names, numbers, strict=True))
         return pipeline.apply(tuple(planes[:3]), maps, constants)
 
-    return fuse(apply, 3 + len(pipeline.maps), len(names))
+    return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
+
+
+def _key(pipeline: IspPipeline) -> str | None:
+    """What the loop of a pipeline depends on; None where its stages are not this package's."""
+    package = Path(__file__).parent
+    functions = [stage.apply for stage in pipeline.stages]
+    inner = [f.func if isinstance(f, partial) else f for f in functions]
+    if any(not f.__module__.startswith("isp_env.") for f in inner):
+        return None
+    bound = [f.keywords["space"].name for f in functions if isinstance(f, partial)]
+    code = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(package.glob("*.py"))))
+    return f"{[f.__qualname__ for f in inner]} {bound} {code.hexdigest()}"
 
 
 def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Float32
 from platformdirs import user_cache_path
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from isp_env.files import atomic_path
 
@@ -118,13 +117,15 @@ def power(x, p):
 '''
 
 
-def fuse(function: Elementwise, planes: int, numbers: int) -> Kernel:
+def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = None) -> Kernel:
     """Compile an elementwise function of torch tensors to one loop.
 
     Args:
         function: Uses only operations of `TEMPLATES`, clamp and powers of positive tensors.
         planes: How many planes it takes.
         numbers: How many numbers it takes.
+        key: Changes whenever the function does: a kernel that is in the cache is then found
+            without tracing, which takes seconds.
 
     Returns:
         The kernel, compiled once and kept in the user's cache folder.
@@ -132,11 +133,18 @@ def fuse(function: Elementwise, planes: int, numbers: int) -> Kernel:
     Raises:
         NotImplementedError: The function uses another operation.
     """
-    return _load(source(function, planes, numbers)).kernel
+    folder = user_cache_path("attiqa", ensure_exists=True)
+    text = source(function, planes, numbers) if key is None else ""
+    name = f"kernel_{_digest(text or f'{key} {torch.__version__}')}"
+    if not (folder / f"{name}.py").exists():
+        _write(folder / f"{name}.py", text or source(function, planes, numbers))
+    return _import(name, folder / f"{name}.py").kernel
 
 
 def source(function: Elementwise, planes: int, numbers: int) -> str:
     """Write the Python source of the loop (see `fuse`)."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # slow to import, and seldom needed
+
     examples = [torch.full((1, 4), 0.5) for _ in range(planes)]
     uniforms = [torch.full((1, 1), 0.5) for _ in range(numbers)]
     graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
@@ -221,19 +229,19 @@ def _clamp(node: fx.Node, operand: Callable[[Any], str], name: str) -> str:
     return f"{below} if {value} > {operand(low)} else {operand(low)}"
 
 
-def _load(text: str) -> ModuleType:
-    """Import the source from a file in the user's cache, where numba keeps the machine code."""
-    name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    if name in sys.modules:
-        return sys.modules[name]
-    path = user_cache_path("attiqa", ensure_exists=True) / f"{name}.py"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_text(text)
-    return _import(name, path)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
 
 
 def _import(name: str, path: Path) -> ModuleType:
+    """Import the source from the cache, where numba keeps its machine code beside it."""
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path}: not a Python file")

@@ -14,8 +14,10 @@ import numpy as np
 import tifffile
 from jaxtyping import Float
 
+from isp_env.color import XYZ_FROM_REC709
 from isp_env.errors import RawFileError
 from isp_env.opcodes import GainMap, parse_gain_maps
+from isp_env.output_spaces import D50_FROM_D65
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,10 @@ class DngTags:
     frame: tuple[int, int]  # height, width of the stored picture
     active_area: tuple[int, int, int, int] | None  # 50829: top, left, bottom, right
     black: Float[np.ndarray, "rows cols samples"] | None  # 50714, from the active area's corner
+    black_rows: Float[np.ndarray, " h"] | None  # 50716, added to `black` in each row
+    black_columns: Float[np.ndarray, " w"] | None  # 50715, in each column
+    crop: tuple[int, int, int, int] | None  # 50719, 50720: top, left, bottom, right in the area
+    camera_to_rec709: Float[np.ndarray, "3 3"] | None  # from 50964, 50965 at the as-shot white
     xyz_to_camera: Float[np.ndarray, "3 3"] | None  # 50721, 50722 at the as-shot white
     as_shot_neutral: Float[np.ndarray, "3"] | None  # 50728, or from 50729; G = 1
     noise_profile: tuple[float, float] | None  # 51041, mean of the planes
@@ -137,7 +143,8 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
     def values(code: int) -> np.ndarray | None:
         return _numbers(tags[code]) if code in tags else None
 
-    matrix, neutral = _color(values)
+    calibration = _calibration(values)
+    matrix, neutral = _color(calibration, values)
     area, noise, baseline = values(50829), values(51041), values(50730)
     if noise is not None and not np.all((noise >= 0) & (noise < 1)):
         log.warning("%s: NoiseProfile %s is no noise of a sensor: left out", path, noise)
@@ -151,6 +158,10 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         frame=(page.imagelength, page.imagewidth),
         active_area=None if area is None else _rectangle(area),
         black=_black(values, page.samplesperpixel),
+        black_rows=values(50716),
+        black_columns=values(50715),
+        crop=_crop(values),
+        camera_to_rec709=_from_forward_matrix(calibration, matrix, neutral),
         xyz_to_camera=matrix,
         as_shot_neutral=neutral,
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
@@ -176,33 +187,69 @@ def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
 def _black(
     values: Callable[[int], np.ndarray | None], samples: int
 ) -> Float[np.ndarray, "rows cols samples"] | None:
-    """BlackLevel (50714) in its repeat pattern (50713), plus the mean of its deltas (50715/6)."""
+    """BlackLevel (50714) in its repeat pattern (50713)."""
     black = values(50714)
     if black is None:
         return None
     dim = values(50713)
     rows, cols = (1, 1) if dim is None else dim.astype(int)
-    deltas = [delta.mean() for code in (50715, 50716) if (delta := values(code)) is not None]
-    return black.reshape(rows, cols, samples) + sum(deltas)
+    return black.reshape(rows, cols, samples)
+
+
+def _crop(
+    values: Callable[[int], np.ndarray | None],
+) -> tuple[int, int, int, int] | None:
+    """DefaultCropOrigin (50719) and DefaultCropSize (50720), which say column before row."""
+    origin, size = values(50719), values(50720)
+    if origin is None or size is None or origin.size != 2 or size.size != 2:
+        return None
+    left, top = np.round(origin).astype(int).tolist()
+    width, height = np.round(size).astype(int).tolist()
+    return top, left, top + height, left + width
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """Colour matrices of a DNG by the temperature of their illuminants.
+
+    Attributes:
+        color: XYZ to camera RGB: AnalogBalance (50727) x CameraCalibration (50723/4) x ColorMatrix.
+        reference: Reference camera to this camera: AnalogBalance x CameraCalibration.
+        forward: White-balanced reference camera RGB to XYZ of D50: ForwardMatrix (50964/5).
+    """
+
+    color: dict[float, np.ndarray]
+    reference: dict[float, np.ndarray]
+    forward: dict[float, np.ndarray]
+
+
+def _calibration(values: Callable[[int], np.ndarray | None]) -> _Calibration:
+    found = _Calibration({}, {}, {})
+    balance = values(50727)
+    tags = ((50721, 50723, 50778, 50964), (50722, 50724, 50779, 50965))
+    for matrix, calibration, illuminant, forward in tags:
+        if (color := values(matrix)) is None or color.size != 9:
+            continue
+        unit = values(calibration)
+        reference = np.eye(3) if unit is None or unit.size != 9 else unit.reshape(3, 3)
+        if balance is not None and balance.size == 3:
+            reference = balance[:, None] * reference
+        light = values(illuminant)
+        kelvin = ILLUMINANT_KELVIN.get(0 if light is None else int(light[0]), 6500.0)
+        if kelvin in found.color:
+            continue
+        found.color[kelvin] = reference @ color.reshape(3, 3)
+        found.reference[kelvin] = reference
+        if (to_xyz := values(forward)) is not None and to_xyz.size == 9:
+            found.forward[kelvin] = to_xyz.reshape(3, 3)
+    return found
 
 
 def _color(
-    values: Callable[[int], np.ndarray | None],
+    calibration: _Calibration, values: Callable[[int], np.ndarray | None]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """XYZ-to-camera matrix at the as-shot white, and the as-shot neutral (G = 1)."""
-    matrices = {}  # kelvin: AnalogBalance (50727) x CameraCalibration (50723/4) x ColorMatrix
-    for matrix, calibration, illuminant in ((50721, 50723, 50778), (50722, 50724, 50779)):
-        if (color := values(matrix)) is None or color.size != 9:
-            continue
-        color = color.reshape(3, 3)
-        if (unit := values(calibration)) is not None:
-            color = unit.reshape(3, 3) @ color
-        if (balance := values(50727)) is not None:
-            color = balance[:, None] * color
-        light = values(illuminant)
-        kelvin = ILLUMINANT_KELVIN.get(0 if light is None else int(light[0]), 6500.0)
-        matrices.setdefault(kelvin, color)
-
+    matrices = calibration.color
     neutral, white_xy = values(50728), values(50729)
     if neutral is not None and np.all(neutral > 0) and neutral.size == 3:
         neutral = neutral / neutral[1]
@@ -212,6 +259,29 @@ def _color(
         neutral = matrix @ xy_to_xyz(white_xy)
         return matrix, neutral / neutral[1]
     return (interpolate_color_matrix(matrices, 6500.0) if matrices else None), None
+
+
+def _from_forward_matrix(
+    calibration: _Calibration, xyz_to_camera: np.ndarray | None, neutral: np.ndarray | None
+) -> Float[np.ndarray, "3 3"] | None:
+    """White-balanced camera RGB to linear Rec. 709 by the ForwardMatrix, None where there is none.
+
+    DNG specification, "Mapping Camera Color Space to CIE XYZ Space": FM D (AB CC)^-1 goes from
+    camera RGB to XYZ of D50, with D the inverse of the neutral in the reference camera.
+    """
+    if not calibration.forward or set(calibration.forward) != set(calibration.color):
+        return None
+    if neutral is None or xyz_to_camera is None:
+        return None
+    xyz = np.linalg.solve(xyz_to_camera, neutral)
+    kelvin = color_temperature(xyz[:2] / xyz.sum())
+    forward = interpolate_color_matrix(calibration.forward, kelvin)
+    inverse = np.linalg.inv(interpolate_color_matrix(calibration.reference, kelvin))
+    to_d50 = forward @ np.diag(1 / (inverse @ neutral)) @ inverse @ np.diag(neutral)
+    to_rec709 = np.linalg.inv(D50_FROM_D65 @ XYZ_FROM_REC709) @ to_d50
+    rows = to_rec709.sum(axis=1, keepdims=True)  # white stays white, whatever was rounded
+    usable = np.all(np.isfinite(to_rec709)) and np.all(rows > 0.5) and np.all(rows < 2)
+    return to_rec709 / rows if usable else None
 
 
 def color_matrix_for_neutral(

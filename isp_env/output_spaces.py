@@ -65,7 +65,7 @@ def adaptation(
 
 
 D65_XYZ = np.array([D65_XY[0], D65_XY[1], 1 - sum(D65_XY)]) / D65_XY[1]
-_D50_FROM_D65 = adaptation(D65_XYZ, D50_XYZ)
+D50_FROM_D65 = adaptation(D65_XYZ, D50_XYZ)
 _XYZ_FROM_P3 = xyz_from_rgb(((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), D65_XYZ)
 _XYZ_FROM_ROMM = xyz_from_rgb(((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001)), D50_XYZ)
 
@@ -110,7 +110,7 @@ def matrix_profile(
         b"desc": text(description),
         b"cprt": text("No copyright, use freely"),
         b"wtpt": b"XYZ " + bytes(4) + fixed(*D50_XYZ),
-        b"chad": b"sf32" + bytes(4) + fixed(*_D50_FROM_D65.ravel()),
+        b"chad": b"sf32" + bytes(4) + fixed(*D50_FROM_D65.ravel()),
     }
     for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), xyz_from_rgb.T, strict=True):
         tags[name] = b"XYZ " + bytes(4) + fixed(*column)
@@ -135,13 +135,13 @@ DISPLAY_P3 = OutputSpace(
     srgb_encode,
     matrix_profile(
         "Display P3",
-        _D50_FROM_D65 @ _XYZ_FROM_P3,
+        D50_FROM_D65 @ _XYZ_FROM_P3,
         (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
     ),
 )
 PROPHOTO = OutputSpace(
     "ProPhoto RGB",
-    _from_rec709(_XYZ_FROM_ROMM, _D50_FROM_D65),
+    _from_rec709(_XYZ_FROM_ROMM, D50_FROM_D65),
     romm_encode,
     matrix_profile("ProPhoto RGB", _XYZ_FROM_ROMM, (1.8, 1.0, 0.0, 1 / 16, 1 / 32)),
 )

@@ -47,9 +47,12 @@ class RawImage:
     linear: Num[np.ndarray, "3 h w"] | None  # uint16 or float32 camera RGB
     cfa: UInt8[np.ndarray, "n n"] | None  # 0 R, 1 G, 2 B from the top left pixel; n = 2 or 6
     black: Float[np.ndarray, "*channels"]  # per CFA position (n, n), or (3,) for linear
+    black_rows: Float[np.ndarray, " h"] | None  # added to `black` in each row (DNG 50716)
+    black_columns: Float[np.ndarray, " w"] | None  # and in each column (DNG 50715)
     white: float  # saturation level, in the unit of the pixels
     as_shot_neutral: Float[np.ndarray, "3"]  # camera RGB of grey, G = 1 (DNG AsShotNeutral)
     xyz_to_camera: Float[np.ndarray, "3 3"]  # DNG ColorMatrix at the as-shot white, or at D65
+    camera_to_rec709: Float[np.ndarray, "3 3"]  # of white-balanced camera RGB; keeps white
     noise_profile: tuple[float, float] | None  # S, O: variance = S x + O of x in [0, 1]
     baseline_exposure: float  # EV
     gain_maps: tuple[GainMap, ...]  # not applied
@@ -57,27 +60,12 @@ class RawImage:
     iso: float | None
     exposure_time: float | None  # seconds
     active_area: tuple[int, int, int, int]  # top, left, bottom, right in the sensor's frame
+    crop: tuple[int, int, int, int]  # the part of the active area that the camera shows
     make: str
     model: str
     path: Path | None
     simulated: bool  # the file says that it was made from a photograph
     fallbacks: tuple[str, ...]  # each assumption made for want of metadata
-    black_rows: np.ndarray | None = None
-    black_columns: np.ndarray | None = None
-
-    @property
-    def crop(self) -> tuple[int, int, int, int]:
-        """Top, left, bottom, right of what the camera shows, inside the active area."""
-        height, width = (
-            self.active_area[2] - self.active_area[0],
-            self.active_area[3] - self.active_area[1],
-        )
-        return 0, 0, height - height % 2, width - width % 2
-
-    @property
-    def camera_to_rec709(self) -> Float[np.ndarray, "3 3"]:
-        """White-balanced camera RGB to linear Rec. 709; white stays white."""
-        return camera_to_rec709(self.xyz_to_camera)
 
 
 def read_raw(path: Path | str) -> RawImage:
@@ -133,6 +121,9 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
 
     neutral, neutral_note = as_shot_neutral(libraw, tags, image, cfa, black, white)
     matrix, matrix_note = xyz_to_camera(libraw, tags)
+    by_tags = tags.camera_to_rec709 if tags else None
+    to_rec709 = camera_to_rec709(matrix) if by_tags is None else by_tags
+    deltas = _black_deltas(tags, area) if cfa is not None and len(cfa) == 2 else (None, None)
     if cfa is not None and len(cfa) == 6:
         if (side := min(image.shape)) < LIBRAW_XTRANS_TILE:
             reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_XTRANS_TILE}"
@@ -146,9 +137,12 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         linear=image if image.ndim == 3 else None,
         cfa=cfa,
         black=black.astype(np.float32),
+        black_rows=deltas[0],
+        black_columns=deltas[1],
         white=white,
         as_shot_neutral=neutral,
         xyz_to_camera=matrix,
+        camera_to_rec709=to_rec709,
         noise_profile=tags.noise_profile if tags else None,
         baseline_exposure=tags.baseline_exposure if tags else 0.0,
         gain_maps=tags.gain_maps if tags else (),
@@ -156,6 +150,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         iso=exif.iso or libraw.other.iso_speed or None,
         exposure_time=exif.exposure_time or libraw.other.shutter_speed or None,
         active_area=area,
+        crop=_crop(area, tags, image.ndim == 2, path),
         make=exif.make,
         model=exif.model,
         path=path,
@@ -213,6 +208,35 @@ def _black(
         return levels[pattern]
     rows, cols = np.arange(size) % told.shape[0], np.arange(size) % told.shape[1]
     return told[np.ix_(rows, cols)][..., 0]
+
+
+def _black_deltas(
+    tags: DngTags | None, area: tuple[int, int, int, int]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What is added to the black level in each row and in each column of the active area."""
+    if tags is None:
+        return None, None
+    sizes = (area[2] - area[0], area[3] - area[1])
+    found = zip((tags.black_rows, tags.black_columns), sizes, strict=True)
+    rows, columns = (
+        d if d is not None and d.size == size and d.any() else None for d, size in found
+    )
+    return rows, columns
+
+
+def _crop(
+    area: tuple[int, int, int, int], tags: DngTags | None, is_mosaic: bool, path: Path
+) -> tuple[int, int, int, int]:
+    """The DefaultCrop of a DNG, else the whole area, where a mosaic has even sides."""
+    height, width = area[2] - area[0], area[3] - area[1]
+    if is_mosaic:
+        height, width = height - height % 2, width - width % 2
+    if tags is None or tags.crop is None:
+        return 0, 0, height, width
+    top, left, bottom, right = tags.crop
+    if not (0 <= top < bottom <= height + 1 and 0 <= left < right <= width + 1):
+        raise RawFileError(path, f"the default crop {tags.crop} is not inside the active area")
+    return top, left, min(bottom, height), min(right, width)
 
 
 def _demosaic_with_libraw(

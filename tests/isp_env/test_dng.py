@@ -13,6 +13,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isp_env.color import camera_to_rec709
 from isp_env.dng import write_dng
 from isp_env.metadata import SIMULATED
 from isp_env.opcodes import GainMap, pack_gain_maps, parse_gain_maps
@@ -38,9 +39,12 @@ def make_raw(**changes) -> RawImage:
         linear=None,
         cfa=np.array(RGGB, np.uint8),
         black=np.full((2, 2), 600, np.float32),
+        black_rows=None,
+        black_columns=None,
         white=15520.0,
         as_shot_neutral=np.array([0.513, 1.0, 0.744]),
         xyz_to_camera=NIKON_D750,
+        camera_to_rec709=camera_to_rec709(NIKON_D750),
         noise_profile=(2e-4, 3e-8),
         baseline_exposure=0.25,
         gain_maps=(),
@@ -48,13 +52,17 @@ def make_raw(**changes) -> RawImage:
         iso=3200.0,
         exposure_time=1 / 125,
         active_area=(0, 0, 64, 96),
+        crop=(0, 0, 64, 96),
         make="Simulated",
         model="Test camera",
         path=None,
         simulated=True,
         fallbacks=(),
     )
-    return dataclasses.replace(raw, **changes)
+    top, left, bottom, right = changes.get("active_area", raw.active_area)
+    step = 1 if changes.get("mosaic", raw.mosaic) is None else 2  # a mosaic has even sides
+    crop = (0, 0, (bottom - top) // step * step, (right - left) // step * step)
+    return dataclasses.replace(raw, **({"crop": crop} | changes))
 
 
 def gain_map(seed: int) -> GainMap:

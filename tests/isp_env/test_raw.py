@@ -13,6 +13,7 @@ from isp_env import dng
 from isp_env import raw as raw_module
 from isp_env.batch_inputs import is_raw_path
 from isp_env.color import XYZ_FROM_REC709
+from isp_env.development import develop, develop_area
 from isp_env.errors import IspEnvError, RawFileError
 from isp_env.metadata import color_temperature, interpolate_color_matrix, read_exif
 from isp_env.opcodes import GainMap
@@ -78,7 +79,8 @@ def test_phase_and_black_belong_to_the_active_area(write_tagged, phase, top, lef
     color = cfa[(rows - top) % 2, (cols - left) % 2]
     frame = (np.array([2000, 6000, 12000])[color] + 10 * rows).astype(np.uint16)
     black = np.array([[100, 200], [300, 400]], np.float32)
-    raw = dataclasses.replace(take(), mosaic=frame, cfa=cfa, black=black)
+    whole = (0, 0, height, width)
+    raw = dataclasses.replace(take(), mosaic=frame, cfa=cfa, black=black, crop=whole)
 
     read = read_raw(write_tagged(raw, (ACTIVE_AREA, "I", 4, (top, left, height, width), True)))
 
@@ -88,6 +90,67 @@ def test_phase_and_black_belong_to_the_active_area(write_tagged, phase, top, lef
     np.testing.assert_array_equal(read.mosaic, frame[top:, left:])
     np.testing.assert_array_equal(read.cfa, cfa)
     np.testing.assert_array_equal(read.black, black)
+
+
+def test_black_deltas_and_crop_are_read(write_tagged):
+    """BlackLevelDeltaH is one number for each column, BlackLevelDeltaV one for each row."""
+    columns, rows = np.linspace(-5, 5, 96), np.linspace(0, 20, 64)
+    path = write_tagged(
+        take(),
+        rationals(50715, columns),
+        rationals(50716, rows),
+        (50719, "H", 2, (4, 2), True),  # column, row
+        (50720, "H", 2, (80, 60), True),  # width, height
+    )
+    raw = read_raw(path)
+    assert raw.black_columns == pytest.approx(columns, abs=1e-5)
+    assert raw.black_rows == pytest.approx(rows, abs=1e-5)
+    assert raw.crop == (2, 4, 62, 84)
+    linear = develop_area(raw)
+    flat = dataclasses.replace(raw, black_rows=None, black_columns=None)
+    by_hand = raw.mosaic - rows[:, None] - columns  # the white level is far: one level per level
+    expected = dataclasses.replace(flat, mosaic=by_hand.astype(np.float32))
+    assert (linear - develop_area(expected)).abs().max() < 0.01
+    assert (linear - develop_area(flat)).abs().max() > 0.003
+    assert develop(raw).rgb.shape == (3, 60, 80)
+
+
+def test_a_crop_outside_the_area_is_refused(write_tagged):
+    path = write_tagged(take(), (50719, "H", 2, (50, 2), True), (50720, "H", 2, (80, 60), True))
+    with pytest.raises(RawFileError, match="default crop"):
+        read_raw(path)
+
+
+def test_forward_matrix_as_the_dng_specification_has_it(write_tagged):
+    """FM D (AB CC)^-1 of the as-shot white, then D50 to D65 by Bradford; computed step by step."""
+    neutral = np.array([0.5, 1.0, 0.7])
+    forward = np.array([[0.5, 0.3, 0.1642], [0.25, 0.7, 0.05], [0.02, 0.1, 0.7049]])
+    calibration, balance = np.diag([1.05, 1.0, 0.96]), np.array([1.1, 1.0, 0.9])
+    path = write_tagged(
+        take(),
+        rationals(50964, forward.ravel()),
+        rationals(50723, calibration.ravel()),
+        rationals(50727, balance),
+        rationals(50728, neutral),
+    )
+    raw = read_raw(path)
+    camera = np.array([0.2, 0.3, 0.1])  # any colour, as the sensor sees it
+    individual = np.diag(balance) @ calibration
+    reference = np.linalg.inv(individual) @ camera
+    reference_neutral = np.linalg.inv(individual) @ neutral
+    xyz_d50 = forward @ (reference / reference_neutral)
+    # Lindbloom: Bradford-adapted XYZ of D50 to linear sRGB
+    d50_to_srgb = np.array(
+        [
+            [3.1338561, -1.6168667, -0.4906146],
+            [-0.9787684, 1.9161415, 0.0334540],
+            [0.0719453, -0.2289914, 1.4052427],
+        ]
+    )
+    assert raw.camera_to_rec709 @ (camera / neutral) == pytest.approx(
+        d50_to_srgb @ xyz_d50, abs=2e-3
+    )
+    assert raw.camera_to_rec709 @ np.ones(3) == pytest.approx(np.ones(3))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
