@@ -3,17 +3,20 @@
 import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tifffile
 
 from isp_env.files import atomic_path
+from isp_env.lossless_jpeg import encode_mosaic
 from isp_env.metadata import CFA, DNG_VERSION, LINEAR_RAW, SIMULATED
 from isp_env.opcodes import pack_gain_maps
 from isp_env.raw import RawImage
 
 SOFTWARE = "attiqa isp_env"
 DESCRIPTION = f"{SIMULATED}: made from a photograph, not by a camera"
+LOSSLESS_JPEG = 7  # Compression (259)
 EXIF_IFD = 34665
 EXIF_IFD_PLACE = 34664  # no tag of any standard; tifffile refuses to write 34665
 D65 = 21  # EXIF LightSource
@@ -22,14 +25,17 @@ D65 = 21  # EXIF LightSource
 Tag = tuple[int, int | str, int, object, bool]
 
 
-def write_dng(raw: RawImage, path: Path | str) -> None:
-    """Write the active area as an uncompressed DNG 1.4; an existing file is replaced at once.
+def write_dng(
+    raw: RawImage, path: Path | str, compression: Literal["none", "lossless jpeg"] = "none"
+) -> None:
+    """Write the active area as a DNG 1.4; an existing file is replaced at once.
 
     A mosaic is written as CFA (2x2 or 6x6), anything else as LinearRaw. Files of simulated images
     say so in ImageDescription.
 
     Raises:
-        ValueError: There are no pixels, or they are not uint16.
+        ValueError: There are no pixels, or they are not uint16; or they are to be compressed and
+            are no mosaic of an even width.
         OSError: The file cannot be written.
     """
     if raw.mosaic is not None:
@@ -40,10 +46,14 @@ def write_dng(raw: RawImage, path: Path | str) -> None:
         raise ValueError("the image has neither a mosaic nor linear pixels")
     if pixels.dtype != np.uint16:
         raise ValueError(f"DNG pixels must be uint16, these are {pixels.dtype}")
+    compressed = compression == "lossless jpeg"
+    if compressed and photometric != CFA:
+        raise ValueError("only a mosaic is written as lossless JPEG")
+    segment = encode_mosaic(pixels) if compressed else b""
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            pixels,
+            pixels[:2, :2] if compressed else pixels,  # a place for the segment, see below
             byteorder="<",
             photometric=photometric,
             planarconfig="contig" if photometric == LINEAR_RAW else None,
@@ -52,6 +62,8 @@ def write_dng(raw: RawImage, path: Path | str) -> None:
             metadata=None,
             extratags=_tags(raw, pixels),
         )
+        if compressed:
+            _replace_strip(temporary, pixels.shape[:2], segment)
         _append_exif(temporary, raw)
 
 
@@ -103,6 +115,18 @@ def _rational(code: int, values: float | np.ndarray, *, signed: bool = False) ->
         limit = int(2e9 / max(abs(number), 2000))  # numerator and denominator fit 32 bits
         pairs += Fraction(number).limit_denominator(limit).as_integer_ratio()
     return (code, "2i" if signed else "2I", len(pairs) // 2, tuple(pairs), True)
+
+
+def _replace_strip(path: Path, shape: tuple[int, int], segment: bytes) -> None:
+    """Put a lossless JPEG in the place of the only strip; tifffile does not encode them."""
+    with path.open("r+b") as file:
+        offset = file.seek(0, 2)
+        file.write(segment + bytes(len(segment) % 2))
+    numbers = {256: shape[1], 257: shape[0], 278: shape[0], 259: LOSSLESS_JPEG}
+    numbers |= {273: offset, 279: len(segment)}  # StripOffsets, StripByteCounts
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for code, number in numbers.items():
+            tiff.pages.first.tags[code].overwrite(number)
 
 
 def _append_exif(path: Path, raw: RawImage) -> None:
