@@ -66,7 +66,7 @@ class Settings:
     """Folder for the results."""
     neutral: tuple[float, float, float] = (0.513, 1.0, 0.744)
     """Camera RGB of grey: a Nikon D750 in daylight."""
-    crop: tuple[str, int, int, int] = ("kodim19.png", 420, 100, 160)
+    crop: tuple[str, int, int, int] = ("19.png", 420, 100, 160)
     """Photograph, top, left and side of the figure's detail."""
 
 
