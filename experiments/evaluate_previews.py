@@ -1,0 +1,96 @@
+"""Does a preview show what the full rendering will look like?
+
+    python experiments/evaluate_previews.py --raw PHOTOS
+
+What an agent sees is a rendering of a small scene-linear picture. Here the same random settings are
+rendered from the preview and at full resolution, the latter is reduced to the preview's size, and
+both are compared in CIEDE2000. Writes previews.json.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from skimage.color import deltaE_ciede2000, rgb2lab
+from torch.nn.functional import interpolate
+
+from isp_env.batch_inputs import find_inputs
+from isp_env.color import srgb_decode, srgb_encode
+from isp_env.development import LinearImage
+from isp_env.files import atomic_path
+from isp_env.full_frame import render_raw
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.raw import read_raw
+from isp_env.reduced import preview
+from isp_env.samples import sample_files
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Compare previews with full renderings."""
+
+    raw: list[str] = field(default_factory=list)
+    """RAW files or folders; the embedded samples come as well."""
+    samples: int = 10
+    """So many of the embedded samples."""
+    thetas: int = 50
+    """Random settings for each file, each knob uniform over its range."""
+    side: int = 256
+    """Long side of the previews."""
+    seed: int = 0
+    """Of the settings."""
+    out: Path = Path("runs/evaluate_previews")
+    """Folder for the results."""
+
+
+def main(settings: Settings) -> None:
+    """Measure, print and write."""
+    paths = [one.path for one in find_inputs(settings.raw)] + sample_files()[: settings.samples]
+    generator = torch.Generator().manual_seed(settings.seed)
+    count = len(DEFAULT_PIPELINE.parameters)
+    thetas = 2 * torch.rand(settings.thetas, count, generator=generator) - 1
+    found: dict[str, Any] = {}
+    for path in track(paths, "files", console=console):
+        raw = read_raw(path)
+        small = preview(raw, settings.side)
+        neutral = difference(small, render_raw(raw, torch.zeros(count)), torch.zeros(count))
+        each = [difference(small, render_raw(raw, theta), theta) for theta in thetas]
+        found[path.name] = {"neutral": neutral, "mean": float(np.mean(each)), "worst": max(each)}
+    table = Table("file", "neutral", f"mean of {settings.thetas}", "worst")
+    for name, row in found.items():
+        table.add_row(name, *(f"{value:.2f}" for value in row.values()))
+    console.print(table)
+    results = {
+        "mean CIEDE2000": found,
+        "settings": asdict(settings) | {"raw": [path.name for path in paths]},
+        "versions": {name: version(name) for name in ("attiqa", "torch", "scikit-image")},
+    }
+    settings.out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(settings.out / "previews.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2, default=str) + "\n")
+
+
+@torch.no_grad()
+def difference(small: LinearImage, full: np.ndarray, theta: torch.Tensor) -> float:
+    """Mean CIEDE2000 of the preview's rendering and the reduced full rendering."""
+    shown = DEFAULT_PIPELINE(small.rgb[None], theta[None], small.noise[None])[0]
+    # an eye at a distance averages light, not code values
+    light = srgb_decode(torch.from_numpy(full).permute(2, 0, 1).float() / 255)
+    reduced = interpolate(light[None], shown.shape[1:], mode="bilinear", antialias=True)[0]
+    pictures = (shown, srgb_encode(reduced))
+    labs = [rgb2lab(picture.permute(1, 2, 0).double().numpy()) for picture in pictures]
+    return float(deltaE_ciede2000(*labs).mean())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
