@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from isp_env.batch_inputs import BatchError, RawInput, output_paths
 from isp_env.files import atomic_path
@@ -38,6 +38,7 @@ Executor = Callable[..., Iterator[Outcome["RenderJob"]]]
 """`run_isolated` with its workers and limits, or its like on a cluster: (function, tasks)."""
 
 
+@runtime_checkable
 class Chooser(Protocol):
     """Chooses parameters for a picture, as an agent does; picklable."""
 

@@ -1,0 +1,19 @@
+"""A batch in a process of its own, for tests that kill it: `python -m`-free, started by path."""
+
+import sys
+from pathlib import Path
+
+from isp_env.batch_inputs import find_inputs
+from isp_env.outcomes import Limits
+from isp_env.rendering import RenderSettings, render_many
+
+if __name__ == "__main__":
+    folder, out = map(Path, sys.argv[1:])
+    for done in render_many(
+        find_inputs([folder]),
+        out,
+        RenderSettings(parameters={"exposure": 0.4}),
+        workers=2,
+        limits=Limits(seconds=60),
+    ):
+        print(done.status, done.output.name, flush=True)

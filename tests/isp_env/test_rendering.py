@@ -1,0 +1,256 @@
+"""Batches: layers of parameters, resume, names, failures, and death at any moment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from isp_env.batch_inputs import BatchError, find_inputs
+from isp_env.dng import write_dng
+from isp_env.full_frame import OutputSize
+from isp_env.manifest import NAME, Manifest
+from isp_env.outcomes import Limits
+from isp_env.rendering import LOG, RenderSettings, affordable, render_many, sidecar_path
+from isp_env.samples import NIKON_D750
+from isp_env.sidecars import SidecarError
+from isp_env.simulation import Capture, simulate
+from isp_env.workers import run_isolated
+
+HERE = partial(run_isolated, workers=0, limits=Limits())  # in this process: quick
+
+
+def shoot(path: Path, seed: int) -> None:
+    photo = np.random.default_rng(seed).uniform(0, 1, (3, 8, 12)).repeat(8, 1).repeat(8, 2)
+    raw, _ = simulate(photo, NIKON_D750, Capture(iso=400), np.random.default_rng(seed))
+    write_dng(raw, path)
+
+
+@pytest.fixture
+def shots(tmp_path):
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for seed in range(3):
+        shoot(folder / f"{seed}.dng", seed)
+    return folder
+
+
+def render(folder: Path, out: Path, settings: RenderSettings | None = None, **more):
+    return list(
+        render_many(
+            find_inputs([folder]), out, settings or RenderSettings(), **{"executor": HERE} | more
+        )
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Pictures and sidecars."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".jpg", ".json")}
+
+
+def test_a_batch_and_the_same_again(shots, tmp_path):
+    out = tmp_path / "out"
+    first = render(shots, out)
+    assert [r.status for r in first] == ["done"] * 3
+    with Image.open(out / "1.jpg") as picture:
+        assert picture.size == (96, 64)
+        assert picture.getexif()[0x0110] == NIKON_D750.name
+    before = content(out)
+    assert set(before) == {f"{n}.jpg{s}" for n in range(3) for s in ("", ".json")}
+    assert [r.status for r in render(shots, out)] == ["skipped"] * 3
+    assert content(out) == before
+    lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert Counter(line["status"] for line in lines) == {"done": 3, "skipped": 3}
+
+
+def test_what_changed_is_rendered_again_and_nothing_else(shots, tmp_path):
+    out = tmp_path / "out"
+    render(shots, out)
+    shoot(shots / "0.dng", 7)  # other content
+    os.utime(shots / "1.dng")  # another time, the same content
+    (out / "2.jpg").unlink()
+    assert [r.status for r in sorted(render(shots, out), key=lambda r: r.output)] == [
+        *("done", "skipped", "done")
+    ]
+    brighter = RenderSettings(parameters={"exposure": 1.0})
+    assert [r.status for r in render(shots, out, brighter)] == ["done"] * 3
+
+
+def test_layers_of_parameters_later_ones_win(shots, tmp_path):
+    @dataclass(frozen=True)
+    class Chooser:
+        identity: str = "test"
+
+        def __call__(self, raw) -> Mapping[str, float]:
+            return {"gamma": 1.4}
+
+    write = lambda path, **values: path.write_text(  # noqa: E731
+        json.dumps({"format": 1, "parameters": values})
+    )
+    layers = {"exposure": 0.1, "tint": 1.0, "contrast": 0.1, "gamma": 1.1}
+    write(shots / "0.dng.json", **layers)
+    write(tmp_path / "preset.json", **{k: layers[k] * 2 for k in ("tint", "contrast")}, gamma=1.2)
+    settings = RenderSettings(
+        preset=tmp_path / "preset.json",
+        parameters={"contrast": 0.3, "gamma": 1.3},
+        choose=Chooser(),
+    )
+    render(shots, tmp_path / "out", settings)
+    written = json.loads((tmp_path / "out" / "0.jpg.json").read_text())["parameters"]
+    found = {name: written[name]["value"] for name in layers}
+    assert found == {"exposure": 0.1, "tint": 2.0, "contrast": 0.3, "gamma": 1.4}
+
+
+def test_a_sidecar_renders_the_same_picture_again(shots, tmp_path):
+    settings = RenderSettings(parameters={"exposure": 0.123456789, "temperature": -17.3})
+    render(shots, tmp_path / "a", settings)
+    written = json.loads((tmp_path / "a" / "1.jpg.json").read_text())
+    assert written["source"] == "1.dng"
+    assert (shots / "1.dng.json").write_text(json.dumps(written))
+    render(shots, tmp_path / "b")
+    assert (tmp_path / "a" / "1.jpg").read_bytes() == (tmp_path / "b" / "1.jpg").read_bytes()
+    assert (tmp_path / "a" / "2.jpg").read_bytes() != (tmp_path / "b" / "2.jpg").read_bytes()
+
+
+def test_formats_sizes_and_spaces(shots, tmp_path):
+    deep = RenderSettings(suffix=".tif", bits=16, space="prophoto", size=OutputSize(long_side=48))
+    render(shots, tmp_path / "out", deep)
+    picture = tifffile.imread(tmp_path / "out" / "0.tif")
+    assert (picture.dtype, picture.shape) == (np.uint16, (32, 48, 3))
+    described = json.loads((tmp_path / "out" / "0.tif.json").read_text())["output"]
+    assert described == {"width": 48, "height": 32, "bits": 16, "space": "ProPhoto RGB"}
+
+
+def test_a_broken_file_costs_itself_alone(shots, tmp_path):
+    (shots / "1.dng").write_bytes(b"II*\0nothing")
+    (shots / "2.dng.json").write_text('{"format": 1, "parameters": {"exposure": 99}}')
+    results = {r.source.name: r for r in render(shots, tmp_path / "out")}
+    assert results["0.dng"].status == "done"
+    assert results["1.dng"].status == "failed"
+    assert "exposure must be" in (results["2.dng"].reason or "")
+    assert set(content(tmp_path / "out")) == {"0.jpg", "0.jpg.json"}
+
+
+def test_pictures_of_others_are_not_overwritten(shots, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "0.jpg").write_bytes(b"mine")
+    first = {r.source.name: r for r in render(shots, out)}
+    assert "not overwritten" in (first["0.dng"].reason or "")
+    assert (out / "0.jpg").read_bytes() == b"mine"
+    again = render(shots, out, RenderSettings(overwrite=True))
+    assert [r.status for r in again] == ["done"] * 3
+    assert (out / "0.jpg").read_bytes() != b"mine"
+
+
+def test_a_dry_run_writes_nothing(shots, tmp_path):
+    planned = render(shots, tmp_path / "out", dry_run=True)
+    assert [(r.status, r.output.name) for r in planned] == [
+        ("planned", f"{n}.jpg") for n in range(3)
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (RenderSettings(bits=16), "16 bits need .tif"),
+        (RenderSettings(space="adobe"), "expected one of srgb, p3, prophoto"),
+        (RenderSettings(quality=0), "quality 0"),
+        (RenderSettings(size=OutputSize(width=0)), "width 0"),
+    ],
+)
+def test_settings_that_do_not_fit(shots, tmp_path, settings, message):
+    with pytest.raises(BatchError, match=message):
+        render(shots, tmp_path / "out", settings)
+    with pytest.raises(SidecarError, match="unknown parameter"):
+        render(shots, tmp_path / "out", RenderSettings(parameters={"blur": 1.0}))
+
+
+def test_two_batches_in_one_folder(shots, tmp_path):
+    running = render_many(find_inputs([shots]), tmp_path / "out", executor=HERE)
+    next(running)
+    with pytest.raises(BatchError, match="another batch is at work"):
+        render(shots, tmp_path / "out")
+    running.close()
+    assert [r.status for r in render(shots, tmp_path / "out")].count("failed") == 0
+
+
+def test_a_torn_manifest_is_read_as_far_as_it_goes(shots, tmp_path):
+    out = tmp_path / "out"
+    render(shots, out)
+    text = (out / NAME).read_bytes()
+    (out / NAME).write_bytes(text[:-20])
+    assert len(Manifest(out).entries) == 2
+    # the third picture is there, with its sidecar: it is adopted, not rendered again
+    assert [r.status for r in render(shots, out)] == ["skipped"] * 3
+    assert len(Manifest(out).entries) == 3
+
+
+def test_memory_bounds_the_number_of_workers():
+    assert affordable(2, Limits(memory=1)) == 2
+    assert affordable(1000, Limits(memory=10**12)) == 1
+
+
+def test_isolated_workers_give_the_same(shots, tmp_path):
+    render(shots, tmp_path / "here")
+    results = render(shots, tmp_path / "there", executor=None, workers=2)
+    assert [r.status for r in results] == ["done"] * 3
+    assert content(tmp_path / "here") == content(tmp_path / "there")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="signals as Linux has them")
+def test_killed_at_any_moment_a_batch_ends_as_if_undisturbed(tmp_path):
+    folder, out, calm = (tmp_path / name for name in ("shots", "out", "calm"))
+    folder.mkdir()
+    for seed in range(24):
+        shoot(folder / f"{seed:02}.dng", seed)
+    render(folder, calm, RenderSettings(parameters={"exposure": 0.4}))
+    script = str(Path(__file__).with_name("batch_runs.py"))
+    command = [sys.executable, script, str(folder), str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    rng = np.random.default_rng(0)
+    finished: Counter[str] = Counter()
+    for attempt in range(8):
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+        ) as batch:
+            assert batch.stdout is not None
+            if attempt < 5:
+                line = batch.stdout.readline()
+                finished.update([line.split()[1]] if line.startswith("done") else [])
+                time.sleep(rng.uniform(0, 0.15))
+                batch.send_signal(signal.SIGKILL)
+            for line in batch.stdout:
+                status, name = line.split()
+                assert status != "failed"
+                finished.update([name] if status == "done" else [])
+        if batch.returncode == 0:
+            break
+    assert batch.returncode == 0
+    assert max(finished.values()) == 1  # no file that was reported done is rendered twice
+    assert content(out) == content(calm)
+    assert not [p for p in out.iterdir() if p.name.startswith(".") and p.suffix == ".jpg"]
+
+
+def test_the_recipe_does_not_depend_on_where_the_sidecar_was_found(shots, tmp_path):
+    out = tmp_path / "out"
+    (shots / "0.dng.json").write_text('{"format": 1, "parameters": {"exposure": 0.5}}')
+    render(shots, out)
+    (tmp_path / "notes").mkdir()
+    (shots / "0.dng.json").rename(tmp_path / "notes" / "0.dng.json")
+    settings = replace(RenderSettings(), sidecars=tmp_path / "notes")
+    assert [r.status for r in render(shots, out, settings)] == ["skipped"] * 3
+    assert sidecar_path(out / "0.jpg").exists()

@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.sidecars import SidecarError, check_parameters, find_sidecar, read_parameters
+
+KNOWN = DEFAULT_PIPELINE.parameters
+
+
+def write(path, parameters, **more):
+    path.write_text(json.dumps({"format": 1, "parameters": parameters} | more))
+    return path
+
+
+def test_numbers_and_numbers_with_units(tmp_path):
+    path = write(
+        tmp_path / "a.json", {"exposure": 0.5, "tint": {"value": -3, "unit": "Duv x 1000"}}
+    )
+    assert read_parameters(path, KNOWN) == {"exposure": 0.5, "tint": -3.0}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"blur": 1}, r"a\.json: unknown parameter 'blur'; known: .*exposure"),
+        ({"exposure": 9}, r"a\.json: exposure must be a number from -2 to 2 EV, got 9"),
+        ({"exposure": "much"}, "must be a number .* got 'much'"),
+        ({"exposure": True}, "must be a number"),
+        ({"exposure": None}, "must be a number"),
+    ],
+)
+def test_wrong_values_are_named(tmp_path, parameters, message):
+    with pytest.raises(SidecarError, match=message):
+        read_parameters(write(tmp_path / "a.json", parameters), KNOWN)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"parameters": 3}'])
+def test_other_files_are_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(SidecarError, match=r"a\.json"):
+        read_parameters(tmp_path / "a.json", KNOWN)
+    with pytest.raises(SidecarError, match="format 7, this version reads 1"):
+        read_parameters(write(tmp_path / "b.json", {}, format=7), KNOWN)
+    with pytest.raises(SidecarError, match="not readable"):
+        read_parameters(tmp_path / "nowhere.json", KNOWN)
+
+
+def test_nan_is_no_number():
+    with pytest.raises(SidecarError, match="exposure must be a number"):
+        check_parameters({"exposure": float("nan")}, KNOWN, "here")
+
+
+def test_sidecars_lie_beside_or_in_their_folder(tmp_path):
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "notes").mkdir()
+    raw = tmp_path / "shots" / "a.dng"
+    assert find_sidecar(raw, None) is None
+    beside = write(tmp_path / "shots" / "a.dng.json", {})
+    assert find_sidecar(raw, None) == beside
+    assert find_sidecar(raw, tmp_path / "notes") is None
