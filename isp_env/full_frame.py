@@ -23,7 +23,7 @@ from torch.nn import functional
 from isp_env import detail
 from isp_env.compiled.strips import gather, scatter
 from isp_env.detail import Guide
-from isp_env.development import LinearImage, develop_area, linear_noise, upright
+from isp_env.development import LinearImage, develop_area, linear_noise
 from isp_env.fusion import CHUNK, Kernel, fuse
 from isp_env.linear_source import linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
@@ -233,8 +233,13 @@ def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.nd
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Undo an EXIF orientation (see `development.upright`)."""
-    moved = upright(torch.from_numpy(pixels).permute(2, 0, 1), orientation)
-    return np.ascontiguousarray(moved.permute(1, 2, 0).numpy())
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _resize(image: LinearImage, size: tuple[int, int]) -> LinearImage:

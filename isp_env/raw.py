@@ -89,6 +89,8 @@ def read_raw(path: Path | str) -> RawImage:
         raise RawFileError(path, f"{reason} (LibRaw: {said})") from error
     except OSError as error:
         raise RawFileError(path, error.strerror or str(error)) from error
+    except NotImplementedError as error:  # rawpy, of patterns that it cannot express
+        raise RawFileError(path, f"its mosaic is not supported ({error})") from error
     for fallback in raw.fallbacks:
         log.warning("%s: %s", path, fallback)
     return raw
