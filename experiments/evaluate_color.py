@@ -23,6 +23,7 @@ import rawpy
 import torch
 import tyro
 from jaxtyping import Float
+from matplotlib.patches import Rectangle
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import minimize_scalar
@@ -125,7 +126,7 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
     }
     found = {}
     for name, (render, bounds) in renderings.items():
-        best = minimize_scalar(
+        best: Any = minimize_scalar(
             lambda exposure, render=render: differences(render(exposure)).mean(),
             bounds=bounds,
             method="bounded",
@@ -247,7 +248,7 @@ def draw_chart(raw: RawImage, settings: Settings) -> None:
             above, below = first + column * (second - first), third + column * (fourth - third)
             x, y = (above + row * (below - above)) * (width, height)
             r = settings.patch * width
-            axis.add_patch(plt.Rectangle((x - r, y - r), 2 * r, 2 * r, fill=False, color="w"))
+            axis.add_patch(Rectangle((x - r, y - r), 2 * r, 2 * r, fill=False, color="w"))
     axis.set_axis_off()
     figure.tight_layout()
     figure.savefig(settings.out / "chart.png", dpi=90)

@@ -117,13 +117,9 @@ def put_together(photo: Picture, phase: str, settings: Settings) -> dict[str, Pi
         ours = develop_area(read).permute(1, 2, 0).double().numpy()
         ahd = libraw(Path(folder) / "shot.dng", settings)
     gains = 1 / np.array(settings.neutral)
-    balanced = (
-        (read.mosaic - BLACK)
-        / (WHITE - BLACK)
-        * gains[read.cfa][
-            np.ix_(np.arange(read.mosaic.shape[0]) % 2, np.arange(read.mosaic.shape[1]) % 2)
-        ]
-    )
+    assert read.mosaic is not None
+    rows, columns = (np.arange(side) % 2 for side in read.mosaic.shape)
+    balanced = (read.mosaic - BLACK) / (WHITE - BLACK) * gains[read.cfa][np.ix_(rows, columns)]
     bilinear = kornia.color.raw_to_rgb(torch.from_numpy(balanced)[None, None], KORNIA[phase])
     pictures = (ours, ahd, bilinear[0].permute(1, 2, 0).numpy())
     return {m: encode(p) for m, p in zip(METHODS, pictures, strict=True)}

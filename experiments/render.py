@@ -191,8 +191,11 @@ def _cluster(settings: Settings, limits):
     from functools import partial
 
     from isp_env.cluster import run_on_cluster
+    from isp_env.rendering import finished_before
 
-    return partial(run_on_cluster, address=settings.cluster, limits=limits)
+    return partial(
+        run_on_cluster, address=settings.cluster, limits=limits, already_done=finished_before
+    )
 
 
 if __name__ == "__main__":

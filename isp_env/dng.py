@@ -124,7 +124,7 @@ def _replace_strip(path: Path, shape: tuple[int, int], segment: bytes) -> None:
         file.write(segment + bytes(len(segment) % 2))
     numbers = {256: shape[1], 257: shape[0], 278: shape[0], 259: LOSSLESS_JPEG}
     numbers |= {273: offset, 279: len(segment)}  # StripOffsets, StripByteCounts
-    with tifffile.TiffFile(path, mode="r+b") as tiff:
+    with tifffile.TiffFile(path, mode="r+") as tiff:
         for code, number in numbers.items():
             tiff.pages.first.tags[code].overwrite(number)
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
@@ -128,7 +128,7 @@ def render_many(
     limits: Limits = DEFAULT_LIMITS,
     executor: Executor | None = None,
     dry_run: bool = False,
-) -> Iterator[Rendered]:
+) -> Generator[Rendered, None, None]:
     """Render files to photographs; yields what became of each as it becomes known.
 
     Args:
@@ -229,7 +229,7 @@ def render_file(job: RenderJob) -> Entry:
         "version": version("attiqa"),
     }
     job.output.parent.mkdir(parents=True, exist_ok=True)
-    # a picture that is there always belongs to the sidecar that is there (`_finished_before`)
+    # a picture that is there always belongs to the sidecar that is there (`finished_before`)
     job.output.unlink(missing_ok=True)
     with atomic_path(sidecar_path(job.output)) as temporary:
         temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
@@ -311,7 +311,7 @@ def _plan(
         if manifest.is_done(source, recipe, output):
             return Rendered(source, output, "skipped"), None
         if output.exists() and not manifest.knows(output):
-            if entry := _finished_before(job):
+            if entry := finished_before(job):
                 return Rendered(source, output, "skipped"), entry
             reason = f"{output} exists, and no batch of this folder made it: not overwritten"
             return Rendered(source, output, "failed", reason), None
@@ -320,7 +320,7 @@ def _plan(
     return job
 
 
-def _finished_before(job: RenderJob) -> Entry | None:
+def finished_before(job: RenderJob) -> Entry | None:
     """The entry of a picture whose batch was killed before it could record it."""
     try:
         sidecar = json.loads(sidecar_path(job.output).read_text(encoding="utf-8"))

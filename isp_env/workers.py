@@ -15,7 +15,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from functools import partial
 from logging.handlers import QueueHandler
@@ -52,7 +52,7 @@ class WorkerError(IspEnvError):
 
 def run_isolated(
     function: Callable[[T], R], tasks: Iterable[T], *, workers: int, limits: Limits
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T], None, None]:
     """Apply `function` to every task, each in one of `workers` isolated processes.
 
     Outcomes come as they finish. A task is taken from the iterable when a worker is free for it,

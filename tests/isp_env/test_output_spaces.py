@@ -1,6 +1,7 @@
 """Output spaces against published matrices, and their profiles against littleCMS."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_profiles_say_what_the_mathematics_does(name):
 def test_profiles_are_well_formed(name):
     profile = SPACES[name].icc_profile
     assert int.from_bytes(profile[:4], "big") == len(profile)
-    info = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+    info: Any = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile  # typed as a file by PIL
     assert info.xcolor_space.strip() == "RGB"
     assert info.profile_description.startswith(SPACES[name].name.split()[0])
     assert np.array(info.red_colorant[0]).sum() + np.array(info.green_colorant[0]).sum() + np.array(

@@ -108,6 +108,7 @@ def test_black_deltas_and_crop_are_read(write_tagged):
     assert raw.crop == (2, 4, 62, 84)
     linear = develop_area(raw)
     flat = dataclasses.replace(raw, black_rows=None, black_columns=None)
+    assert raw.mosaic is not None
     by_hand = raw.mosaic - rows[:, None] - columns  # the white level is far: one level per level
     expected = dataclasses.replace(flat, mosaic=by_hand.astype(np.float32))
     assert (linear - develop_area(expected)).abs().max() < 0.01

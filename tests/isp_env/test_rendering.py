@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,12 +47,9 @@ def shots(tmp_path):
     return folder
 
 
-def render(folder: Path, out: Path, settings: RenderSettings | None = None, **more):
-    return list(
-        render_many(
-            find_inputs([folder]), out, settings or RenderSettings(), **{"executor": HERE} | more
-        )
-    )
+def render(folder: Path, out: Path, settings: RenderSettings | None = None, **more: Any):
+    more = {"executor": HERE} | more
+    return list(render_many(find_inputs([folder]), out, settings or RenderSettings(), **more))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -222,6 +220,7 @@ def test_killed_at_any_moment_a_batch_ends_as_if_undisturbed(tmp_path):
     command = [sys.executable, script, str(folder), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     rng = np.random.default_rng(0)
+    status: int | None = None
     finished: Counter[str] = Counter()
     for attempt in range(8):
         with subprocess.Popen(
@@ -234,12 +233,12 @@ def test_killed_at_any_moment_a_batch_ends_as_if_undisturbed(tmp_path):
                 time.sleep(rng.uniform(0, 0.15))
                 batch.send_signal(signal.SIGKILL)
             for line in batch.stdout:
-                status, name = line.split()
-                assert status != "failed"
-                finished.update([name] if status == "done" else [])
-        if batch.returncode == 0:
+                word, name = line.split()
+                assert word != "failed"
+                finished.update([name] if word == "done" else [])
+        if (status := batch.returncode) == 0:
             break
-    assert batch.returncode == 0
+    assert status == 0
     assert max(finished.values()) == 1  # no file that was reported done is rendered twice
     assert content(out) == content(calm)
     assert not [p for p in out.iterdir() if p.name.startswith(".") and p.suffix == ".jpg"]

@@ -1,0 +1,123 @@
+"""The compiled loops against `development` in torch, and against numpy by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isp_env.color import REC709_LUMINANCE
+from isp_env.development import develop_area
+from isp_env.linear_source import ArraySource, MosaicSource, linear_source
+from isp_env.opcodes import GainMap
+from isp_env.raw import RawImage
+from isp_env.samples import NIKON_D750
+from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
+
+PHASES = {"RGGB": RGGB, "GRBG": GRBG, "GBRG": GBRG, "BGGR": BGGR}
+
+
+def shot(phase: str = "RGGB", height: int = 48, width: int = 600) -> RawImage:
+    """Noise of a sensor on a colourful picture, some of it saturated; wider than a chunk."""
+    rng = np.random.default_rng(0)
+    photo = rng.uniform(0, 1, (3, height // 8, width // 8)).repeat(8, 1).repeat(8, 2)
+    camera = replace(NIKON_D750, cfa=PHASES[phase])
+    return simulate(photo, camera, Capture(iso=3200, exposure_error=0.7), rng)[0]
+
+
+def pixels(raw: RawImage) -> np.ndarray:
+    assert raw.mosaic is not None
+    return raw.mosaic
+
+
+def shading(raw: RawImage) -> tuple[GainMap, ...]:
+    """A map for each CFA position, one of a part of the rows, one of all samples."""
+    rng = np.random.default_rng(1)
+    height, width = pixels(raw).shape
+
+    def one(top: int, left: int, pitch: int, bottom: int = height) -> GainMap:
+        gains = rng.uniform(0.8, 2, (5, 7)).astype(np.float32)
+        return GainMap(
+            *(top, left, bottom, width, 0, 1, pitch, pitch, gains), 0.2, 1 / 6, 0.05, -0.01
+        )
+
+    quads = [one(y, x, 2) for y in (0, 1) for x in (0, 1)]
+    return (*quads, one(8, 4, 1, height - 9))
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("extras", [False, True], ids=["plain", "maps and deltas"])
+def test_rows_are_those_of_the_development(phase, extras):
+    raw = shot(phase)
+    if extras:
+        rng = np.random.default_rng(2)
+        height, width = pixels(raw).shape
+        raw = replace(
+            raw,
+            gain_maps=shading(raw),
+            black_rows=rng.normal(0, 20, height),
+            black_columns=rng.normal(0, 20, width),
+            baseline_exposure=0.5,
+        )
+    expected = develop_area(raw).numpy()
+    source = linear_source(raw)
+    assert isinstance(source, MosaicSource)
+    whole = np.empty((3, *source.shape), np.float32)
+    source.rows(0, source.shape[0], whole)
+    assert np.abs(whole - expected).max() < 1e-5
+    for tile in (1, 7, 32):
+        tiled = np.empty_like(whole)
+        for top in range(0, source.shape[0], tile):
+            bottom = min(top + tile, source.shape[0])
+            source.rows(top, bottom, tiled[:, top:bottom])
+        assert np.array_equal(tiled, whole)
+
+
+def test_odd_sides_lose_a_row_and_a_column():
+    raw = shot()
+    odd = replace(raw, mosaic=pixels(raw)[:-1, :-1])
+    assert linear_source(odd).shape == (46, 598)
+
+
+@pytest.mark.parametrize("factor", [2, 10, 14])
+def test_reduced_by_hand(factor):
+    raw = shot("GBRG")
+    half = develop_area(raw, half=True).double().numpy()  # 2x2 blocks, as `demosaic` has them
+    means, squares = linear_source(raw).reduced(factor)
+    y = np.tensordot(REC709_LUMINANCE, half, 1)
+    planes = np.stack([*half, y**2, (half[0] - y) ** 2, (half[2] - y) ** 2])
+    step = factor // 2
+    assert means.shape[1:] == (-(-24 // step), -(-300 // step))
+    for row in range(means.shape[1]):
+        for column in (0, 3, means.shape[2] - 1):
+            block = planes[:, row * step : (row + 1) * step, column * step : (column + 1) * step]
+            expected = block.mean((1, 2))
+            assert means[:, row, column] == pytest.approx(expected[:3], abs=1e-5)
+            assert squares[:, row, column] == pytest.approx(expected[3:], abs=1e-5)
+
+
+def test_odd_factors_are_refused():
+    with pytest.raises(ValueError, match="even factors, got 3"):
+        linear_source(shot()).reduced(3)
+
+
+def test_a_picture_without_a_mosaic():
+    rng = np.random.default_rng(3)
+    linear = rng.integers(0, 4000, (3, 20, 30)).astype(np.uint16)
+    area = (0, 0, 20, 30)
+    raw = replace(
+        shot(), mosaic=None, cfa=None, linear=linear, black=np.array([10.0, 20.0, 30.0], np.float32)
+    )
+    raw = replace(raw, white=3500.0, active_area=area, crop=area)
+    source = linear_source(raw)
+    assert isinstance(source, ArraySource)
+    found = np.empty((3, 20, 30), np.float32)
+    source.rows(0, 20, found)
+    assert np.abs(found - develop_area(raw).numpy()).max() < 1e-5
+    means, squares = source.reduced(3)
+    assert means.shape == squares.shape == (3, 7, 10)
+    assert means[:, 6, 2] == pytest.approx(found[:, 18:20, 6:9].mean((1, 2)), abs=1e-6)
+
+
+def test_nothing_to_develop():
+    with pytest.raises(ValueError, match="neither a Bayer mosaic nor a linear image"):
+        linear_source(replace(shot(), mosaic=None))
