@@ -14,7 +14,7 @@ from torch import Tensor
 from attiqa.distortions import ATTRIBUTE_LADDERS, LADDERS, distort
 
 SHARPENING = next(ladder for ladder in LADDERS if ladder.name == "sharpening")
-A_TOUCH = (0.2, 0.6)  # amounts of sharpening that a photograph gains by
+A_TOUCH = (0.15, 0.5)  # amounts of sharpening that a photograph gains by
 
 
 class DistortedPairs(NamedTuple):
@@ -84,7 +84,7 @@ def sharpened_pairs(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Sharpen images a touch, half a step better than they are, and too much.
+    """Sharpen images a touch, one step better than they are, and too much.
 
     The quality of a sharpened photograph rises with the amount before it falls (Krasula et al.,
     "Quality assessment of sharpened images", IEEE TIP 2017).
@@ -97,7 +97,7 @@ def sharpened_pairs(
         touch = low + (high - low) * torch.rand((), generator=numbers).item()
         strong = _draw(len(side), numbers)
         views += [distort(image, SHARPENING, amount) for amount in (touch, side[strong])]
-        steps += [-0.5, strong + 1.0]
+        steps += [-1.0, strong + 1.0]
     stacked = torch.cat(views) if views else images[:0]
     counted = torch.tensor(steps, dtype=images.dtype, device=images.device)
     return DistortedPairs(sources, stacked[::2], stacked[1::2], counted[::2], counted[1::2])

@@ -126,7 +126,7 @@ class Settings:
             ladder_weight=0.03,
             ladder_share=0.0625,
             ranked_distortions_weight=0.2,
-            distorted_photos=4,
+            distorted_photos=8,
         )
     )
     """Then of larger crops, at the scales that a photograph is scored at."""

@@ -97,7 +97,7 @@ def test_a_touch_of_sharpening_counts_as_better_and_changes_less_than_too_much()
     sources = torch.tensor([2, 0])
     random = [torch.Generator().manual_seed(index) for index in range(3)]
     pairs = sharpened_pairs(images, sources, random)
-    assert pairs.mild_steps.tolist() == [-0.5, -0.5]
+    assert pairs.mild_steps.tolist() == [-1, -1]
     assert (pairs.strong_steps >= 1).all()
     acutance = [(v - v.roll(1, -1)).abs().mean((1, 2, 3)) for v in (images[sources], *pairs[1:3])]
     assert (acutance[0] < acutance[1]).all()
