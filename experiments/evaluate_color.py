@@ -34,7 +34,6 @@ from isp_env.development import develop, develop_area
 from isp_env.files import atomic_path
 from isp_env.full_frame import OutputSize, render_raw
 from isp_env.output_spaces import D50_FROM_D65
-from isp_env.parameters import to_theta
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 
@@ -110,8 +109,9 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
     of_libraw = patches(libraw_linear(path, neutral), settings)
 
     def neutral_rendering(exposure: float) -> np.ndarray:
-        theta = to_theta(DEFAULT_PIPELINE.parameters, {"exposure": exposure})[0]
-        pixels = render_raw(raw, theta, bits=16, size=OutputSize(long_side=1000))
+        exposed = replace(raw, baseline_exposure=raw.baseline_exposure + exposure)
+        theta = torch.zeros(len(DEFAULT_PIPELINE.parameters))
+        pixels = render_raw(exposed, theta, bits=16, size=OutputSize(long_side=1000))
         return patches(pixels / 65535, settings)
 
     def encoded(values: np.ndarray) -> Callable[[float], np.ndarray]:
@@ -120,9 +120,10 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
         ).numpy()
 
     renderings: dict[str, tuple[Callable[[float], np.ndarray], tuple[float, float]]] = {
-        "neutral rendering": (neutral_rendering, (-2, 2)),
+        "neutral rendering": (neutral_rendering, (-3, 5)),
+        "LibRaw, its gamma": (lambda e: bt709_encode(of_libraw * 2**e), (-3, 5)),
         "ours without tone curve": (encoded(linear), (-3, 5)),
-        "LibRaw": (encoded(of_libraw), (-3, 5)),
+        "LibRaw, sRGB transfer": (encoded(of_libraw), (-3, 5)),
     }
     found = {}
     for name, (render, bounds) in renderings.items():
@@ -143,6 +144,12 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
         }
     draw_chart(read_raw(path), settings)
     return found
+
+
+def bt709_encode(linear: np.ndarray) -> np.ndarray:
+    """LibRaw's transfer function where none is asked for: that of ITU-R BT.709."""
+    x = linear.clip(0, 1)
+    return np.where(x < 0.018, 4.5 * x, 1.099 * x**0.45 - 0.099)
 
 
 def patches(picture: Picture, settings: Settings) -> Float[np.ndarray, "24 3"]:

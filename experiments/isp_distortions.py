@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from attiqa.random_distortions import DistortedPairs, distorted_pairs, sharpened_pairs
 from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.tone import inverse_neutral_curve
+from isp_env.tone import inverse_neutral_tone
 
 STEP = 6.0  # mean CIELAB difference from the photograph that counts as one step of a ladder
 KNOBS = (
@@ -81,7 +81,7 @@ def _random_error(random: torch.Generator) -> Float[Tensor, "1 e"]:
 def _develop(photos: Float[Tensor, "n 3 h w"], error: Float[Tensor, "n e"]) -> Tensor:
     """Develop with an error; none gives the photograph, lightly sharpened."""
     exposure, red, blue, veil = error[:, :4, None, None, None].unbind(1)
-    linear = inverse_neutral_curve(photos)
+    linear = inverse_neutral_tone(photos)
     linear = linear * (1 - veil.abs()) + veil.abs()
     gains = torch.exp2(exposure + torch.cat([red, torch.zeros_like(red), blue], dim=1))
     return PIPELINE((linear * gains).clamp(max=1), error[:, 4:].contiguous())

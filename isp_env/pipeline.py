@@ -186,20 +186,16 @@ def _prepare_exposure(values: Values) -> Values:
 
 
 def _tone(planes: Planes, maps: Maps, k: Constants) -> Planes:
-    encoded = tuple(tone.levels(tone.neutral_curve(x), k["whites"], k["blacks"]) for x in planes)
-    luma = color.luminance(encoded).clamp(0, 1)
-    lifted = tone.shadows_gain(luma, k["shadows"])
-    lifted = lifted + tone.highlights_gain(luma, k["highlights"]) - 1
-    midtones = tone.gamma_gain(luma * lifted, k["gamma"])
-    toned = (luma * lifted * midtones).clamp(0, 1)
-    gain = lifted * midtones * tone.contrast_gain(toned, k["contrast"])
-    return tuple(x * gain for x in encoded)
+    return tone.render_tone(planes, k)
+
+
+def _prepare_tone(values: Values) -> Values:
+    return {"floor": tone.tone_curve(torch.zeros_like(values["blacks"]), values)}
 
 
 def _color(planes: Planes, maps: Maps, k: Constants, *, space: OutputSpace) -> Planes:
     """Chroma, then the gamut and the transfer function of the output space."""
-    linear = tuple(color.srgb_decode(x) for x in planes)
-    linear = color.scale_chroma(linear, k["saturation"], k["vibrance"])
+    linear = color.scale_chroma(planes, k["saturation"], k["vibrance"])
     if space is not SRGB:
         linear = color.mix(linear, space.from_rec709.ravel().tolist())
     return tuple(space.encode(x) for x in color.compress_gamut(linear))
@@ -262,6 +258,7 @@ def default_pipeline(space: OutputSpace = SRGB) -> IspPipeline:
                     ),
                 ),
                 _tone,
+                prepare=_prepare_tone,
             ),
             Stage(
                 "color",

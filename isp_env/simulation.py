@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from isp_env.color import camera_to_rec709
 from isp_env.raw import RawImage
-from isp_env.tone import inverse_neutral_curve
+from isp_env.tone import inverse_neutral_tone
 
 RGGB = ((0, 1), (1, 2))
 GRBG = ((1, 0), (2, 1))
@@ -79,7 +79,7 @@ def simulate(
         development that undoes every error returns.
     """
     # inverse ISP: tone curve, colour matrix, white balance gains
-    scene = inverse_neutral_curve(torch.from_numpy(photo.astype(np.float64))).numpy()
+    scene = inverse_neutral_tone(torch.from_numpy(photo.astype(np.float64))).numpy()
     scene = (1 - capture.veil) * scene + capture.veil
     matrix = np.linalg.inv(camera_to_rec709(np.array(camera.xyz_to_camera)))
     neutral = np.array(camera.neutral) / camera.neutral[1]

@@ -14,6 +14,8 @@ from PIL import Image, ImageOps
 from isp_env import samples
 from isp_env.color import XYZ_FROM_REC709
 from isp_env.development import develop
+from isp_env.parameters import to_theta
+from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.samples import SAMPLES, sample_files, truth_of
 from isp_env.simulation import (
@@ -27,7 +29,7 @@ from isp_env.simulation import (
     noise_at,
     simulate,
 )
-from isp_env.tone import inverse_neutral_curve, neutral_curve
+from isp_env.tone import inverse_neutral_curve, inverse_neutral_tone
 
 CAMERA = CameraModel(
     name="Test camera",
@@ -61,7 +63,7 @@ def signal_of(raw: RawImage) -> np.ndarray:
 
 
 def linear(value: float) -> float:
-    return float(inverse_neutral_curve(torch.full((3, 1, 1), value, dtype=torch.float64))[0, 0, 0])
+    return inverse_neutral_curve(torch.tensor([value], dtype=torch.float64)).item()
 
 
 STEP = 1 / 14000  # one raw unit of the test camera
@@ -84,7 +86,8 @@ def test_white_saturates_the_strongest_channel_exactly(neutral):
 def test_colors_pass_the_camera_matrix():
     """Ratios to the response to white, as dcraw's cam_xyz has them."""
     camera_from_rgb = np.array(CAMERA.xyz_to_camera) @ XYZ_FROM_REC709
-    rgb = np.array([linear(0.8), linear(0.4), linear(0.2)])
+    photo = torch.tensor([0.8, 0.4, 0.2], dtype=torch.float64).view(3, 1, 1)
+    rgb = inverse_neutral_tone(photo).flatten().numpy()
     expected = camera_from_rgb @ rgb / camera_from_rgb.sum(axis=1) * np.array(CAMERA.neutral)
     np.testing.assert_allclose(signal_of(take(flat((0.8, 0.4, 0.2)))), expected, atol=STEP)
 
@@ -157,7 +160,8 @@ def test_development_of_a_clean_picture_returns_the_truth():
     raw, truth = simulate(photo, CAMERA, Capture(orientation=6), np.random.default_rng(0))
     assert truth.dtype == np.float32
     np.testing.assert_array_equal(truth, photo.astype(np.float32))
-    developed = neutral_curve(develop(raw).rgb).numpy()
+    theta = to_theta(DEFAULT_PIPELINE.parameters, {"sharpen": 0.0, "denoise": 0.0})
+    developed = DEFAULT_PIPELINE(develop(raw).rgb[None], theta)[0].numpy()
     assert np.abs(developed - truth)[:, 4:-4, 4:-4].max() < 0.01
 
 
