@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
 BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
+MOST_PIXELS = 600_000_000  # that a file may declare: four times the largest sensor on sale
 LIBRAW_XTRANS_TILE = 512  # its X-Trans demosaicing refuses smaller pictures
 
 REASONS = {
@@ -80,7 +81,11 @@ def read_raw(path: Path | str) -> RawImage:
         if not path.is_file():
             raise RawFileError(path, "no such file")
         tags = read_dng_tags(path)
-        with rawpy.imread(str(path)) as libraw:
+        with rawpy.imread(str(path)) as libraw:  # reads the header only
+            sizes = libraw.sizes
+            if sizes.raw_height * sizes.raw_width > MOST_PIXELS:
+                told = f"{sizes.raw_height}x{sizes.raw_width}"
+                raise RawFileError(path, f"declares {told} pixels: more than {MOST_PIXELS:,}")
             raw = _decode(libraw, tags, path)
     except rawpy.LibRawError as error:
         reason = REASONS.get(type(error), "cannot be decoded")
