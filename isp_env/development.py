@@ -12,7 +12,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.color import mix
+from isp_env.color import Planes, mix
 from isp_env.demosaic import demosaic, half_size
 from isp_env.opcodes import GainMap
 from isp_env.raw import RawImage
@@ -54,11 +54,10 @@ def develop_area(
     """Develop the whole active area, as it lies on the sensor (see `develop`)."""
     gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
     if raw.mosaic is not None and raw.cfa is not None and raw.cfa.shape == BAYER:
-        mosaic = _normalise(raw, device)
+        mosaic = _normalise(raw, device).clamp(max=1)
         for gain_map in raw.gain_maps:
             mosaic = _apply_gain_map(mosaic, gain_map)
-        # every channel saturates at its gain or above: clip at 1, or clipped skies turn magenta
-        mosaic = (mosaic * _tile(gains[raw.cfa], mosaic)).clamp(max=1)
+        mosaic = mosaic * _tile(gains[raw.cfa], mosaic)
         rgb = (
             half_size(mosaic[None], raw.cfa)
             if half
@@ -66,13 +65,26 @@ def develop_area(
         )
     elif raw.linear is not None:
         levels = (raw.linear - raw.black[:, None, None]) / (raw.white - raw.black[:, None, None])
-        rgb = torch.from_numpy(levels.astype(np.float32)).to(device)[None]
-        rgb = (rgb * rgb.new_tensor(gains)[:, None, None]).clamp(max=1)
+        rgb = torch.from_numpy(levels.astype(np.float32)).to(device)[None].clamp(max=1)
+        rgb = rgb * rgb.new_tensor(gains)[:, None, None]
         rgb = functional.avg_pool2d(rgb, 2) if half else rgb
     else:
         raise ValueError(f"{raw.path}: neither a Bayer mosaic nor a linear image")
     matrix = raw.camera_to_rec709 * 2.0**raw.baseline_exposure
-    return torch.stack(mix(rgb[0].unbind(0), matrix.ravel().tolist()))
+    return torch.stack(mix(recover_highlights(rgb[0].unbind(0)), matrix.ravel().tolist()))
+
+
+def recover_highlights(camera: Planes) -> Planes:
+    """Keep the light above the level at which a channel may be clipped, without its colour.
+
+    White-balanced, the weakest channel saturates at 1 and the others above it. What exceeds 1 says
+    how bright the light is, not which colour it has: shown as it is, clipped skies turn magenta. So
+    each channel is clipped at 1, and the mean of what was cut off is added to all three. Nothing
+    below 1 changes; what is saturated is white; a lower exposure brings back what one channel saw.
+    """
+    clipped = tuple(x.clamp(max=1) for x in camera)
+    beyond = (sum(camera) - sum(clipped)) / 3
+    return tuple(x + beyond for x in clipped)
 
 
 def linear_noise(raw: RawImage, block: int = 1) -> Float[np.ndarray, "3 2"]:

@@ -86,7 +86,7 @@ class MosaicSource:
     def _white_balanced(
         self, places: Num[np.ndarray, " r"], out: Float32[np.ndarray, "r w"]
     ) -> None:
-        """Rows of the mosaic: 0 = black, shading and white balance applied, clipped at 1."""
+        """Rows of the mosaic, 0 = black: clipped at saturation, shading and gains applied."""
         sensor.normalise(self.mosaic, places, self.black, self.black_rows, self.white, out)
         if len(self.shading[0]):
             sensor.shade(*self.shading, places, len(self.mosaic), out)
@@ -161,7 +161,9 @@ def _develop_linear(
         raise ValueError(f"{raw.path}: neither a Bayer mosaic nor a linear image")
     black = raw.black.astype(np.float32)[:, None, None]
     levels = (raw.linear - black) / (np.float32(raw.white) - black)
-    camera = np.minimum(levels * gains[:, None, None], np.float32(1))
+    camera = np.minimum(levels, np.float32(1)) * gains[:, None, None]
+    clipped = np.minimum(camera, np.float32(1))
+    camera = clipped + (camera - clipped).mean(0)  # `development.recover_highlights`
     return (matrix @ camera.reshape(3, -1)).reshape(camera.shape)
 
 

@@ -6,7 +6,7 @@ correctly exposed simulation returns the photograph.
 
 Their highlight-preserving inversion of the gains (equation 5) is left out on purpose: it lets a
 network see saturated highlights, at the price of brightening everything between 0.9 and 1. Here
-white stays white without it, because development clips at 1 *after* the gains, whose smallest is 1.
+white stays white without it: the smallest gain of development is 1.
 """
 
 import math

@@ -12,13 +12,15 @@ HALO = 2  # rows and columns around a pixel that Malvar's filters look at
 
 @jit
 def normalise(mosaic, places, black, black_rows, white, out):
-    """Samples to 0 = black, 1 = white."""
+    """Samples to 0 = black, 1 = white, clipped there."""
+    one = np.float32(1)
     for index in range(len(places)):
         place = places[index]
         samples, level, row = mosaic[place], black[place % 2], black_rows[place]
         for x in range(len(level)):
             dark = level[x] + row
-            out[index, x] = (np.float32(samples[x]) - dark) / (white - dark)
+            value = (np.float32(samples[x]) - dark) / (white - dark)
+            out[index, x] = value if value < one else one
 
 
 @jit
@@ -53,14 +55,23 @@ def shade(numbers, tables, places, height, out):
 
 @jit
 def balance(gains, places, out):
-    """White balance; every channel saturates at its gain or above: clipped at 1."""
-    one = np.float32(1)
+    """White balance."""
     for index in range(len(places)):
         even, odd = gains[places[index] % 2]
         for pair in range(out.shape[1] // 2):
-            first, second = out[index, 2 * pair] * even, out[index, 2 * pair + 1] * odd
-            out[index, 2 * pair] = first if first < one else one
-            out[index, 2 * pair + 1] = second if second < one else one
+            out[index, 2 * pair] *= even
+            out[index, 2 * pair + 1] *= odd
+
+
+@jit
+def recover_highlights(red, green, blue):
+    """`development.recover_highlights` of a pixel."""
+    one = np.float32(1)
+    low_red = red if red < one else one
+    low_green = green if green < one else one
+    low_blue = blue if blue < one else one
+    beyond = (red + green + blue - low_red - low_green - low_blue) * np.float32(1 / 3)
+    return low_red + beyond, low_green + beyond, low_blue + beyond
 
 
 @jit
@@ -131,6 +142,7 @@ def malvar(root, top, cfa, matrix, offset, out):
                 red = red * red - offset
                 green = green * green - offset
                 blue = blue * blue - offset
+                red, green, blue = recover_highlights(red, green, blue)
                 done[x] = m00 * red + m01 * green + m02 * blue
                 done[CHUNK + x] = m10 * red + m11 * green + m12 * blue
                 done[2 * CHUNK + x] = m20 * red + m21 * green + m22 * blue
@@ -152,9 +164,10 @@ def sum_quads(samples, cfa, matrix, sums):
     for row in range(0, len(samples), 2):
         with_red, with_blue = samples[row + red_y], samples[row + 1 - red_y]
         for x in range(sums.shape[1]):
-            pixels[RED, x] = with_red[2 * x + red_x]
-            pixels[GREEN, x] = half * (with_red[2 * x + 1 - red_x] + with_blue[2 * x + red_x])
-            pixels[BLUE, x] = with_blue[2 * x + 1 - red_x]
+            green = half * (with_red[2 * x + 1 - red_x] + with_blue[2 * x + red_x])
+            pixels[RED, x], pixels[GREEN, x], pixels[BLUE, x] = recover_highlights(
+                with_red[2 * x + red_x], green, with_blue[2 * x + 1 - red_x]
+            )
         add(pixels, matrix, sums)
 
 

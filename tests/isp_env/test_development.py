@@ -8,10 +8,11 @@ import torch
 from skimage import data
 from torch.nn.functional import interpolate
 
-from isp_env.development import LinearImage, develop, resize, upright
+from isp_env.development import LinearImage, develop, recover_highlights, resize, upright
 from isp_env.dng import write_dng
 from isp_env.fidelity import fidelity
 from isp_env.opcodes import GainMap
+from isp_env.parameters import to_theta
 from isp_env.pipeline import DEFAULT_PIPELINE as PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.reduced import preview
@@ -86,6 +87,41 @@ def test_clipped_highlights_are_neutral():
     blown = neutral(linear)[:, (linear.rgb > 0.99).all(0)]
     assert blown.shape[1] > 1000
     assert (blown.amax(0) - blown.amin(0)).quantile(0.99) < 0.02
+
+
+def test_highlights_that_one_channel_saw_are_white_light_above_the_clip():
+    """By hand: clipped at 1, and the mean of what was cut off added to all three."""
+    camera = torch.tensor([[0.5, 1.6, 2.0], [0.9, 1.0, 1.0], [0.2, 0.7, 1.5]])
+    found = torch.stack(recover_highlights(tuple(camera.T)), dim=1)
+    assert torch.allclose(found[0], torch.tensor([0.5, 1.0, 1.0]) + 0.6 / 3 + 1.0 / 3)
+    assert torch.equal(found[1], camera[1])
+    assert torch.allclose(found[2], torch.tensor([0.2, 0.7, 1.0]) + 0.5 / 3)
+
+
+def test_a_bright_ramp_stays_neutral_and_rises_until_all_channels_are_clipped():
+    ramp = np.broadcast_to(np.linspace(0.5, 1, 256), (3, 64, 256))
+    raw, _ = simulate(ramp, NIKON_D750, Capture(exposure_error=1.5), np.random.default_rng(0))
+    camera = develop(replace(raw, camera_to_rec709=np.eye(3))).rgb[:, 20:44, 4:-4].mean(1)
+    red, green, blue = torch.unbind(camera)
+    assert ((camera.amax(0) - camera.amin(0)) < 0.01 + 0.01 * green).all()
+    gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
+    assert green.max().item() == pytest.approx(gains.mean(), rel=0.01)
+    below = green < gains.mean() * 0.98
+    smooth = green[below].unfold(0, 9, 1).mean(1)
+    assert (smooth.diff() > -1e-3).all()
+    assert ((red + blue) / 2 - green).abs().max() < 0.02
+
+
+def test_a_lower_exposure_brings_highlights_back():
+    raw, truth = shot("coffee", exposure_error=1.0)
+    theta = to_theta(PIPELINE.parameters, {"exposure": -1.0})
+    image = develop(raw)
+    clipped = LinearImage(image.rgb.clamp(max=1), image.noise)
+    near, far = (
+        fidelity(PIPELINE(x.rgb[None], theta, x.noise[None])[0], truth)["psnr"]
+        for x in (image, clipped)
+    )
+    assert near > far + 0.2
 
 
 def test_noise_is_predicted():
