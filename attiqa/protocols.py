@@ -18,9 +18,7 @@ validation", "best on test". Everything returned is ready for JSON.
 
 import hashlib
 import logging
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from jaxtyping import Float, Int
 
 from attiqa.datasets.rated import RatedPhotos, Split, split_hash
 from attiqa.metrics import bootstrap_interval, correlations, pair_accuracy, spread
+from attiqa.versions import versions
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +40,6 @@ Fit = Callable[[RatedPhotos, Split, Evaluate], list[dict[str, float]]]
 `evaluate` returned after that epoch, the last entry always, others where the fit chose to ask."""
 
 SELECTIONS = ("last epoch", "selected on validation", "best on test")
-
-LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy")
 
 
 def over_splits(
@@ -232,8 +229,7 @@ def provenance(
             for photos in datasets
         },
         "settings": dict(settings or {}),
-        "versions": {"python": platform.python_version()}
-        | {library: version(library) for library in LIBRARIES},
+        "versions": versions(),
     }
 
 

@@ -11,9 +11,7 @@ MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then 
 
 import json
 import logging
-import platform
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +39,7 @@ from attiqa.robustness import ladder_responses
 from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
 from attiqa.teachers import AttributeTeacher, MeasuredTeacher
 from attiqa.training import Schedule
+from attiqa.versions import versions
 from attiqa.views import views
 from experiments.isp_distortions import ladders_and_isp
 
@@ -48,8 +47,6 @@ PREVIEW = 224
 """Pixels of the short side of the previews that an agent's reward sees."""
 
 Pixels = UInt8[np.ndarray, "n s s 3"]
-
-LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "kornia")
 
 
 @dataclass(frozen=True)
@@ -234,8 +231,7 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
         },
         settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
         metrics={},
-        versions={"python": platform.python_version()}
-        | {library: version(library) for library in LIBRARIES},
+        versions=versions(),
         limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to "
         "256 pixels and a first opinion on photographs; no measure of art, content or faces.",
     )

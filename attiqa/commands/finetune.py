@@ -22,7 +22,7 @@ from attiqa.checkpoints import (
     save_checkpoint,
     write_atomically,
 )
-from attiqa.commands.machine import Machine, versions
+from attiqa.commands.machine import Machine
 from attiqa.datasets.rated import RatedPhotos, Split, split_hash
 from attiqa.datasets.registry import load_dataset
 from attiqa.datasets.splits import hold_out_validation, random_splits
@@ -33,6 +33,7 @@ from attiqa.five_crops import crop_means, quality_scores
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.protocols import Indices, measure_parts, select
 from attiqa.teachers import MeasuredTeacher
+from attiqa.versions import versions
 
 STANDARD = 500
 """Training photographs that fix the scale of the attribute scores."""

@@ -1,14 +1,10 @@
 """What `pretrain` and `finetune` run on, and what their cards say about it."""
 
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
-LIBRARIES = ("attiqa", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "kornia")
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,3 @@ class Machine:
         )
         fabric.launch()
         return fabric
-
-
-def versions() -> dict[str, str]:
-    """Versions of all that can change a result."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}

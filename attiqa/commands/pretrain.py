@@ -10,12 +10,13 @@ from rich import print
 from tyro.conf import Positional
 
 from attiqa.checkpoints import Card, Protocol, load_backbone, save_checkpoint, write_atomically
-from attiqa.commands.machine import Machine, versions
+from attiqa.commands.machine import Machine
 from attiqa.datasets.folder import PhotoFiles, list_photos
 from attiqa.label_store import read_labels
 from attiqa.models import Architecture, AttributeNet
 from attiqa.pretraining import Labels, PretrainSettings, pretrain
 from attiqa.teachers import AttributeTeacher, ClipTeacher, MeasuredTeacher
+from attiqa.versions import versions
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +34,7 @@ from attiqa.prompt_selection import (
     to_json,
 )
 from attiqa.teachers import ClipTeacher
-
-LIBRARIES = ("attiqa", "open_clip_torch", "torch", "torchvision", "numpy", "scipy", "kornia")
+from attiqa.versions import versions
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def main(settings: Settings) -> None:
     record = {
         "settings": asdict(settings),
         "encoder": teacher.encoder,
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": versions(),
         "photos": {"count": len(clean), "sha256": content_hash(clean)},
         "spaq": {"names": [path.name for path in rated], "sha256": content_hash(rated)},
         "ladders": {
