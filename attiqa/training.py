@@ -5,11 +5,13 @@ a stream that a crash could lose: a run that is killed and started again ends wi
 it would have had, bit by bit, on the same machine and libraries.
 """
 
+import contextlib
+import ctypes
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -230,7 +232,7 @@ class _Run:
         results = {}
         if self.fabric.is_global_zero:
             self.net.eval()
-            with self.average.applied(self.net) if self.average else nullcontext():
+            with self.average.applied(self.net) if self.average else contextlib.nullcontext():
                 results = dict(evaluate(self.net.module, self.epoch + 1))
             self.fabric.log_dict(results, self.epoch)
             logger.info("epoch %d: %s", self.epoch + 1, results)
@@ -290,6 +292,10 @@ def gather(fabric: Fabric, rows: Float[Tensor, "b ..."]) -> Float[Tensor, "n ...
 def _loader(
     fabric: Fabric, crops: RandomCrops, batches: list[list[int]], schedule: Schedule
 ) -> DataLoader:
+    if schedule.workers and sys.platform == "linux":
+        # what the allocator keeps for later would be copied page by page into every forked worker
+        with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+            ctypes.CDLL(None).malloc_trim(0)
     return DataLoader(
         crops,
         batch_sampler=batches,
