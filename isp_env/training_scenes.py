@@ -57,17 +57,33 @@ def simulated_previews(
 
     def shots() -> Iterable[RawImage]:
         for number, photo in enumerate(photos):
-            rng = np.random.default_rng((seed, number))
-            picture = np.moveaxis(photo.astype(np.float64) / 255, 2, 0)
-            raw, truth = simulate(picture, random_camera(rng), random_capture(rng), rng)
-            truths.append(_reduce(truth, long_side))
+            raw, truth = random_shot(photo, seed, number)
+            scale = min(1.0, long_side / max(truth.shape[1:]))
+            size = (round(truth.shape[1] * scale), round(truth.shape[2] * scale))
+            truths.append(reduce_truth(truth, size))
             yield raw
 
     return PreviewSet.of(shots(), long_side, truths)
 
 
-def _reduce(truth: Float[np.ndarray, "3 h w"], long_side: int) -> Float[np.ndarray, "3 rows cols"]:
-    scale = min(1.0, long_side / max(truth.shape[1:]))
-    size = (round(truth.shape[1] * scale), round(truth.shape[2] * scale))
+def random_shot(
+    photo: UInt8[np.ndarray, "h w 3"], seed: int, number: int
+) -> tuple[RawImage, Float[np.ndarray, "3 h w"]]:
+    """A shot of a photograph by a random camera, and its truth.
+
+    Args:
+        photo: 8-bit sRGB with even sides.
+        seed: Of all shots of a set.
+        number: Of this one; it depends on (seed, number) alone.
+    """
+    rng = np.random.default_rng((seed, number))
+    picture = np.moveaxis(photo.astype(np.float64) / 255, 2, 0)
+    return simulate(picture, random_camera(rng), random_capture(rng), rng)
+
+
+def reduce_truth(
+    truth: Float[np.ndarray, "3 h w"], size: tuple[int, int]
+) -> Float[np.ndarray, "3 rows cols"]:
+    """A picture at the size (rows, cols) of a preview."""
     image = torch.from_numpy(truth)[None]
     return functional.interpolate(image, size, mode="bilinear", antialias=True)[0].numpy()

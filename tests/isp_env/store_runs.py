@@ -1,0 +1,13 @@
+"""A preview store built in a process of its own, for tests that kill it."""
+
+import sys
+from pathlib import Path
+
+from isp_env.preview_building import build_previews
+from isp_env.preview_sources import raw_sources
+from isp_env.preview_store import StoreSettings
+
+if __name__ == "__main__":
+    folder, out = map(Path, sys.argv[1:])
+    for built in build_previews(raw_sources([folder]), out, StoreSettings(side=24)):
+        print(built.status, built.name, flush=True)
