@@ -14,7 +14,8 @@ from rich.progress import track
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.nn.utils import clip_grad_norm_
 
-from isp_env.environment import CHUNK, IspTuningVectorEnv
+from isp_env.environment import IspTuningVectorEnv
+from isp_env.judged import CHUNK
 
 log = logging.getLogger(__name__)
 

@@ -13,16 +13,15 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
+from isp_env.judged import JudgedScenes
 from isp_env.observations import capture_vector, observation_space, observe
 from isp_env.parameters import to_values
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
 from isp_env.rewards import Potential, QualityReward
-
-CHUNK = 8  # scenes rendered at once: larger batches leave the caches of a CPU and are slower
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
             raise ValueError(f"autoreset_mode: SAME_STEP or DISABLED, got {autoreset_mode}")
         self.scenes, self.reward, self.pipeline = scenes, reward, pipeline
         self.settings, self.device = settings, torch.device(device)
+        self._judged = JudgedScenes(scenes, reward, pipeline, self.device)
         self.num_envs = num_envs
         self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": autoreset_mode}
         self.render_mode = "rgb_array"
@@ -160,7 +160,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         theta = torch.where(stop[:, None], s.theta, theta)
 
         before = s.potential.value
-        s.image, s.potential = self._evaluate(s.scene, theta, s.neutral)
+        s.image, s.potential = self._judged.judge(s.scene, theta, s.neutral)
         s.theta, s.step = theta, s.step + 1
         degenerate = self._degenerate(s.image, s.neutral) | ~torch.isfinite(s.potential.value)
         value = torch.where(degenerate, self.settings.degenerate_potential, s.potential.value)
@@ -189,7 +189,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     def _start(self, scene: np.ndarray) -> _State:
         """State at the neutral renderings of `scene`."""
         theta = torch.zeros(len(scene), len(self.pipeline.parameters), device=self.device)
-        image, potential = self._evaluate(scene, theta, None)
+        image, potential = self._judged.judge(scene, theta)
         step = torch.zeros(len(scene), device=self.device)
         return _State(scene, step, theta, image, image, potential.value, potential)
 
@@ -212,20 +212,6 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         s.neutral, s.image = merge(s.neutral, fresh.neutral), merge(s.image, fresh.image)
         s.start = merge(s.start, fresh.start)
         s.potential = Potential(*map(merge, s.potential, fresh.potential))
-
-    @torch.inference_mode()
-    def _evaluate(
-        self, scene: np.ndarray, theta: Float[Tensor, "n d"], neutral: Tensor | None
-    ) -> tuple[Tensor, Potential]:
-        """Render `scene` with `theta` and judge it; against itself where `neutral` is None."""
-        images, potentials = [], []
-        for rows in np.split(np.arange(len(scene)), range(CHUNK, len(scene), CHUNK)):
-            linear, noise = self.scenes.images(scene[rows], self.device)
-            image = self.pipeline(linear, theta[rows], noise)
-            against = image if neutral is None else neutral[rows]
-            images.append(image)
-            potentials.append(self.reward(image, against, theta[rows]))
-        return torch.cat(images), Potential(*map(torch.cat, zip(*potentials, strict=True)))
 
     def _degenerate(self, image: Tensor, neutral: Tensor) -> Tensor:
         mean, usual = image.mean((1, 2, 3)), neutral.mean((1, 2, 3))
