@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.playing import play
 from agents.policies import Agent
-from agents.training import play
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv
 from isp_env.fidelity import fidelity
 from isp_env.previews import PreviewSet
