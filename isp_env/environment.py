@@ -61,7 +61,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     ### Observation
     Dict of `image` (6, 64, 64) uint8, the rendering now and the neutral one, and `vector`: theta,
     progress, histograms, clipping, attributes, potential, gain so far, ISO and as-shot white
-    balance (see `observations.observe`).
+    balance (see `observations.observe`). Where the judge gives features, they are a third entry.
 
     ### Action
     Box(-1, 1, (d + 1,)): a step in each of the d coordinates of theta, times `step_size`, and a
@@ -117,7 +117,9 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         self._state = self._start(np.zeros(num_envs, np.int64))
         knobs = len(pipeline.parameters)
         self.attributes = self._state.potential.attributes.shape[1]
-        self.single_observation_space = observation_space(knobs, self.attributes)
+        self.features = self._state.potential.features.shape[1]
+        space = observation_space(knobs, self.attributes, self.features)
+        self.single_observation_space = space
         length = knobs if settings.absolute else knobs + 1
         self.single_action_space = spaces.Box(-1.0, 1.0, (length,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -231,6 +233,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
             s.potential.value,
             s.potential.value - s.start,
             capture_vector(iso, white).to(self.device),
+            s.potential.features,
         )
 
     def _info(self) -> dict[str, Any]:

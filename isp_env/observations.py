@@ -12,19 +12,23 @@ LUMA_BINS = 16
 CHROMA_BINS = 8
 
 
-def observation_space(knobs: int, attributes: int) -> spaces.Dict:
+def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.Dict:
     """Space of one observation.
 
     | key | shape | content |
     |---|---|---|
     | image | (6, 64, 64) uint8 | the rendering now, then the neutral one; squeezed to a square |
     | vector | (n,) float32 in [-1, 1] | see `observe` |
+    | features | (f,) float32 in [-1, 1] | what the judge saw; only where it says so (f > 0) |
     """
     length = knobs + 1 + LUMA_BINS + 2 * CHROMA_BINS + 3 + 2 + attributes + 2 + 3
-    return spaces.Dict(
-        image=spaces.Box(0, 255, (6, IMAGE_SIDE, IMAGE_SIDE), np.uint8),
-        vector=spaces.Box(-1.0, 1.0, (length,), np.float32),
-    )
+    keys: dict[str, spaces.Space] = {
+        "image": spaces.Box(0, 255, (6, IMAGE_SIDE, IMAGE_SIDE), np.uint8),
+        "vector": spaces.Box(-1.0, 1.0, (length,), np.float32),
+    }
+    if features:
+        keys["features"] = spaces.Box(-1.0, 1.0, (features,), np.float32)
+    return spaces.Dict(keys)
 
 
 def observe(
@@ -36,13 +40,15 @@ def observe(
     potential: Float[Tensor, " b"],
     gain: Float[Tensor, " b"],
     capture: Float[Tensor, "b 3"],
+    features: Float[Tensor, "b f"],
 ) -> dict[str, np.ndarray]:
     """Observations of a batch.
 
     The vector holds, in this order: theta; steps done / horizon; histogram of luma; histograms of
     the colour differences R - Y and B - Y over [-0.5, 0.5]; mean R, G, B; shares of samples below
     0.02 and above 0.98; the attributes and the potential, squashed by tanh; the potential gained so
-    far, squashed; `capture` (see `capture_vector`).
+    far, squashed; `capture` (see `capture_vector`). The judge's features are squashed like its
+    attributes.
     """
     small = functional.interpolate(
         images, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
@@ -70,10 +76,10 @@ def observe(
         dim=1,
     )
     pictures = (torch.cat([small, before], dim=1) * 255).round().clamp(0, 255).byte()
-    return {
-        "image": pictures.cpu().numpy(),
-        "vector": vector.clamp(-1, 1).float().cpu().numpy(),
-    }
+    observation = {"image": pictures, "vector": vector.clamp(-1, 1).float()}
+    if features.shape[1]:
+        observation["features"] = torch.tanh(features / 2).float()
+    return {key: value.detach().cpu().numpy() for key, value in observation.items()}
 
 
 def capture_vector(iso: np.ndarray, as_shot_neutral: np.ndarray) -> Float[Tensor, "b 3"]:

@@ -15,17 +15,26 @@ from torch import Tensor
 from torch.nn import functional
 
 View = Literal["whole", "flip", "small", "crop"]
+Judged = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor | None]
+
+
+class Judgement(NamedTuple):
+    """What a quality model says of pictures; one row per picture, higher is better."""
+
+    score: Float[Tensor, " b"]
+    attributes: Float[Tensor, "b k"]
+    features: Float[Tensor, "b f"] | None = None  # what the model saw, for those who can use it
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """A quality model: display RGB (B, 3, H, W) in [0, 1] -> score (B,), attributes (B, k).
+    """A quality model: display RGB (B, 3, H, W) in [0, 1] -> the fields of a `Judgement`, in order.
 
-    Higher is better. Anything that fits will do; this package knows no particular model.
+    Any tuple of these will do, without features, too; this package knows no particular model.
     """
 
-    def __call__(self, images: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Scores and attributes of a batch."""
+    def __call__(self, images: Tensor, /) -> Judged:
+        """Scores, attributes and perhaps features of a batch."""
         ...
 
 
@@ -62,6 +71,7 @@ class Potential(NamedTuple):
     value: Float[Tensor, " b"]
     score: Float[Tensor, " b"]  # the judge's, mean over the views
     attributes: Float[Tensor, "b k"]
+    features: Float[Tensor, "b f"]  # the judge's, of the first view; f = 0 where it gives none
     clipping: Float[Tensor, " b"]  # share of clipped samples beyond the neutral rendering's
     chroma: Float[Tensor, " b"]  # mean a*b* difference from the neutral rendering
 
@@ -85,9 +95,11 @@ class QualityReward:
     ) -> Potential:
         """Potential of display RGB `images`, rendered with `theta`, against their `neutral`."""
         s = self.settings
-        judged = [self.judge(look(images, view)) for view in s.views]
-        scores = torch.stack([score for score, _ in judged])
-        attributes = torch.stack([attributes for _, attributes in judged]).mean(0)
+        judged = [Judgement(*self.judge(look(images, view))) for view in s.views]
+        scores = torch.stack([judgement.score for judgement in judged])
+        attributes = torch.stack([judgement.attributes for judgement in judged]).mean(0)
+        features = judged[0].features
+        features = images.new_empty(len(images), 0) if features is None else features
         value = s.scale * (scores.mean(0) - s.confidence * scores.std(0, correction=0))
         value = value + s.attribute_weight * attributes.clamp(max=s.attribute_cap).mean(1)
         clipping = (clipped_share(images) - clipped_share(neutral)).clamp(min=0)
@@ -95,7 +107,7 @@ class QualityReward:
         leash = s.clipping_weight * clipping
         leash = leash + s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10
         leash = leash + s.theta_weight * theta.square().mean(1)
-        return Potential(value - leash, scores.mean(0), attributes, clipping, chroma)
+        return Potential(value - leash, scores.mean(0), attributes, features, clipping, chroma)
 
 
 def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:

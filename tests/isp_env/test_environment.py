@@ -171,6 +171,20 @@ def test_a_batch_is_the_same_as_single_environments(scenes):
         assert alone["vector"] == pytest.approx(observation["vector"][scene], abs=1e-4)
 
 
+def test_features_of_the_judge_are_observed_where_it_gives_them(scenes):
+    def seeing(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        weight = torch.ones(1, requires_grad=True)
+        return *middle_grey(images), weight * torch.linspace(-9, 9, 7).expand(len(images), 7)
+
+    env = IspTuningVectorEnv(scenes, QualityReward(seeing), 2)
+    observation, _ = env.reset(seed=0)
+    assert env.features == 7
+    assert env.observation_space.contains(observation)
+    expected = np.tile(np.tanh(np.linspace(-4.5, 4.5, 7)), (2, 1))
+    assert observation["features"] == pytest.approx(expected, 1e-5)
+    assert "features" not in batch(scenes).reset(seed=0)[0]
+
+
 def test_info_is_in_physical_units(scenes):
     env = batch(scenes, 1, autoreset_mode=AutoresetMode.DISABLED)
     env.reset(seed=0)
