@@ -47,8 +47,7 @@ def observe(
     The vector holds, in this order: theta; steps done / horizon; histogram of luma; histograms of
     the colour differences R - Y and B - Y over [-0.5, 0.5]; mean R, G, B; shares of samples below
     0.02 and above 0.98; the attributes and the potential, squashed by tanh; the potential gained so
-    far, squashed; `capture` (see `capture_vector`). The judge's features are squashed like its
-    attributes.
+    far, squashed; `capture` (see `capture_vector`). The judge's features are squashed, too.
     """
     small = functional.interpolate(
         images, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
@@ -78,7 +77,7 @@ def observe(
     pictures = (torch.cat([small, before], dim=1) * 255).round().clamp(0, 255).byte()
     observation = {"image": pictures, "vector": vector.clamp(-1, 1).float()}
     if features.shape[1]:
-        observation["features"] = torch.tanh(features / 2).float()
+        observation["features"] = torch.tanh(features / 4).float()
     return {key: value.detach().cpu().numpy() for key, value in observation.items()}
 
 

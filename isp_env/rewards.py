@@ -95,9 +95,9 @@ class QualityReward:
     ) -> Potential:
         """Potential of display RGB `images`, rendered with `theta`, against their `neutral`."""
         s = self.settings
-        judged = [Judgement(*self.judge(look(images, view))) for view in s.views]
-        scores = torch.stack([judgement.score for judgement in judged])
-        attributes = torch.stack([judgement.attributes for judgement in judged]).mean(0)
+        judged = [judgement(self.judge, look(images, view)) for view in s.views]
+        scores = torch.stack([each.score for each in judged])
+        attributes = torch.stack([each.attributes for each in judged]).mean(0)
         features = judged[0].features
         features = images.new_empty(len(images), 0) if features is None else features
         value = s.scale * (scores.mean(0) - s.confidence * scores.std(0, correction=0))
@@ -108,6 +108,12 @@ class QualityReward:
         leash = leash + s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10
         leash = leash + s.theta_weight * theta.square().mean(1)
         return Potential(value - leash, scores.mean(0), attributes, features, clipping, chroma)
+
+
+def judgement(judge: Judge, images: Float[Tensor, "b 3 h w"]) -> Judgement:
+    """What `judge` says, by name."""
+    score, attributes, *features = judge(images)
+    return Judgement(score, attributes, *features)
 
 
 def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
