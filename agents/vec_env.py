@@ -7,6 +7,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from isp_env.environment import IspTuningVectorEnv
+from isp_env.infos import row_of
 
 
 class IspTuningVecEnv(VecEnv):
@@ -31,16 +32,12 @@ class IspTuningVecEnv(VecEnv):
     def step_wait(self):
         """Step every environment; finished ones hand out `terminal_observation` and restart."""
         observation, reward, terminated, _, info = self.env.step(self._actions)
-        finished = info.get("final_info", info)
+        last, final = info.pop("final_info", info), info.pop("final_obs", observation)
         infos: list[dict[str, Any]] = []
         for row in range(self.num_envs):
-            source = finished if terminated[row] else info
-            entry: dict[str, Any] = {
-                key: source[key][row] for key in ("score", "potential", "clipping", "scene")
-            }
+            entry = row_of(last if terminated[row] else info, row)
             if terminated[row]:
-                final = info["final_obs"]
-                entry["terminal_observation"] = {key: final[key][row] for key in final}
+                entry["terminal_observation"] = row_of(final, row)
                 entry["TimeLimit.truncated"] = False
             infos.append(entry)
         return observation, reward.astype(np.float32), terminated, infos

@@ -192,8 +192,26 @@ def _box(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h w"]
     """Mean over a size x size window, one axis after the other; edges repeat."""
     half = size // 2
     padded = functional.pad(image, (half, half, half, half), mode="replicate")
-    rows = functional.avg_pool2d(padded, (size, 1), stride=1)
-    return functional.avg_pool2d(rows, (1, size), stride=1)
+    return _running_sum(_running_sum(padded, size, 2), size, 3) / size**2
+
+
+def _running_sum(image: Float[Tensor, "b c h w"], size: int, axis: int) -> Tensor:
+    """Sums of `size` neighbours: those of 1, 2, 4, ... neighbours, one for each binary digit.
+
+    Some log2(size) vectorised additions; PyTorch's pooling on a CPU is a plain loop.
+    """
+    count = image.shape[axis] - size + 1
+    total, width, taken = None, 1, 0
+    while True:
+        if size & width:
+            part = image.narrow(axis, taken, count)
+            total = part if total is None else total + part
+            taken += width
+        if taken == size:
+            return total
+        length = image.shape[axis] - width
+        image = image.narrow(axis, 0, length) + image.narrow(axis, width, length)
+        width *= 2
 
 
 def _block_means(image: Float[Tensor, "b c h w"], factor: int) -> Tensor:

@@ -16,12 +16,14 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Int64
 from torch import Tensor
 
-from isp_env.judged import JudgedScenes
+from isp_env.batches import replaced, rows
+from isp_env.infos import describe, row_of
+from isp_env.judged import JudgedScenes, Neutral, Sight
 from isp_env.observations import capture_vector, observation_space, observe
 from isp_env.parameters import to_values
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
-from isp_env.rewards import Potential, QualityReward
+from isp_env.rewards import QualityReward
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,8 @@ class _State:
     scene: np.ndarray  # (n,) row of the preview set
     step: Tensor  # (n,) renders so far
     theta: Tensor  # (n, d)
-    neutral: Tensor  # (n, 3, h, w)
-    image: Tensor  # (n, 3, h, w)
-    start: Tensor  # (n,) potential of the neutral rendering
-    potential: Potential  # of `image`
+    neutral: Neutral
+    now: Sight
 
 
 class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
@@ -80,12 +80,14 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     neutral rendering's own mean allows.
 
     ### Rendering
-    Every step renders anew from the scene-linear preview; nothing is edited twice. `render()`
-    returns the pictures as (h, w, 3) uint8.
+    Every step renders anew from the scene-linear preview; nothing is edited twice. A stop renders
+    nothing. What is seen of a scene's neutral rendering is remembered. `render()` makes the
+    pictures anew, as (h, w, 3) uint8.
 
     ### Info
-    `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`, `clipping`,
-    `chroma` and `scene`, one row for each environment.
+    `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`, `clipping`
+    (share of samples), `chroma` (a*b* units), `leash` (potential lost by `clipping`, `chroma` and
+    `theta`) and `scene`, one row for each environment.
 
     ### Arguments
     `scenes`: previews to draw from. `reward`: the potential. `num_envs`, `pipeline`, `settings`,
@@ -116,8 +118,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         self.render_mode = "rgb_array"
         self._state = self._start(np.zeros(num_envs, np.int64))
         knobs = len(pipeline.parameters)
-        self.attributes = self._state.potential.attributes.shape[1]
-        self.features = self._state.potential.features.shape[1]
+        self.attributes = self._state.now.potential.attributes.shape[1]
+        self.features = self._state.now.potential.features.shape[1]
         space = observation_space(knobs, self.attributes, self.features)
         self.single_observation_space = space
         length = knobs if settings.absolute else knobs + 1
@@ -159,16 +161,10 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         else:
             stop = (action[:, knobs] > 0) & (s.step > 0)
             theta = (s.theta + self.settings.step_size * action[:, :knobs]).clamp(-1, 1)
-        theta = torch.where(stop[:, None], s.theta, theta)
-
-        before = s.potential.value
-        s.image, s.potential = self._judged.judge(s.scene, theta, s.neutral)
-        s.theta, s.step = theta, s.step + 1
-        degenerate = self._degenerate(s.image, s.neutral) | ~torch.isfinite(s.potential.value)
-        value = torch.where(degenerate, self.settings.degenerate_potential, s.potential.value)
-        s.potential = s.potential._replace(value=value)
-        # a stop renders the same theta again: exactly 0, whatever the rounding
-        reward = torch.where(stop, 0.0, value - before)
+        before = s.now.potential.value
+        s.theta, s.step = torch.where(stop[:, None], s.theta, theta), s.step + 1
+        degenerate = self._move(~stop)
+        reward = s.now.potential.value - before
         terminated = (stop | degenerate | (s.step >= self.settings.horizon)).cpu().numpy()
 
         observation, info = self._observation(), self._info()
@@ -182,7 +178,9 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
 
     def render(self) -> tuple[np.ndarray, ...]:
         """The pictures now, (h, w, 3) uint8 each."""
-        pictures = (self._state.image * 255).round().byte().permute(0, 2, 3, 1)
+        with torch.inference_mode():
+            images = self._judged.render(self._state.scene, self._state.theta)
+        pictures = (images.nan_to_num(0.0) * 255).round().byte().permute(0, 2, 3, 1)
         return tuple(pictures.cpu().numpy())
 
     def _draw(self, count: int) -> Int64[np.ndarray, " n"]:
@@ -191,9 +189,10 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     def _start(self, scene: np.ndarray) -> _State:
         """State at the neutral renderings of `scene`."""
         theta = torch.zeros(len(scene), len(self.pipeline.parameters), device=self.device)
-        image, potential = self._judged.judge(scene, theta)
+        neutral = self._judged.see_neutral(scene)
+        now = self._priced(neutral.sight, ~torch.isfinite(neutral.sight.potential.value))
         step = torch.zeros(len(scene), device=self.device)
-        return _State(scene, step, theta, image, image, potential.value, potential)
+        return _State(scene, step, theta, neutral._replace(sight=now), now)
 
     def _restart(self, mask: np.ndarray, scene: np.ndarray) -> None:
         """Put the environments of `mask` at the start of an episode with the scenes given."""
@@ -201,56 +200,58 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         if mask.all():
             self._state = fresh
             return
-        s, rows = self._state, torch.from_numpy(mask).to(self.device)
-
-        def merge(old: Tensor, new: Tensor) -> Tensor:
-            merged = old.clone()
-            merged[rows] = new
-            return merged
-
+        s, changed = self._state, torch.from_numpy(mask).to(self.device)
         s.scene = s.scene.copy()
         s.scene[mask] = scene
-        s.step, s.theta = merge(s.step, fresh.step), merge(s.theta, fresh.theta)
-        s.neutral, s.image = merge(s.neutral, fresh.neutral), merge(s.image, fresh.image)
-        s.start = merge(s.start, fresh.start)
-        s.potential = Potential(*map(merge, s.potential, fresh.potential))
+        s.step = replaced(s.step, changed, fresh.step)
+        s.theta = replaced(s.theta, changed, fresh.theta)
+        s.neutral = replaced(s.neutral, changed, fresh.neutral)
+        s.now = replaced(s.now, changed, fresh.now)
 
-    def _degenerate(self, image: Tensor, neutral: Tensor) -> Tensor:
-        mean, usual = image.mean((1, 2, 3)), neutral.mean((1, 2, 3))
-        dark = mean < torch.minimum(usual / 2, usual.new_tensor(0.02))
-        bright = mean > torch.maximum((usual + 1) / 2, usual.new_tensor(0.95))
-        return dark | bright | ~torch.isfinite(mean)
+    def _move(self, moving: Tensor) -> Tensor:
+        """Render and judge the environments of `moving`; which of all have become degenerate."""
+        s, everywhere = self._state, torch.zeros_like(moving)
+        if not moving.any():
+            return everywhere
+        neutral = rows(s.neutral, moving)
+        sight = self._judged.see(s.scene[moving.cpu().numpy()], s.theta[moving], neutral)
+        degenerate = _degenerate(sight, neutral.sight)
+        s.now = replaced(s.now, moving, self._priced(sight, degenerate))
+        return replaced(everywhere, moving, degenerate)
+
+    def _priced(self, sight: Sight, degenerate: Tensor) -> Sight:
+        """The same with the potential that degenerate pictures have."""
+        value = sight.potential.value
+        value = torch.where(degenerate, self.settings.degenerate_potential, value)
+        return sight._replace(potential=sight.potential._replace(value=value))
 
     def _observation(self) -> dict[str, np.ndarray]:
         s = self._state
         iso, white = self.scenes.iso[s.scene], self.scenes.as_shot_neutral[s.scene]
+        potential = s.now.potential
         return observe(
-            s.image,
-            s.neutral,
+            s.now.glance,
+            s.neutral.sight.glance,
             s.theta,
             s.step / self.settings.horizon,
-            s.potential.attributes,
-            s.potential.value,
-            s.potential.value - s.start,
+            potential.attributes,
+            potential.value,
+            potential.value - s.neutral.sight.potential.value,
             capture_vector(iso, white).to(self.device),
-            s.potential.features,
+            potential.features,
         )
 
     def _info(self) -> dict[str, Any]:
         s = self._state
         values = to_values(self.pipeline.parameters, s.theta)
-        rows = {
-            "parameters": {name: value.cpu().numpy() for name, value in values.items()},
-            "theta": s.theta.cpu().numpy(),
-            "score": s.potential.score.cpu().numpy(),
-            "attributes": s.potential.attributes.cpu().numpy(),
-            "potential": s.potential.value.cpu().numpy(),
-            "clipping": s.potential.clipping.cpu().numpy(),
-            "chroma": s.potential.chroma.cpu().numpy(),
-            "scene": s.scene.copy(),
-        }
-        everyone = np.ones(self.num_envs, bool)
-        return rows | {f"_{name}": everyone for name in rows}
+        return describe(s.scene, s.theta, values, s.now.potential)
+
+
+def _degenerate(sight: Sight, neutral: Sight) -> Tensor:
+    mean, usual = sight.glance.brightness, neutral.glance.brightness
+    dark = mean < torch.minimum(usual / 2, usual.new_tensor(0.02))
+    bright = mean > torch.maximum((usual + 1) / 2, usual.new_tensor(0.95))
+    return dark | bright | ~torch.isfinite(mean) | ~torch.isfinite(sight.potential.value)
 
 
 class IspTuningEnv(gymnasium.Env):
@@ -280,27 +281,19 @@ class IspTuningEnv(gymnasium.Env):
         """Start an episode; `options["scene"]` chooses the scene."""
         super().reset(seed=seed)
         observation, info = self._batch.reset(seed=seed, options=options)
-        return _first(observation), _first(info)
+        return row_of(observation, 0), row_of(info, 0)
 
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """One step."""
         observation, reward, terminated, _, info = self._batch.step(np.asarray(action)[None])
-        return _first(observation), float(reward[0]), bool(terminated[0]), False, _first(info)
+        seen, told = row_of(observation, 0), row_of(info, 0)
+        return seen, float(reward[0]), bool(terminated[0]), False, told
 
     def render(self) -> np.ndarray:  # type: ignore[override]
         """The picture now, (h, w, 3) uint8."""
         return self._batch.render()[0]
-
-
-def _first(batch: dict[str, Any]) -> dict[str, Any]:
-    """Row 0 of a batched observation or info, without Gymnasium's presence masks."""
-    return {
-        key: _first(value) if isinstance(value, dict) else value[0]
-        for key, value in batch.items()
-        if not key.startswith("_")
-    }
 
 
 gymnasium.register(

@@ -1,17 +1,37 @@
 """Rendering scenes and judging the pictures: what the task, every agent and every search share."""
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isp_env.batches import each, join, rows
+from isp_env.observations import Glance, glance
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
-from isp_env.rewards import Potential, QualityReward
+from isp_env.rewards import Potential, QualityReward, Reference, reference
 
 CHUNK = 8  # scenes rendered at once: larger batches leave the caches of a CPU and are slower
+REMEMBERED = 4096  # neutral renderings; some 30 kB each
+
+
+class Sight(NamedTuple):
+    """What the task keeps of pictures: it can have the pictures themselves made anew."""
+
+    glance: Glance
+    potential: Potential
+
+
+class Neutral(NamedTuple):
+    """What the task keeps of neutral renderings."""
+
+    sight: Sight
+    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -23,12 +43,17 @@ class JudgedScenes:
         reward: The potential.
         pipeline: The ISP; theta moves its knobs.
         device: Where pictures are rendered and judged.
+        chunk: Scenes rendered and judged at once.
     """
 
     scenes: PreviewSet
     reward: QualityReward
     pipeline: IspPipeline = DEFAULT_PIPELINE
     device: str | torch.device = "cpu"
+    chunk: int = CHUNK
+    _remembered: OrderedDict[int, Neutral] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
 
     @property
     def knobs(self) -> int:
@@ -57,16 +82,49 @@ class JudgedScenes:
             neutral: Their neutral renderings; None says that theta is neutral.
         """
         images, potentials = [], []
-        for part in np.split(np.arange(len(rows)), range(CHUNK, len(rows), CHUNK)):
+        for part in self._parts(len(rows)):
             image = self.render(rows[part], theta[part])
             against = image if neutral is None else neutral[part]
             images.append(image)
             potentials.append(self.reward(image, against, theta[part]))
-        return torch.cat(images), Potential(*map(torch.cat, zip(*potentials, strict=True)))
+        return torch.cat(images), join(potentials)
 
     def neutral(self, rows: Int[np.ndarray, " n"]) -> tuple[Float[Tensor, "n 3 h w"], Potential]:
         """The neutral renderings of the scenes `rows`, judged."""
         return self.judge(rows, torch.zeros(len(rows), self.knobs, device=self.device))
+
+    @torch.inference_mode()
+    def see(
+        self, scene: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"], neutral: Neutral
+    ) -> Sight:
+        """Render, look and judge; `neutral` is what `see_neutral` says of the same scenes."""
+        sights = []
+        for part in self._parts(len(scene)):
+            image, knobs = self.render(scene[part], theta[part]), theta[part]
+            against = rows(neutral.reference, part)
+            sights.append(Sight(glance(image), self.reward.against(image, against, knobs)))
+        return join(sights)
+
+    @torch.inference_mode()
+    def see_neutral(self, scene: Int[np.ndarray, " n"]) -> Neutral:
+        """What there is to see of the neutral renderings of scenes; seen once, then remembered."""
+        memory, numbers = self._remembered, scene.tolist()
+        found = {number: memory[number] for number in numbers if number in memory}
+        missing = np.array([n for n in dict.fromkeys(numbers) if n not in found], np.int64)
+        for part in self._parts(len(missing)):
+            theta = torch.zeros(len(missing[part]), self.knobs, device=self.device)
+            image = self.render(missing[part], theta)
+            against = reference(image)
+            sight = Sight(glance(image), self.reward.against(image, against, theta))
+            for row, number in enumerate(missing[part].tolist()):
+                one = rows(Neutral(sight, against), slice(row, row + 1))
+                found[number] = each(torch.clone, one)  # not the memory of the whole batch
+        for number, neutral in found.items():
+            memory[number] = neutral
+            memory.move_to_end(number)
+        while len(memory) > REMEMBERED:
+            memory.popitem(last=False)
+        return join([found[number] for number in numbers])
 
     def gradient(
         self,
@@ -76,9 +134,13 @@ class JudgedScenes:
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Potential of each picture, and its gradient by theta."""
         values, slopes = [], []
-        for part in np.split(np.arange(len(rows)), range(CHUNK, len(rows), CHUNK)):
+        for part in self._parts(len(rows)):
             knobs = theta[part].detach().requires_grad_()
             value = self.reward(self.render(rows[part], knobs), neutral[part], knobs).value
             slopes.append(torch.autograd.grad(value.sum(), knobs)[0])
             values.append(value.detach())
         return torch.cat(values), torch.cat(slopes)
+
+    def _parts(self, count: int) -> Iterator[slice]:
+        """Slices of `chunk` rows."""
+        return (slice(first, first + self.chunk) for first in range(0, count, self.chunk))

@@ -1,15 +1,26 @@
 """What the agent sees: two small pictures and a vector of statistics."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from gymnasium import spaces
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 IMAGE_SIDE = 64
 LUMA_BINS = 16
 CHROMA_BINS = 8
+STATISTICS = LUMA_BINS + 2 * CHROMA_BINS + 3 + 2
+
+
+class Glance(NamedTuple):
+    """What is seen of a picture; one row per picture."""
+
+    picture: UInt8[Tensor, "b 3 64 64"]  # squeezed to a square
+    statistics: Float[Tensor, "b s"]
+    brightness: Float[Tensor, " b"]  # mean of all samples; not finite where one of them is not
 
 
 def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.Dict:
@@ -21,7 +32,7 @@ def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.
     | vector | (n,) float32 in [-1, 1] | see `observe` |
     | features | (f,) float32 in [-1, 1] | what the judge saw; only where it says so (f > 0) |
     """
-    length = knobs + 1 + LUMA_BINS + 2 * CHROMA_BINS + 3 + 2 + attributes + 2 + 3
+    length = knobs + 1 + STATISTICS + attributes + 2 + 3
     keys: dict[str, spaces.Space] = {
         "image": spaces.Box(0, 255, (6, IMAGE_SIDE, IMAGE_SIDE), np.uint8),
         "vector": spaces.Box(-1.0, 1.0, (length,), np.float32),
@@ -31,9 +42,33 @@ def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.
     return spaces.Dict(keys)
 
 
+def glance(images: Float[Tensor, "b 3 h w"]) -> Glance:
+    """Look at display RGB.
+
+    The statistics are, in this order: histogram of luma; histograms of the colour differences R - Y
+    and B - Y over [-0.5, 0.5]; mean R, G, B; shares of samples below 0.02 and above 0.98.
+    """
+    small = functional.interpolate(
+        images, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
+    )
+    small = small.nan_to_num(0.0).clamp(0, 1)
+    red, green, blue = small.flatten(2).unbind(1)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    statistics = [
+        _histogram(luma, LUMA_BINS),
+        _histogram(red - luma + 0.5, CHROMA_BINS),
+        _histogram(blue - luma + 0.5, CHROMA_BINS),
+        small.mean((2, 3)),
+        (small < 0.02).float().mean((1, 2, 3))[:, None],
+        (small > 0.98).float().mean((1, 2, 3))[:, None],
+    ]
+    picture = (small * 255).round().byte()
+    return Glance(picture, torch.cat(statistics, dim=1), images.mean((1, 2, 3)))
+
+
 def observe(
-    images: Float[Tensor, "b 3 h w"],
-    neutral: Float[Tensor, "b 3 h w"],
+    now: Glance,
+    neutral: Glance,
     theta: Float[Tensor, "b d"],
     progress: Float[Tensor, " b"],
     attributes: Float[Tensor, "b k"],
@@ -44,30 +79,15 @@ def observe(
 ) -> dict[str, np.ndarray]:
     """Observations of a batch.
 
-    The vector holds, in this order: theta; steps done / horizon; histogram of luma; histograms of
-    the colour differences R - Y and B - Y over [-0.5, 0.5]; mean R, G, B; shares of samples below
-    0.02 and above 0.98; the attributes and the potential, squashed by tanh; the potential gained so
-    far, squashed; `capture` (see `capture_vector`). The judge's features are squashed like its
-    attributes.
+    The vector holds, in this order: theta; steps done / horizon; the statistics of `glance`; the
+    attributes and the potential, squashed by tanh; the potential gained so far, squashed; `capture`
+    (see `capture_vector`). The judge's features are squashed, too. What is not a number is 0.
     """
-    small = functional.interpolate(
-        images, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
-    )
-    before = functional.interpolate(
-        neutral, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
-    )
-    red, green, blue = small.flatten(2).unbind(1)
-    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     vector = torch.cat(
         [
             theta,
             progress[:, None],
-            _histogram(luma, LUMA_BINS),
-            _histogram(red - luma + 0.5, CHROMA_BINS),
-            _histogram(blue - luma + 0.5, CHROMA_BINS),
-            small.mean((2, 3)),
-            (small < 0.02).float().mean((1, 2, 3))[:, None],
-            (small > 0.98).float().mean((1, 2, 3))[:, None],
+            now.statistics,
             torch.tanh(attributes / 2),
             torch.tanh(potential / 4)[:, None],
             torch.tanh(gain)[:, None],
@@ -75,10 +95,12 @@ def observe(
         ],
         dim=1,
     )
-    pictures = (torch.cat([small, before], dim=1) * 255).round().clamp(0, 255).byte()
-    observation = {"image": pictures, "vector": vector.clamp(-1, 1).float()}
+    observation = {
+        "image": torch.cat([now.picture, neutral.picture], dim=1),
+        "vector": vector.nan_to_num(0.0).clamp(-1, 1).float(),
+    }
     if features.shape[1]:
-        observation["features"] = torch.tanh(features / 2).float()
+        observation["features"] = torch.tanh(features / 4).nan_to_num(0.0).float()
     return {key: value.detach().cpu().numpy() for key, value in observation.items()}
 
 

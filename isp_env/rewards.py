@@ -5,7 +5,7 @@ therefore a lower confidence bound of the score over several views of the pictur
 for what such optimisers overdo. Every weight is a setting; zero switches it off.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import kornia
@@ -64,6 +64,13 @@ class RewardSettings:
     chroma_limit: float = 12.0
     theta_weight: float = 2.0
 
+    def leash_free(self) -> "RewardSettings":
+        """The same without penalties: what an unguarded optimiser does to the judge."""
+        return replace(self, clipping_weight=0.0, chroma_weight=0.0, theta_weight=0.0)
+
+
+LEASH = ("clipping", "chroma", "theta")
+
 
 class Potential(NamedTuple):
     """The potential of a picture and what it is made of; every field has one row per picture."""
@@ -74,6 +81,14 @@ class Potential(NamedTuple):
     features: Float[Tensor, "b f"]  # the judge's, of the first view; f = 0 where it gives none
     clipping: Float[Tensor, " b"]  # share of clipped samples beyond the neutral rendering's
     chroma: Float[Tensor, " b"]  # mean a*b* difference from the neutral rendering
+    leash: Float[Tensor, "b 3"]  # potential lost by each of `LEASH`
+
+
+class Reference(NamedTuple):
+    """What the leash needs to know of neutral renderings; one row per picture."""
+
+    clipped: Float[Tensor, " b"]
+    opponents: Float[Tensor, "b 2 32 32"]  # CIELAB a*b*
 
 
 @dataclass(frozen=True)
@@ -94,20 +109,48 @@ class QualityReward:
         theta: Float[Tensor, "b d"],
     ) -> Potential:
         """Potential of display RGB `images`, rendered with `theta`, against their `neutral`."""
+        return self.against(images, reference(neutral), theta)
+
+    def against(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        neutral: Reference,
+        theta: Float[Tensor, "b d"],
+    ) -> Potential:
+        """The same, where the neutral renderings have been looked at before."""
         s = self.settings
-        judged = [Judgement(*self.judge(look(images, view))) for view in s.views]
-        scores = torch.stack([judgement.score for judgement in judged])
-        attributes = torch.stack([judgement.attributes for judgement in judged]).mean(0)
+        judged = [judgement(self.judge, look(images, view)) for view in s.views]
+        scores = torch.stack([each.score for each in judged])
+        attributes = torch.stack([each.attributes for each in judged]).mean(0)
         features = judged[0].features
         features = images.new_empty(len(images), 0) if features is None else features
         value = s.scale * (scores.mean(0) - s.confidence * scores.std(0, correction=0))
         value = value + s.attribute_weight * attributes.clamp(max=s.attribute_cap).mean(1)
-        clipping = (clipped_share(images) - clipped_share(neutral)).clamp(min=0)
-        chroma = chroma_difference(images, neutral)
-        leash = s.clipping_weight * clipping
-        leash = leash + s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10
-        leash = leash + s.theta_weight * theta.square().mean(1)
-        return Potential(value - leash, scores.mean(0), attributes, features, clipping, chroma)
+        now = reference(images)
+        clipping = (now.clipped - neutral.clipped).clamp(min=0)
+        chroma = distance(now.opponents, neutral.opponents)
+        leash = torch.stack(
+            [
+                s.clipping_weight * clipping,
+                s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10,
+                s.theta_weight * theta.square().mean(1),
+            ],
+            dim=1,
+        )
+        return Potential(
+            value - leash.sum(1), scores.mean(0), attributes, features, clipping, chroma, leash
+        )
+
+
+def reference(neutral: Float[Tensor, "b 3 h w"]) -> Reference:
+    """What the leash needs to know of display RGB `neutral`."""
+    return Reference(clipped_share(neutral), opponents(neutral))
+
+
+def judgement(judge: Judge, images: Float[Tensor, "b 3 h w"]) -> Judgement:
+    """What `judge` says, by name."""
+    score, attributes, *features = judge(images)
+    return Judgement(score, attributes, *features)
 
 
 def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
@@ -126,18 +169,19 @@ def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
             return images[..., top : height - top, left : width - left]
 
 
+def opponents(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 32 32"]:
+    """CIELAB a*b* of pictures reduced to 32 pixels."""
+    return kornia.color.rgb_to_lab(functional.adaptive_avg_pool2d(images, 32))[:, 1:]
+
+
+def distance(
+    first: Float[Tensor, "b 2 h w"], second: Float[Tensor, "b 2 h w"]
+) -> Float[Tensor, " b"]:
+    """Mean distance in the a*b* plane."""
+    return ((first - second).square().sum(1) + 1e-6).sqrt().mean((1, 2))
+
+
 def clipped_share(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
     """Share of samples at the ends of the scale, softly: a ramp over the last 2 % at each end."""
-    high = ((images - 0.98) / 0.02).clamp(0, 1)
-    low = ((0.02 - images) / 0.02).clamp(0, 1)
-    return (high + low).mean((1, 2, 3))
-
-
-def chroma_difference(
-    images: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
-) -> Float[Tensor, " b"]:
-    """Mean distance in the CIELAB a*b* plane, on pictures reduced to 32 pixels."""
-    first, second = (
-        kornia.color.rgb_to_lab(functional.adaptive_avg_pool2d(x, 32)) for x in (images, neutral)
-    )
-    return ((first - second)[:, 1:].square().sum(1) + 1e-6).sqrt().mean((1, 2))
+    beyond = (images - 0.98).clamp(min=0) + (0.02 - images).clamp(min=0)
+    return beyond.mean((1, 2, 3)) / 0.02

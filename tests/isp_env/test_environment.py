@@ -180,7 +180,7 @@ def test_features_of_the_judge_are_observed_where_it_gives_them(scenes):
     observation, _ = env.reset(seed=0)
     assert env.features == 7
     assert env.observation_space.contains(observation)
-    expected = np.tile(np.tanh(np.linspace(-4.5, 4.5, 7)), (2, 1))
+    expected = np.tile(np.tanh(np.linspace(-2.25, 2.25, 7)), (2, 1))
     assert observation["features"] == pytest.approx(expected, 1e-5)
     assert "features" not in batch(scenes).reset(seed=0)[0]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isp_env.rewards import QualityReward, RewardSettings, chroma_difference, clipped_share, look
+from isp_env.rewards import QualityReward, RewardSettings, clipped_share, distance, look, opponents
 
 OFF = RewardSettings(
     scale=1.0,
@@ -41,11 +41,26 @@ def test_each_term_has_its_weight():
     assert value(attribute_weight=1.0, attribute_cap=0.25) == pytest.approx(1 + 0.25)
 
 
+def test_what_each_term_of_the_leash_costs_is_told():
+    neutral, picture = grey(0.5), grey(0.5)
+    picture[:, 0] = 1.0  # all of red is clipped, and far from grey
+    theta = torch.full((1, 4), 0.5)
+    settings = RewardSettings(clipping_weight=2.0, chroma_weight=3.0, theta_weight=4.0)
+    held = QualityReward(brightness, settings)(picture, neutral, theta)
+    loose = QualityReward(brightness, settings.leash_free())(picture, neutral, theta)
+    clipping, chroma, by_theta = held.leash[0].tolist()
+    assert clipping == pytest.approx(2.0 / 3, abs=1e-5)
+    assert chroma == pytest.approx(3.0 * (held.chroma.item() - settings.chroma_limit) / 10)
+    assert by_theta == pytest.approx(4.0 * 0.25)
+    assert (loose.leash == 0).all()
+    assert held.value.item() == pytest.approx(loose.value.item() - held.leash.sum().item())
+
+
 def test_chroma_leash_is_free_up_to_its_limit():
     neutral = grey(0.5)
     red = neutral.clone()
     red[:, 0] = 0.9
-    difference = chroma_difference(red, neutral).item()
+    difference = distance(opponents(red), opponents(neutral)).item()
     assert difference > 20
 
     def value(limit: float) -> float:
