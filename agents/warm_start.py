@@ -120,10 +120,10 @@ def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, ste
         observations.append(seen)
         action = mean_action(policy, seen)
         theta, beyond = _move(env, torch.from_numpy(info["theta"]).to(env.device), action)
-        value, slope = judged.gradient(rows, theta, neutral)
+        reached, slope = judged.gradient(rows, theta, neutral)
         loss = beyond.square().sum() - (theta * slope).sum()
         if not env.settings.absolute:
-            target = torch.where(value > potentials[-1], -STOP, STOP)
+            target = torch.where(reached.value > potentials[-1], -STOP, STOP)
             loss = loss + functional.mse_loss(action[:, judged.knobs], target, reduction="sum")
         (loss / (len(rows) * steps)).backward()
         played = action.detach().cpu().numpy()

@@ -12,7 +12,7 @@ from agents.playing import play
 from agents.policies import Agent, AgentError, PolicySettings, load_agent, save_agent
 from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings, warm_start
+from agents.warm_start import WarmStartSettings, _practise, warm_start
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
@@ -136,27 +136,29 @@ def test_a_killed_warm_start_ends_with_the_weights_of_an_undisturbed_one(
 ):
     settings = WarmStartSettings(iterations=9, single=6, batch_size=4)
     monkeypatch.setattr("agents.warm_start.CHECKPOINT_EVERY", 4)
-    weights = []
-    for kill_at in (None, 6):
+
+    def start(name: str) -> tuple[list[float], torch.Tensor]:
         policy = TINY.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu").policy
-        checkpoint = tmp_path / f"{kill_at}.pt"
-        if kill_at is not None:
-            begun = TINY.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu").policy
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                practise, calls = warm_start.__globals__["_practise"], []
+        gains = warm_start(policy, task(scenes), settings, 0, tmp_path / name)
+        return gains, torch.cat([p.detach().flatten() for p in policy.parameters()])
 
-                def interrupted(*arguments, practise=practise, calls=calls):
-                    calls.append(1)
-                    if len(calls) > 6:
-                        raise KeyboardInterrupt
-                    return practise(*arguments)
+    gains, undisturbed = start("whole.pt")
+    assert len(gains) == 9
+    calls = []
 
-                patch.setattr("agents.warm_start._practise", interrupted)
-                warm_start(begun, task(scenes), settings, 0, checkpoint)
-        gains = warm_start(policy, task(scenes), settings, 0, checkpoint)
-        assert len(gains) == (9 if kill_at is None else 5)  # from iteration 4 on
-        weights.append(torch.cat([p.detach().flatten() for p in policy.parameters()]))
-    assert torch.equal(*weights)
+    def killed_at_the_seventh(*arguments, practise=_practise):
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return practise(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agents.warm_start._practise", killed_at_the_seventh)
+        with pytest.raises(KeyboardInterrupt):
+            start("killed.pt")
+    gains, resumed = start("killed.pt")
+    assert len(gains) == 5  # from iteration 4 on
+    assert torch.equal(resumed, undisturbed)
 
 
 def test_a_warm_start_under_other_settings_is_refused(scenes, tmp_path, monkeypatch):
