@@ -3,9 +3,12 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
+from agents.controls import Controller, Found
 from agents.policies import Agent
-from isp_env.environment import IspTuningVectorEnv
+from isp_env.environment import AutoresetMode, IspTuningVectorEnv
+from isp_env.judged import JudgedScenes
 
 
 def play(env: IspTuningVectorEnv, agent: Agent, scene: np.ndarray) -> list[dict[str, Any]]:
@@ -38,6 +41,29 @@ def play(env: IspTuningVectorEnv, agent: Agent, scene: np.ndarray) -> list[dict[
         row | {"neutral": start, "renders": int(count)}
         for row, start, count in zip(best, neutral, renders, strict=True)
     ]
+
+
+def controller(agent: Agent) -> Controller:
+    """An agent as one of the controls that it is compared with."""
+
+    def control(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
+        env = IspTuningVectorEnv(
+            judged.scenes,
+            judged.reward,
+            len(rows),
+            judged.pipeline,
+            agent.card.task,
+            AutoresetMode.DISABLED,
+            judged.device,
+        )
+        choices = play(env, agent, rows)
+        theta, value, score, renders = (
+            np.array([choice[key] for choice in choices])
+            for key in ("theta", "potential", "score", "renders")
+        )
+        return Found(theta.astype(np.float32), value, score, renders)
+
+    return control
 
 
 def _row(info: dict[str, Any], row: int) -> dict[str, Any]:

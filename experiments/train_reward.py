@@ -5,6 +5,9 @@ ISP's agent, so fine-tuning also ranks good photographs above wrong developments
 
     python experiments/train_reward.py --data BIQ2021 --init mobilenetv2_100_imagenet.safetensors
 
+The last stage teaches it that a touch of sharpening is better than none, and none than too much;
+with `--start attiqa-mini` it is run alone, on a model that has gone through the others.
+
 A run that was interrupted continues where its last epoch ended. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then twice as fast.
 """
@@ -41,7 +44,7 @@ from attiqa.teachers import AttributeTeacher, MeasuredTeacher
 from attiqa.training import Schedule
 from attiqa.versions import versions
 from attiqa.views import views
-from experiments.isp_distortions import ladders_and_isp
+from experiments.isp_distortions import ladders_and_isp, ladders_isp_and_sharpening
 
 PREVIEW = 224
 """Pixels of the short side of the previews that an agent's reward sees."""
@@ -57,6 +60,8 @@ class Settings:
     """Folder of BIQ2021: Images/ and "Train (Images and MOS).csv"."""
     init: Path | None = None
     """ImageNet weights of the backbone (safetensors, no classifier); random without."""
+    start: str | None = None
+    """A model that has gone through all stages but the last: what `load_model` takes."""
     out: Path = Path("runs/train_reward")
     """Folder for checkpoints, logs and results.json."""
     weights: Path = WEIGHTS
@@ -123,10 +128,29 @@ class Settings:
             ladder_weight=0.03,
             ladder_share=0.0625,
             ranked_distortions_weight=0.2,
-            distorted_photos=8,
+            distorted_photos=4,
         )
     )
     """Then of larger crops, at the scales that a photograph is scored at."""
+    touch: FinetuneSettings = field(
+        default_factory=lambda: FinetuneSettings(
+            Schedule(
+                epochs=1,
+                backbone_lr=5e-5,
+                head_lr=2e-4,
+                weight_decay=0.05,
+                ema_decay=0.98,
+                freeze_batch_statistics=True,
+                crops=CropSettings(224, (224, 384)),
+            ),
+            dropout=0.3,
+            attribute_weight=0.03,
+            ladder_weight=0.03,
+            ladder_share=0.0625,
+            ranked_distortions_weight=0.3,
+        )
+    )
+    """Last, of pairs that differ in sharpening, too, at all scales."""
 
 
 def main(settings: Settings) -> None:
@@ -138,37 +162,17 @@ def main(settings: Settings) -> None:
     training = [pixels[index] for index in split.train]  # views: nothing is copied
     teacher = MeasuredTeacher()
 
-    torch.manual_seed(settings.pretraining.schedule.seed)
-    attribute_net = AttributeNet(settings.architecture)
-    net = QualityNet(attribute_net).to(memory_format=torch.channels_last)
-    if settings.init:
-        load_backbone(attribute_net, settings.init)
-
     fabric = Fabric(loggers=TensorBoardLogger(settings.out, name="tensorboard"))
     fabric.launch()
-    stages = {"whole": settings.whole, "fine": settings.fine}
-    history = {
-        "pretraining": pretrain(
-            fabric,
-            attribute_net,
-            training,
-            teacher,
-            settings.pretraining,
-            settings.out / "pretraining.ckpt",
-        ),
-    } | {
-        name: finetune(
-            fabric,
-            net,
-            training,
-            photos.mos[split.train],
-            teacher,
-            stage,
-            settings.out / f"{name}.ckpt",
-            ladders_and_isp,
-        )
-        for name, stage in stages.items()
-    }
+    mos = photos.mos[split.train]
+    if settings.start:
+        net, history = load_model(settings.start).net.requires_grad_(True), {}
+    else:
+        net, history = first_stages(fabric, settings, training, mos, teacher)
+    pairs, checkpoint = ladders_isp_and_sharpening, settings.out / "touch.ckpt"
+    history["touch"] = finetune(
+        fabric, net, training, mos, teacher, settings.touch, checkpoint, pairs
+    )
     standardise(net, pixels, split)
 
     card = describe(settings, photos, split)
@@ -188,6 +192,31 @@ def main(settings: Settings) -> None:
     (settings.out / "results.json").write_text(text)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     print_json(json.dumps(metrics))
+
+
+def first_stages(
+    fabric: Fabric,
+    settings: Settings,
+    training: list[UInt8[np.ndarray, "s s 3"]],
+    mos: Float[np.ndarray, " n"],
+    teacher: AttributeTeacher,
+) -> tuple[QualityNet, dict[str, Any]]:
+    """Pretrain on the teacher, then fine-tune on small photographs and on larger crops."""
+    torch.manual_seed(settings.pretraining.schedule.seed)
+    attribute_net = AttributeNet(settings.architecture)
+    net = QualityNet(attribute_net).to(memory_format=torch.channels_last)
+    if settings.init:
+        load_backbone(attribute_net, settings.init)
+    checkpoint, history = settings.out / "pretraining.ckpt", {}
+    history["pretraining"] = pretrain(
+        fabric, attribute_net, training, teacher, settings.pretraining, checkpoint
+    )
+    for name, stage in {"whole": settings.whole, "fine": settings.fine}.items():
+        checkpoint = settings.out / f"{name}.ckpt"
+        history[name] = finetune(
+            fabric, net, training, mos, teacher, stage, checkpoint, ladders_and_isp
+        )
+    return net, history
 
 
 @torch.no_grad()

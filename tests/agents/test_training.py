@@ -174,7 +174,7 @@ def test_a_warm_start_under_other_settings_is_refused(scenes, tmp_path, monkeypa
 def test_warm_start_climbs_the_potential(kind, settings, scenes, tmp_path):
     env = kind(scenes)
     agent = train(env, replace(settings, steps=0), tmp_path)
-    start = WarmStartSettings(40, 20, batch_size=4, learning_rate=3e-3)
+    start = WarmStartSettings(60, 10, batch_size=4, learning_rate=5e-3)
     gains = warm_start(agent.policy, env, start, 0, tmp_path / "warm_start.pt")
     assert np.mean(gains[-3:]) > gains[0] + 0.3
     assert mean_gain(agent, env) > 0.3
