@@ -31,7 +31,7 @@ from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
-from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.finetuning import FinetuneSettings, PairMaker, finetune
 from attiqa.metrics import bootstrap_interval, correlations
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
@@ -129,7 +129,31 @@ class Settings:
     """Then of larger crops, at the scales that a photograph is scored at."""
 
 
-def main(settings: Settings) -> None:
+@dataclass(frozen=True)
+class Recipe:
+    """What no command line can say: the pairs that are ranked, and the card's words for it all."""
+
+    pairs: PairMaker
+    ranked: str
+    views: str
+    selection: str
+    limits: str
+
+
+REWARD = Recipe(
+    ladders_and_isp,
+    ranked="good photographs above distorted ones: half from the ladders of attiqa.distortions, "
+    "half developed wrongly by isp_env's ISP (isp_distortions.py); and a touch of sharpening above "
+    "none, none above too much",
+    views="nearly whole photographs of 224 pixels, then crops of 320 pixels at a short side of 330 "
+    "to 448: for five-crop scores and, less exactly, for small whole previews",
+    selection="the last epoch; the recipe is the best of three on the test photographs",
+    limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to 256 "
+    "pixels and a first opinion on photographs; no measure of art, content or faces.",
+)
+
+
+def main(settings: Settings, recipe: Recipe = REWARD) -> None:
     """Run the three stages, then measure the exported file."""
     settings.out.mkdir(parents=True, exist_ok=True)
     photos = read_biq2021(settings.data)
@@ -165,13 +189,13 @@ def main(settings: Settings) -> None:
             teacher,
             stage,
             settings.out / f"{name}.ckpt",
-            ladders_and_isp,
+            recipe.pairs,
         )
         for name, stage in stages.items()
     }
     standardise(net, pixels, split)
 
-    card = describe(settings, photos, split)
+    card = describe(settings, recipe, photos, split)
     model = load_model(save_checkpoint(settings.out, net, card, torch.float16))
     kept = {"validation": split.validation, "test": split.test}
     metrics = {
@@ -204,7 +228,7 @@ def previews(pixels: Pixels, indices: Int[np.ndarray, " n"]) -> Float[torch.Tens
     return resize(images, [PREVIEW], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
 
 
-def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
+def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Split) -> Card:
     """Write the card, but for the metrics."""
     names = [path.name for path in photos.paths]
     return Card(
@@ -220,20 +244,16 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
             "data_sha256": content_hash(photos.paths),
             "split": {"train": len(split.train), "validation": len(split.validation)}
             | {"test": len(split.test), "sha256": split_hash(names, split)},
-            "ranked_distortions": "good photographs above distorted ones: half from the ladders of "
-            "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py); "
-            "and a touch of sharpening above none, none above too much",
-            "views": "nearly whole photographs of 224 pixels, then crops of 320 pixels at a short "
-            "side of 330 to 448: for five-crop scores and, less exactly, for small whole previews",
-            "selection": "the last epoch; the recipe is the best of three on the test photographs",
+            "ranked_distortions": recipe.ranked,
+            "views": recipe.views,
+            "selection": recipe.selection,
             "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },
         settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
         metrics={},
         versions=versions(),
-        limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to "
-        "256 pixels and a first opinion on photographs; no measure of art, content or faces.",
+        limits=recipe.limits,
     )
 
 
