@@ -21,7 +21,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from agents.referees import full_references
 from rich.logging import RichHandler
 
 from agents.algorithms import PPOSettings, SACSettings, TD3Settings
@@ -29,6 +28,7 @@ from agents.controls import neutral
 from agents.evaluation import batches, compare, joined, measure
 from agents.playing import controller
 from agents.policies import Agent, save_agent
+from agents.referees import full_references
 from agents.training import Pace, train
 from attiqa.scoring import load_model
 from attiqa.versions import versions

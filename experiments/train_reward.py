@@ -34,7 +34,7 @@ from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
-from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.finetuning import FinetuneSettings, PairMaker, finetune
 from attiqa.metrics import bootstrap_interval, correlations
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
@@ -153,8 +153,34 @@ class Settings:
     """Last, of pairs that differ in sharpening, too, at all scales."""
 
 
-def main(settings: Settings) -> None:
-    """Run the three stages, then measure the exported file."""
+@dataclass(frozen=True)
+class Recipe:
+    """What no command line can say: the pairs that are ranked, and the card's words for it all."""
+
+    pairs: PairMaker
+    last_pairs: PairMaker | None  # of the last stage; None leaves it out
+    ranked: str
+    views: str
+    selection: str
+    limits: str
+
+
+REWARD = Recipe(
+    ladders_and_isp,
+    ladders_isp_and_sharpening,
+    ranked="good photographs above distorted ones: half from the ladders of attiqa.distortions, "
+    "half developed wrongly by isp_env's ISP (isp_distortions.py); in the last stage also a touch "
+    "of sharpening above none, none above too much",
+    views="nearly whole photographs of 224 pixels, then crops of 320 pixels at a short side of 330 "
+    "to 448, then both: for five-crop scores and, less exactly, for small whole previews",
+    selection="the last epoch; the recipe is the best of three on the test photographs",
+    limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to 256 "
+    "pixels and a first opinion on photographs; no measure of art, content or faces.",
+)
+
+
+def main(settings: Settings, recipe: Recipe = REWARD) -> None:
+    """Run the stages, then measure the exported file."""
     settings.out.mkdir(parents=True, exist_ok=True)
     photos = read_biq2021(settings.data)
     split = random_split(len(photos.paths), settings.validation, settings.test, settings.split_seed)
@@ -168,14 +194,15 @@ def main(settings: Settings) -> None:
     if settings.start:
         net, history = load_model(settings.start).net.requires_grad_(True), {}
     else:
-        net, history = first_stages(fabric, settings, training, mos, teacher)
-    pairs, checkpoint = ladders_isp_and_sharpening, settings.out / "touch.ckpt"
-    history["touch"] = finetune(
-        fabric, net, training, mos, teacher, settings.touch, checkpoint, pairs
-    )
+        net, history = first_stages(fabric, settings, recipe, training, mos, teacher)
+    if recipe.last_pairs:
+        pairs, checkpoint = recipe.last_pairs, settings.out / "touch.ckpt"
+        history["touch"] = finetune(
+            fabric, net, training, mos, teacher, settings.touch, checkpoint, pairs
+        )
     standardise(net, pixels, split)
 
-    card = describe(settings, photos, split)
+    card = describe(settings, recipe, photos, split)
     model = load_model(save_checkpoint(settings.out, net, card, torch.float16))
     kept = {"validation": split.validation, "test": split.test}
     metrics = {
@@ -197,6 +224,7 @@ def main(settings: Settings) -> None:
 def first_stages(
     fabric: Fabric,
     settings: Settings,
+    recipe: Recipe,
     training: list[UInt8[np.ndarray, "s s 3"]],
     mos: Float[np.ndarray, " n"],
     teacher: AttributeTeacher,
@@ -214,7 +242,7 @@ def first_stages(
     for name, stage in {"whole": settings.whole, "fine": settings.fine}.items():
         checkpoint = settings.out / f"{name}.ckpt"
         history[name] = finetune(
-            fabric, net, training, mos, teacher, stage, checkpoint, ladders_and_isp
+            fabric, net, training, mos, teacher, stage, checkpoint, recipe.pairs
         )
     return net, history
 
@@ -233,7 +261,7 @@ def previews(pixels: Pixels, indices: Int[np.ndarray, " n"]) -> Float[torch.Tens
     return resize(images, [PREVIEW], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
 
 
-def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
+def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Split) -> Card:
     """Write the card, but for the metrics."""
     names = [path.name for path in photos.paths]
     return Card(
@@ -249,20 +277,16 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
             "data_sha256": content_hash(photos.paths),
             "split": {"train": len(split.train), "validation": len(split.validation)}
             | {"test": len(split.test), "sha256": split_hash(names, split)},
-            "ranked_distortions": "good photographs above distorted ones: half from the ladders of "
-            "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py); "
-            "and a touch of sharpening above none, none above too much",
-            "views": "nearly whole photographs of 224 pixels, then crops of 320 pixels at a short "
-            "side of 330 to 448: for five-crop scores and, less exactly, for small whole previews",
-            "selection": "the last epoch; the recipe is the best of three on the test photographs",
+            "ranked_distortions": recipe.ranked,
+            "views": recipe.views,
+            "selection": recipe.selection,
             "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },
         settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
         metrics={},
         versions=versions(),
-        limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to "
-        "256 pixels and a first opinion on photographs; no measure of art, content or faces.",
+        limits=recipe.limits,
     )
 
 
