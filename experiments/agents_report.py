@@ -1,0 +1,74 @@
+"""Table and figure of `evaluate_agents.py`, made from its results alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from isp_env.files import atomic_path
+
+SHOWN = ("potential", "score", "PSNR", "-CIEDE2000", "SSIM")
+BEST = "CMA-ES, 500"
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Markdown: a row for each controller, changes against neutral with 95 % intervals."""
+    referees = [name for name in results["trials"] if name not in SHOWN]
+    columns = [*SHOWN, *referees]
+    head = ["controller", "scenes", "renders", *columns, f"gain, share of {BEST}"]
+    rows = [head, ["---"] * len(head)]
+    for name, values in results["controls"].items():
+        change = values["change"]
+        share = values.get(f"share of {BEST}", {}).get("score")
+        rows.append(
+            [
+                name,
+                str(values["scenes"]),
+                f"{values['mean']['renders']:.1f}",
+                *(_interval(change[column]) for column in columns),
+                "" if share is None else f"{share:.0%}",
+            ]
+        )
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *_trials(results["trials"])]) + "\n"
+
+
+def _interval(change: Mapping[str, float]) -> str:
+    return f"{change['mean']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
+
+
+def _trials(trials: Mapping[str, Any]) -> list[str]:
+    lines = ["| referee | right pairs | used |", "| --- | --- | --- |"]
+    for name, result in trials.items():
+        parts = ", ".join(f"{key} {value:.0%}" for key, value in result["right"].items())
+        used = "yes" if result["used"] else "no"
+        lines.append(f"| {name} | {result['accuracy']:.0%} ({parts}) | {used} |")
+    return lines
+
+
+def write_figure(path: Path, results: Mapping[str, Any]) -> None:
+    """Gain of score, and change of CIEDE2000 to the truth, against the number of renders."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
+    axes = (("score", "score, change against neutral"), ("-CIEDE2000", "CIEDE2000, nearer by"))
+    families: dict[str, list[Mapping[str, Any]]] = {}
+    for name, values in results["controls"].items():
+        family = "agents" if name.startswith("agent ") else name.split(",")[0]
+        families.setdefault(family, []).append(values)
+    for panel, (measure, label) in zip(panels, axes, strict=True):
+        for family, points in families.items():
+            renders = [max(point["mean"]["renders"], 0.5) for point in points]
+            means = [point["change"][measure]["mean"] for point in points]
+            below = [m - p["change"][measure]["low"] for m, p in zip(means, points, strict=True)]
+            above = [p["change"][measure]["high"] - m for m, p in zip(means, points, strict=True)]
+            style = "o" if family == "agents" else "o-"
+            panel.errorbar(renders, means, (below, above), fmt=style, label=family, capsize=2)
+        panel.axhline(0, color="grey", linewidth=0.8)
+        panel.set_xscale("log")
+        panel.set_xlabel("renders of a scene (neutral: 0, drawn at 0.5)")
+        panel.set_ylabel(label)
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{results['scenes']} held-out simulated scenes; bars: 95 % intervals")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    plt.close(figure)

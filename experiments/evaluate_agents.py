@@ -1,0 +1,309 @@
+r"""Agents beside every control, on the same held-out scenes, before referees nobody was paid by.
+
+    python experiments/train_agent.py ...   # once for each seed
+    python experiments/evaluate_agents.py --scenes runs/scenes/held_out \
+        --agents runs/seed0/agent.json runs/seed1/agent.json
+
+What searches find is kept in `--out`, a few scenes at a time: an interrupted run goes on. Writes
+agents.json (everything, with paired 95 % bootstrap intervals over the scenes), agents.md (the
+table) and agents.png (quality against the number of renders).
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float
+from rich import print as show
+from rich.logging import RichHandler
+from rich.progress import track
+from torch import Tensor
+
+from agents.automatic import auto_adjust
+from agents.cloning import fit_truth
+from agents.controls import Controller, Found, neutral
+from agents.evaluation import Measured, batches, compare, joined, measure
+from agents.playing import controller
+from agents.policies import Agent, load_agent
+from agents.referees import Referee, Trial, broken_edits, trial
+from agents.search import cma_es, gradient_ascent, random_search
+from attiqa.scoring import load_model
+from attiqa.versions import versions
+from experiments.agents_report import table, write_figure
+from experiments.independent_referees import independent_referees
+from isp_env.files import atomic_path
+from isp_env.judged import JudgedScenes
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.preview_store import PreviewStore
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward, RewardSettings
+
+NEUTRAL, AGENT = "neutral", "agent"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Compare agents with controls."""
+
+    scenes: Path
+    """Store of held-out scenes with truths (see `build_previews.py`)."""
+    agents: list[Path]
+    """Cards of agents, one for each seed."""
+    out: Path = Path("runs/evaluate_agents")
+    """Folder for the results."""
+    count: int = 200
+    """So many of the scenes."""
+    random: tuple[int, ...] = (10, 100, 500)
+    """Renders of the random search; none leaves it out."""
+    cma: tuple[int, ...] = (100, 500)
+    """Renders of CMA-ES."""
+    gradient: tuple[int, ...] = (50, 200)
+    """Renders of the gradient ascent."""
+    costly: int = 200
+    """Random search and gradient ascent see so many of the scenes."""
+    judge: str = "embedded"
+    """Quality model of the reward: "embedded" or a path."""
+    referee: str = "attiqa-referee"
+    """The second quality model."""
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    """Weights of the potential."""
+    seed: int = 0
+    """Of the searches."""
+    device: str = "cpu"
+    """"cpu" or "cuda"."""
+
+
+def main(settings: Settings) -> None:
+    """Find, measure, compare, report."""
+    logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler()])
+    store = PreviewStore.open(settings.scenes)
+    scenes = store.previews()
+    judge = load_model(settings.judge, settings.device)
+    agents = [load_agent(path, DEFAULT_PIPELINE, settings.device) for path in settings.agents]
+    reward = QualityReward(judge.perceive, settings.reward)
+    judged = JudgedScenes(scenes, reward, DEFAULT_PIPELINE, settings.device)
+    count = min(settings.count, len(scenes))
+    referees = independent_referees(settings.referee, settings.device)
+    kept = Kept(settings.out / "found", _identity(settings, store, str(judge.card.sha256)))
+    found: dict[str, Found] = {}
+    seconds: dict[str, float] = {}
+    for name, control, scenes_seen in controls(settings, agents, count):
+        found |= kept.run(name, control, judged, scenes_seen, seconds)
+    measured: dict[str, Measured] = {}
+    for name, what in track(list(found.items()), "measuring"):
+        parts = batches(len(what.theta))
+        measured[name] = joined(
+            [measure(judged, rows, rows_of(what, rows), referees) for rows in parts]
+        )
+    results = {
+        "scenes": count,
+        "trials": trials(referees, judged, count),
+        "controls": {
+            name: summarise(values, measured[NEUTRAL], measured.get("CMA-ES, 500"))
+            for name, values in measured.items()
+        },
+        "agent": over_seeds(measured, len(agents)),
+        "against auto-adjust": pairs(measured, "auto-adjust"),
+        "seconds per scene": seconds,
+        "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path | list)},
+        "judge": f"{judge.card.name} {judge.card.sha256}",
+        "data_sha256": store.sha256(),
+        "versions": versions() | {"stable-baselines3": version("stable-baselines3")},
+    }
+    with atomic_path(settings.out / "agents.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    with atomic_path(settings.out / "agents.md") as temporary:
+        temporary.write_text(table(results))
+    write_figure(settings.out / "agents.png", results)
+    show(table(results))
+
+
+def controls(
+    settings: Settings, agents: Sequence[Agent], count: int
+) -> list[tuple[str, Controller, int]]:
+    """Every controller, and how many of the scenes it sees."""
+    costly = min(settings.costly, count)
+    searches = (
+        ("CMA-ES", settings.cma, partial(cma_es, seed=settings.seed), count),
+        ("gradient ascent", settings.gradient, gradient_ascent, costly),
+        ("random search", settings.random, partial(random_search, seed=settings.seed), costly),
+    )
+    return [
+        (NEUTRAL, neutral, count),
+        ("auto-adjust", auto_adjust, count),
+        ("nearest to the truth", fit_truth(100), count),
+        *((f"{AGENT} {number}", controller(agent), count) for number, agent in enumerate(agents)),
+        *((name, search(budgets), n) for name, budgets, search, n in searches if budgets),
+    ]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What controls found, in files: a run that is started again does not search again.
+
+    Attributes:
+        folder: Where they lie.
+        identity: Of scenes, judge and settings: other ones are other searches.
+    """
+
+    folder: Path
+    identity: str
+
+    def run(
+        self,
+        name: str,
+        control: Controller,
+        judged: JudgedScenes,
+        count: int,
+        seconds: dict[str, float],
+    ) -> dict[str, Found]:
+        """What a control finds at each of its budgets, by name; its time is added to `seconds`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parts: list[list[Found]] = []
+        spent = 0.0
+        for number, rows in enumerate(track(list(batches(count)), name)):
+            path = self.folder / f"{name.replace(' ', '_')}_{self.identity}_{number}.npz"
+            if name.startswith(AGENT) or not path.exists():  # agents are quick, and may be others
+                start = time.perf_counter()
+                last = control(judged, rows)
+                _write(path, [*last.earlier, last], time.perf_counter() - start)
+            budgets, took = _read(path)
+            parts.append(budgets)
+            spent += took
+        seconds[name] = spent / count
+        budgets = [_joined(budget) for budget in zip(*parts, strict=True)]
+        if len(budgets) == 1:
+            return {name: budgets[0]}
+        return {f"{name}, {int(found.renders[0])}": found for found in budgets}
+
+
+def _write(path: Path, budgets: Sequence[Found], seconds: float) -> None:
+    keys = ("theta", "value", "score", "renders")
+    arrays = {
+        f"{key} {number}": getattr(found, key)
+        for number, found in enumerate(budgets)
+        for key in keys
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, seconds=np.array(seconds), **arrays)
+
+
+def _read(path: Path) -> tuple[list[Found], float]:
+    with np.load(path, allow_pickle=False) as arrays:
+        count = sum(name.startswith("theta") for name in arrays)
+        found = [
+            Found(*(arrays[f"{key} {n}"] for key in ("theta", "value", "score", "renders")))
+            for n in range(count)
+        ]
+        return found, float(arrays["seconds"])
+
+
+def _joined(parts: Sequence[Found]) -> Found:
+    columns = ((p.theta, p.value, p.score, p.renders) for p in parts)
+    return Found(*(np.concatenate(x) for x in zip(*columns, strict=True)))
+
+
+def rows_of(found: Found, rows: np.ndarray) -> Found:
+    """What was found for some of the scenes."""
+    return Found(*(x[rows] for x in (found.theta, found.value, found.score, found.renders)))
+
+
+def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[str, Any]:
+    """Means, and changes against neutral with intervals; the share of the best search's gain."""
+    count = len(values["score"])
+    changes = {
+        name: asdict(compare(values[name], start[name][:count]))
+        for name in values
+        if name != "renders"
+    }
+    summary: dict[str, Any] = {
+        "scenes": count,
+        "mean": {name: float(np.mean(v)) for name, v in values.items()},
+        "change": changes,
+    }
+    if best is not None:
+        summary["share of CMA-ES, 500"] = {
+            name: float(
+                np.mean(values[name] - start[name][:count])
+                / np.mean(best[name][:count] - start[name][:count])
+            )
+            for name in ("score", "potential")
+        }
+    return summary
+
+
+def over_seeds(measured: Mapping[str, Measured], seeds: int) -> dict[str, Any]:
+    """Mean and standard deviation, over the seeds, of the agents' mean changes."""
+    start = measured[NEUTRAL]
+    every = [measured[f"{AGENT} {number}"] for number in range(seeds)]
+    names = [name for name in start if name != "renders"]
+    gains = {n: [float(np.mean(values[n] - start[n])) for values in every] for n in names}
+    return {
+        name: {
+            "mean": float(np.mean(g)),
+            "deviation": float(np.std(g, ddof=1)) if seeds > 1 else None,
+            "seeds": g,
+        }
+        for name, g in gains.items()
+    }
+
+
+def pairs(measured: Mapping[str, Measured], other: str) -> dict[str, Any]:
+    """Each agent against another controller."""
+    return {
+        name: {
+            key: asdict(compare(values[key], measured[other][key]))
+            for key in values
+            if key != "renders"
+        }
+        for name, values in measured.items()
+        if name.startswith(AGENT)
+    }
+
+
+def trials(
+    referees: Sequence[Referee], judged: JudgedScenes, count: int
+) -> dict[str, dict[str, Any]]:
+    """Whether each referee ranks truth above neutral above what was broken on purpose."""
+    right: dict[str, list[Mapping[str, float]]] = {referee.name: [] for referee in referees}
+    sizes = []
+    for rows in track(list(batches(count)), "trying the referees"):
+        images, _ = judged.neutral(rows)
+        truth = _truth(judged.scenes, rows).to(images)
+        broken = broken_edits(images, truth)
+        for referee in referees:
+            right[referee.name].append(trial(referee, truth, images, broken).right)
+        sizes.append(len(rows))
+    return {name: _trial(parts, sizes) for name, parts in right.items()}
+
+
+def _trial(parts: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[str, Any]:
+    right = {key: float(np.average([p[key] for p in parts], weights=sizes)) for key in parts[0]}
+    whole = Trial(right)
+    return {"right": right, "accuracy": whole.accuracy, "used": whole.used}
+
+
+def _truth(scenes: PreviewSet, rows: np.ndarray) -> Float[Tensor, "n 3 h w"]:
+    if scenes.truth is None:
+        raise ValueError("scenes: expected a store with truths, as simulated scenes have")
+    return torch.from_numpy(scenes.truth[rows].astype(np.float32))
+
+
+def _identity(settings: Settings, store: PreviewStore, judge: str) -> str:
+    """Changes with everything that changes what a control finds; agents have their own."""
+    said = [store.sha256(), judge, asdict(settings.reward), settings.seed]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
