@@ -6,12 +6,14 @@ supervised learning gets from the same network, without any reward.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
+from torch.distributions import Normal
 from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grad_norm_
 
@@ -85,7 +87,7 @@ def clone(
         The mean squared error in theta of each step's batch.
     """
     rng = np.random.default_rng(seed)
-    seen, _ = policy.obs_to_tensor(observations)
+    seen = cast(dict[str, Tensor], policy.obs_to_tensor(observations)[0])
     answers = torch.as_tensor(theta, dtype=torch.float32, device=policy.device)
     optimizer = torch.optim.Adam(policy.parameters(), settings.learning_rate)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
@@ -93,7 +95,8 @@ def clone(
     policy.set_training_mode(True)
     for _ in range(settings.steps):
         rows = torch.from_numpy(rng.choice(len(answers), settings.batch_size)).to(policy.device)
-        mean = policy.get_distribution({k: v[rows] for k, v in seen.items()}).distribution.mean
+        batch = cast(Tensor, {name: x[rows] for name, x in seen.items()})  # SB3 types no dicts
+        mean = cast(Normal, policy.get_distribution(batch).distribution).mean
         loss = mse_loss(mean, answers[rows])
         optimizer.zero_grad()
         loss.backward()

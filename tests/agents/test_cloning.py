@@ -9,6 +9,7 @@ from agents.policies import Agent, AgentCard, PolicySettings, knobs
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.fidelity import fidelity
 from isp_env.judged import JudgedScenes
+from isp_env.observations import observation_space
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
@@ -123,7 +124,7 @@ def clone_of(scenes: PreviewSet, theta: np.ndarray, seed: int) -> tuple[Agent, l
     observations, _ = env.reset(options={"scene": np.arange(len(scenes))})
     torch.manual_seed(seed)
     policy = MultiInputActorCriticPolicy(
-        env.single_observation_space,
+        observation_space(len(PIPELINE.parameters), env.attributes),
         env.single_action_space,
         lr_schedule=lambda _: 0.0,
         **NETWORK.arguments(),
@@ -155,7 +156,7 @@ def test_a_clone_does_better_than_neutral_on_scenes_it_has_not_seen(planted, fit
     unseen = part(scenes, slice(TRAINED, COUNT))
     task = JudgedScenes(unseen, reward(), PIPELINE)
     rows = np.arange(len(unseen))
-    truth = torch.from_numpy(unseen.truth.astype(np.float32))
+    truth = torch.from_numpy(np.asarray(unseen.truth, np.float32))
     chosen = task.render(rows, torch.from_numpy(act(agent, unseen)))
     before, _ = task.neutral(rows)
     for scene in rows:

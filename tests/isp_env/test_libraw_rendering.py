@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -38,11 +37,11 @@ def test_auto_bright_brightens_until_a_hundredth_clips(take, tmp_path):
     assert 0.001 < clipped < 0.03
 
 
-def test_the_default_crop_is_heeded(take, write_tagged, tmp_path):
+def test_the_default_crop_is_heeded(take, write_tagged):
     raw = take(160, 240)
-    whole = torch.from_numpy(np.zeros(1)), write_tagged(raw)
-    full = libraw_rendering(whole[1], False, (160, 240))
-    path = write_tagged(raw, (50719, "I", 2, (20, 40)), (50720, "I", 2, (200, 100)))
+    full = libraw_rendering(write_tagged(raw), False, (160, 240))
+    origin, size = (50719, "H", 2, (20, 40), True), (50720, "H", 2, (200, 100), True)
+    path = write_tagged(raw, origin, size)
     assert torch.equal(libraw_rendering(path, False, (100, 200)), full[:, 40:140, 20:220])
 
 
