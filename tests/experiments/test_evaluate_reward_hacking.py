@@ -42,7 +42,8 @@ def darkness(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_run_writes_figure_and_results(folder, tmp_path):
     history = tmp_path / "history.jsonl"
     history.write_text('{"step": 0, "score": 0.0}\n{"step": 64, "score": 0.1, "PSNR": -0.5}\n')
-    settings = Settings(folder, steps=5, looks=(2, 9), history=history, out=tmp_path / "out")
+    out = tmp_path / "out"
+    settings = Settings(folder, steps=5, looks=(2, 9), referee="embedded", history=history, out=out)
     main(settings)
     results = json.loads((tmp_path / "out" / "reward_hacking.json").read_text())
     assert results["scenes"] == 4
