@@ -64,7 +64,9 @@ class AttributeNet(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.backbone = timm.create_model(architecture.backbone, num_classes=0)
-        width, hidden = cast(int, self.backbone.num_features), architecture.head_features
+        # some networks widen after the pooling: their features are not `num_features` wide
+        width = getattr(self.backbone, "head_hidden_size", self.backbone.num_features)
+        width, hidden = cast(int, width), architecture.head_features
         self.hidden = nn.ModuleList(
             nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in architecture.attributes
         )

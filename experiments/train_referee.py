@@ -1,6 +1,6 @@
 """Train a second quality model that no agent ever climbs: the reward's referee.
 
-Repeats attiqa/weights/attiqa-referee (one CPU core, about 20 minutes):
+Repeats attiqa/weights/attiqa-referee (one CPU core, about 5 minutes):
 
     python experiments/train_referee.py --data BIQ2021
 
@@ -45,10 +45,11 @@ def stage(epochs: int, side: int, rate: float) -> Schedule:
     """A schedule on nearly whole photographs of `side` pixels."""
     return Schedule(
         epochs=epochs,
+        batch_size=16,
         backbone_lr=rate,
         head_lr=rate,
         weight_decay=0.05,
-        ema_decay=0.99,
+        ema_decay=0.98,
         crops=CropSettings(side, (side, side * 5 // 4)),
         workers=1,
         seed=SEED,
@@ -56,15 +57,15 @@ def stage(epochs: int, side: int, rate: float) -> Schedule:
 
 
 def human_scores(schedule: Schedule) -> FinetuneSettings:
-    """Fine-tuning on MOS; the attributes stay, since a network from nothing learns from them."""
+    """Fine-tuning on MOS, on ladders and on ranked distortions."""
     return FinetuneSettings(
         schedule,
         dropout=0.2,
         rank_weight=0.1,
-        attribute_weight=0.1,
         ladder_weight=0.03,
         ladder_share=0.0625,
         ranked_distortions_weight=0.3,
+        distorted_photos=4,
     )
 
 
@@ -78,17 +79,17 @@ class Settings(train_reward.Settings):
     """Name of the exported files."""
     architecture: Architecture = field(
         default_factory=lambda: Architecture(
-            "regnetx_002", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 32, 64
+            "mobilenetv3_small_100", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 64, 64
         )
     )
     """The network."""
     protocol: Protocol = field(default_factory=lambda: Protocol(short_side=192, crop=160))
     """How whole photographs are scored."""
     pretraining: PretrainSettings = field(
-        default_factory=lambda: PretrainSettings(stage(2, 128, 1.5e-3), ladder_weight=1.0)
+        default_factory=lambda: PretrainSettings(stage(1, 128, 1e-3), ladder_weight=1.0)
     )
     """On unlabelled photographs: the training part without its scores."""
-    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(8, 128, 1.5e-3)))
+    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(4, 128, 1e-3)))
     """On human scores, first of small photographs."""
     fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(1, 160, 3e-4)))
     """Then of photographs of the previews' size."""

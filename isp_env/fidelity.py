@@ -8,7 +8,10 @@ from torch import Tensor
 
 
 def fidelity(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"]) -> dict[str, float]:
-    """PSNR in dB, SSIM (Wang et al. 2004, Gaussian window), and mean CIEDE2000 (CIE 142-2001)."""
+    """PSNR in dB, SSIM (Wang et al. 2004, Gaussian window), and mean CIEDE2000 (CIE 142-2001).
+
+    The PSNR of equal pictures is infinite.
+    """
     first, second = (
         np.clip(x.permute(1, 2, 0).cpu().double().numpy(), 0, 1) for x in (image, truth)
     )
@@ -21,8 +24,10 @@ def fidelity(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"]) -> di
         sigma=1.5,
         use_sample_covariance=False,
     )
+    with np.errstate(divide="ignore"):
+        psnr = peak_signal_noise_ratio(second, first, data_range=1.0)
     return {
-        "psnr": float(peak_signal_noise_ratio(second, first, data_range=1.0)),
+        "psnr": float(psnr),
         "ssim": float(np.mean(ssim)),  # type: ignore[arg-type]  (skimage types its options badly)
         "ciede2000": float(deltaE_ciede2000(rgb2lab(second), rgb2lab(first)).mean()),
     }

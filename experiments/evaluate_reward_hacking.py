@@ -1,0 +1,285 @@
+r"""Does more reward mean better photographs, or only more reward?
+
+Climbs the potential of held-out simulated scenes along its gradient through the ISP, the strongest
+optimiser there is, on the leash and without it; an agent that trains long enough follows. What the
+reward says on the way is compared with referees that it does not know:
+
+    python experiments/evaluate_reward_hacking.py --scenes runs/train_agent/scenes_held_out_100_160
+
+The scenes are previews with truths, as `train_agent.py` simulates them. First of all the referees
+are tried on pairs whose order is known; those that fail are marked as not used. Writes
+reward_hacking.json and reward_hacking.png. `--history` adds the curves of a training run: a line of
+JSON for each checkpoint with its `step` and measures by the names used here, as changes against
+neutral.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float, Int
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from agents.referees import Referee, Trial, blind, broken_edits, full_references, trial
+from attiqa.checkpoints import write_atomically
+from attiqa.datasets.folder import content_hash
+from attiqa.niqe import load_pristine, niqe
+from attiqa.scene_regression import load_regression
+from attiqa.scoring import load_model
+from attiqa.versions import versions
+from experiments.reward_hacking_figure import write_figure
+from isp_env.judged import JudgedScenes
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward, RewardSettings, clipped_share
+from isp_env.side_effects import halo, mean_chroma
+
+LEASHED, FREE = "on the leash", "without the leash"
+CHUNK = 8  # pictures measured at once
+
+Images = Float[Tensor, "b 3 h w"]
+Measure = Callable[[Images, Images, Images], Float[Tensor, " b"]]
+"""(pictures, their neutral renderings, their truths) -> numbers."""
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Look for reward hacking."""
+
+    scenes: Path
+    """Folder of a preview set with truths."""
+    count: int = 100
+    """So many of its scenes, from the first on."""
+    steps: int = 100
+    """Gradient steps of the ascent."""
+    looks: tuple[int, ...] = (0, 2, 5, 10, 20, 35, 50, 75, 100)
+    """Steps after which all is measured; neutral and the last step always are."""
+    learning_rate: float = 0.05
+    """Adam's; theta spans [-1, 1]."""
+    judge: str = "embedded"
+    """Quality model of the reward: a name or a path."""
+    referee: str = "attiqa-referee"
+    """The second quality model: a name or a path."""
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    """The potential on the leash; without it, the weights of all but the score are zero."""
+    history: Path | None = None
+    """JSONL of a training run."""
+    out: Path = Path("runs/reward_hacking")
+    """Folder for the results."""
+    device: str = "cpu"
+    """"cpu" or "cuda"."""
+
+
+def main(settings: Settings) -> None:
+    """Try the referees, climb twice, report."""
+    scenes = PreviewSet.load(settings.scenes)
+    model = load_model(settings.judge, settings.device)
+    potentials = {
+        name: JudgedScenes(scenes, QualityReward(model.predict, reward), device=settings.device)
+        for name, reward in ((LEASHED, settings.reward), (FREE, unleashed(settings.reward)))
+    }
+    rows = np.arange(min(settings.count, len(scenes)))
+    neutral, _ = potentials[LEASHED].neutral(rows)
+    truth = truths(scenes, rows).to(settings.device)
+    referees = referees_of(settings)
+    trials = {referee.name: on_trial(referee, truth, neutral) for referee in referees}
+    measures = measures_of(potentials[LEASHED].reward, referees)
+    curves: dict[str, Any] = {
+        name: follow(judged, rows, measures, neutral, truth, settings, name)
+        for name, judged in potentials.items()
+    }
+    files = sorted(settings.scenes.glob("*.npy"))
+    results = {
+        "judge": model.card.name,
+        "scenes": len(rows),
+        "trials": trials,
+        "curves": curves,
+        "history": read_history(settings.history) if settings.history else [],
+        "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
+        "data_sha256": content_hash(files),
+        "versions": versions(),
+    }
+    settings.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=2) + "\n"
+    write_atomically(settings.out / "reward_hacking.json", text.encode())
+    write_figure(settings.out / "reward_hacking.png", results)
+    show(results)
+
+
+def unleashed(reward: RewardSettings) -> RewardSettings:
+    """The same views and scale, and nothing that holds an optimiser back."""
+    return replace(
+        reward,
+        confidence=0.0,
+        attribute_weight=0.0,
+        clipping_weight=0.0,
+        chroma_weight=0.0,
+        theta_weight=0.0,
+    )
+
+
+def truths(scenes: PreviewSet, rows: Int[np.ndarray, " n"]) -> Images:
+    """The known good renderings.
+
+    Raises:
+        ValueError: The set has none.
+    """
+    if scenes.truth is None:
+        raise ValueError("scenes: expected a preview set with truths, as simulated scenes have")
+    return torch.from_numpy(scenes.truth[rows].astype(np.float32))
+
+
+def referees_of(settings: Settings) -> tuple[Referee, ...]:
+    """All referees: the second model, two classical ones, and those that know the truth."""
+    second = load_model(settings.referee, settings.device)
+    pristine = load_pristine()
+    return (
+        blind(second.card.name, torch.no_grad()(lambda x: second.predict(x).score)),
+        blind("-NIQE", lambda x: -niqe(x, pristine)),
+        blind("natural scenes", load_regression()),
+        *full_references(),
+    )
+
+
+def on_trial(referee: Referee, truth: Images, neutral: Images) -> dict[str, Any]:
+    """Try a referee on all scenes; its speed counts every picture it sees."""
+    start = time.perf_counter()
+    edits = broken_edits(neutral, truth)
+    found: Trial = trial(_in_chunks(referee), truth, neutral, edits)
+    seen = len(truth) * (2 + len(edits))
+    return {
+        "right": dict(found.right),
+        "accuracy": found.accuracy,
+        "used": found.used,
+        "images per second": seen / (time.perf_counter() - start),
+    }
+
+
+def measures_of(reward: QualityReward, referees: Sequence[Referee]) -> dict[str, Measure]:
+    """What is watched: the reward's score, what it may overdo, and the referees."""
+
+    def score(images: Images, neutral: Images, truth: Images) -> Tensor:
+        theta = images.new_zeros(len(images), 1)
+        return reward(images, neutral, theta).score
+
+    side_effects: dict[str, Measure] = {
+        "score": score,
+        "clipping": lambda images, neutral, truth: clipped_share(images),
+        "chroma": lambda images, neutral, truth: mean_chroma(images),
+        "halo": lambda images, neutral, truth: halo(images, neutral),
+    }
+    return side_effects | {referee.name: _measure(referee) for referee in referees}
+
+
+def follow(
+    judged: JudgedScenes,
+    rows: Int[np.ndarray, " n"],
+    measures: dict[str, Measure],
+    neutral: Images,
+    truth: Images,
+    settings: Settings,
+    name: str,
+) -> dict[str, Any]:
+    """Climb, and measure on the way.
+
+    Returns:
+        `step`, and for each measure `change`: means against neutral with their 95 % bands `low` and
+        `high`, one for each of the steps; `scenes`: how many had a finite value.
+    """
+    looks = sorted({0, settings.steps, *(n for n in settings.looks if n < settings.steps)})
+    seen: dict[str, list[np.ndarray]] = {measure: [] for measure in measures}
+    path = climb(judged, rows, neutral, settings)
+    for step, theta in track(path, name, settings.steps + 1, console=console):
+        if step in looks:
+            images, _ = judged.judge(rows, theta, neutral)
+            for measure, values in measure_all(measures, images, neutral, truth).items():
+                seen[measure].append(values)
+    curves: dict[str, Any] = {measure: summary(np.stack(v)) for measure, v in seen.items()}
+    return {"step": looks} | curves
+
+
+def climb(
+    judged: JudgedScenes, rows: Int[np.ndarray, " n"], neutral: Images, settings: Settings
+) -> Iterator[tuple[int, Float[Tensor, "n d"]]]:
+    """Adam from theta = 0 up the potential, within [-1, 1]; every iterate from neutral on."""
+    theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
+    optimizer = torch.optim.Adam([theta], settings.learning_rate, maximize=True)
+    for step in range(settings.steps):
+        yield step, theta.clone()
+        _, theta.grad = judged.gradient(rows, theta, neutral)
+        optimizer.step()
+        theta.clamp_(-1, 1)
+    yield settings.steps, theta
+
+
+@torch.no_grad()
+def measure_all(
+    measures: dict[str, Measure], images: Images, neutral: Images, truth: Images
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Measure a few pictures at a time."""
+    parts = list(zip(*(x.split(CHUNK) for x in (images, neutral, truth)), strict=True))
+    return {
+        name: torch.cat([measure(*part) for part in parts]).cpu().double().numpy()
+        for name, measure in measures.items()
+    }
+
+
+def summary(values: Float[np.ndarray, "looks n"]) -> dict[str, Any]:
+    """Means over the scenes of the change since the first look, with normal 95 % bands."""
+    kept = values[:, np.isfinite(values).all(0)]
+    change = kept - kept[0]
+    mean, scenes = change.mean(1), change.shape[1]
+    band = 1.96 * change.std(1, ddof=1) / np.sqrt(scenes)
+    return {
+        "neutral": float(kept[0].mean()),
+        "change": mean.tolist(),
+        "low": (mean - band).tolist(),
+        "high": (mean + band).tolist(),
+        "scenes": scenes,
+    }
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Checkpoints of a training run, one line of JSON each."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print the trials, and where the two ascents end."""
+    curves = results["curves"]
+    table = Table("measure", *curves, "right pairs", "images/s")
+    for name in list(curves[FREE])[1:]:
+        ends = [curve[name] for curve in curves.values()]
+        cells = [f"{x['change'][-1]:+.3f} ± {x['high'][-1] - x['change'][-1]:.3f}" for x in ends]
+        tried = results["trials"].get(name)
+        if tried:
+            used = "" if tried["used"] else ", not used"
+            cells += [f"{tried['accuracy']:.0%}{used}", f"{tried['images per second']:.0f}"]
+        table.add_row(name, *cells)
+    console.print(table)
+
+
+def _measure(referee: Referee) -> Measure:
+    return lambda images, neutral, truth: referee(images, truth)
+
+
+def _in_chunks(referee: Referee) -> Referee:
+    def opinion(images: Images, truth: Images) -> Tensor:
+        parts = zip(images.split(CHUNK), truth.split(CHUNK), strict=True)
+        return torch.cat([referee(*part) for part in parts])
+
+    return replace(referee, opinion=opinion)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

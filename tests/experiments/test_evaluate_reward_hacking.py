@@ -1,0 +1,108 @@
+"""A tiny run from a preview folder to figure and JSON; the parts against what they must give."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from experiments.evaluate_reward_hacking import (
+    FREE,
+    LEASHED,
+    Settings,
+    climb,
+    main,
+    summary,
+    truths,
+    unleashed,
+)
+from isp_env.judged import JudgedScenes
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward, RewardSettings
+from isp_env.training_scenes import simulated_previews
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Four simulated shots of parts of a photograph."""
+    photos = [data.astronaut()[y : y + 192, x : x + 192] for y in (0, 300) for x in (120, 300)]
+    path = tmp_path_factory.mktemp("scenes")
+    simulated_previews(photos, 96, seed=0).save(path)
+    return path
+
+
+def darkness(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A judge that likes the dark: easy to please, and wrong."""
+    return -images.mean((1, 2, 3)), images.mean((2, 3))
+
+
+def test_a_run_writes_figure_and_results(folder, tmp_path):
+    history = tmp_path / "history.jsonl"
+    history.write_text('{"step": 0, "score": 0.0}\n{"step": 64, "score": 0.1, "PSNR": -0.5}\n')
+    out = tmp_path / "out"
+    settings = Settings(folder, steps=5, looks=(2, 9), referee="embedded", history=history, out=out)
+    main(settings)
+    results = json.loads((tmp_path / "out" / "reward_hacking.json").read_text())
+    assert results["scenes"] == 4
+    assert results["settings"]["steps"] == 5
+    assert len(results["history"]) == 2
+    names = {"score", "clipping", "chroma", "halo", "-NIQE", "PSNR", "SSIM", "-CIEDE2000"}
+    for name in (LEASHED, FREE):
+        curves = results["curves"][name]
+        assert names < set(curves)
+        assert curves["step"] == [0, 2, 5]
+        assert all(curves[measure]["change"][0] == 0 for measure in names)
+    assert results["curves"][FREE]["score"]["change"][-1] > 0.01  # the ascent ascends
+    tried = results["trials"]["-CIEDE2000"]
+    assert tried["right"]["truth above neutral"] == 1
+    assert set(results["trials"]) <= set(results["curves"][FREE])
+    with Image.open(tmp_path / "out" / "reward_hacking.png") as figure:
+        assert figure.width > 4 * figure.height / 2
+
+
+def test_what_climbs_a_bad_judge_moves_away_from_the_truth(folder):
+    scenes = PreviewSet.load(folder)
+    rows = np.arange(4)
+    found = {}
+    for reward in (RewardSettings(theta_weight=50.0), unleashed(RewardSettings())):
+        judged = JudgedScenes(scenes, QualityReward(darkness, reward))
+        neutral, _ = judged.neutral(rows)
+        path = list(climb(judged, rows, neutral, Settings(folder, steps=8)))
+        assert [step for step, _ in path] == list(range(9))
+        assert path[0][1].abs().max() == 0
+        assert path[-1][1].abs().max() <= 1
+        images, _ = judged.judge(rows, path[-1][1], neutral)
+        found[reward.theta_weight] = (images - neutral).mean().item()
+    assert found[0.0] < -0.05  # as dark as it can in eight steps
+    assert found[0.0] < found[50.0] < 0
+
+
+def test_without_the_leash_the_potential_is_the_score_alone(folder):
+    free = unleashed(RewardSettings(attribute_weight=0.3))
+    judged = JudgedScenes(PreviewSet.load(folder), QualityReward(darkness, free))
+    rows = np.arange(4)
+    neutral, _ = judged.neutral(rows)
+    theta = torch.linspace(-1, 1, judged.knobs).expand(4, -1).contiguous()
+    _, potential = judged.judge(rows, theta, neutral)
+    torch.testing.assert_close(potential.value, free.scale * potential.score)
+
+
+def test_changes_are_paired_and_infinite_scenes_are_left_out():
+    values = np.array([[1.0, 5.0, 2.0], [2.0, 6.5, np.inf]])
+    found = summary(values)
+    assert found["scenes"] == 2
+    assert found["neutral"] == 3.0
+    assert found["change"] == [0.0, 1.25]
+    # deviation of (1, 1.5) is sqrt(1/8), of the mean 1/4
+    assert found["high"][1] == pytest.approx(1.25 + 1.96 * 0.25)
+    assert found["low"][1] == pytest.approx(1.25 - 1.96 * 0.25)
+
+
+def test_scenes_without_truths_are_refused(folder):
+    scenes = PreviewSet.load(folder)
+    bare = PreviewSet(scenes.linear, scenes.noise, scenes.as_shot_neutral, scenes.iso)
+    with pytest.raises(ValueError, match="with truths"):
+        truths(bare, np.arange(2))
