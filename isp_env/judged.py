@@ -131,15 +131,15 @@ class JudgedScenes:
         rows: Int[np.ndarray, " n"],
         theta: Float[Tensor, "n d"],
         neutral: Float[Tensor, "n 3 h w"],
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
-        """Potential of each picture, and its gradient by theta."""
-        values, slopes = [], []
+    ) -> tuple[Potential, Float[Tensor, "n d"]]:
+        """Render and judge as `judge` does, and the gradient of the potential by theta."""
+        potentials, slopes = [], []
         for part in self._parts(len(rows)):
             knobs = theta[part].detach().requires_grad_()
-            value = self.reward(self.render(rows[part], knobs), neutral[part], knobs).value
-            slopes.append(torch.autograd.grad(value.sum(), knobs)[0])
-            values.append(value.detach())
-        return torch.cat(values), torch.cat(slopes)
+            potential = self.reward(self.render(rows[part], knobs), neutral[part], knobs)
+            slopes.append(torch.autograd.grad(potential.value.sum(), knobs)[0])
+            potentials.append(each(torch.detach, potential))
+        return join(potentials), torch.cat(slopes)
 
     def _parts(self, count: int) -> Iterator[slice]:
         """Slices of `chunk` rows."""
