@@ -1,61 +1,98 @@
-"""How good an agent is on scenes whose truth is known."""
+"""How good controllers are on the same scenes: measured picture by picture, compared in pairs."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from isp_env.side_effects import halo, mean_chroma
+from jaxtyping import Float, Int
+from scipy.stats import bootstrap
 
-from agents.policies import Agent
-from agents.training import play
-from isp_env.environment import AutoresetMode, IspTuningVectorEnv
-from isp_env.fidelity import fidelity
-from isp_env.previews import PreviewSet
-from isp_env.rewards import QualityReward
+from agents.controls import Found
+from agents.referees import Referee
+from isp_env.judged import JudgedScenes
 
-BATCH = 25  # scenes played at once
+BATCH = 20  # scenes looked at together
+RESAMPLES = 2000
+
+Measured = Mapping[str, Float[np.ndarray, " n"]]
+"""Name of a measure -> one value for each scene."""
 
 
-def evaluate(
-    agent: Agent, scenes: PreviewSet, reward: QualityReward, device: str | torch.device = "cpu"
-) -> dict[str, Any]:
-    """Play every scene once and compare with the neutral rendering.
+@dataclass(frozen=True)
+class Comparison:
+    """A measure on the same scenes under two controllers.
+
+    Attributes:
+        mean: Of the differences, first minus second.
+        low: End of their mean's 95 % interval (percentile bootstrap over the scenes).
+        high: The other end.
+        wins: Share of the scenes on which the first is greater; equals count half.
+    """
+
+    mean: float
+    low: float
+    high: float
+    wins: float
+
+
+def batches(count: int) -> Iterable[Int[np.ndarray, " n"]]:
+    """Rows 0..count - 1, a few at a time."""
+    return np.split(np.arange(count), range(BATCH, count, BATCH))
+
+
+@torch.inference_mode()
+def measure(
+    judged: JudgedScenes,
+    rows: Int[np.ndarray, " n"],
+    found: Found,
+    referees: Sequence[Referee] = (),
+) -> Measured:
+    """Look at what a controller chose for the scenes `rows`.
 
     Returns:
-        Means over the scenes, each as {"neutral", "agent"}: `score`, `potential` and, where the
-        truths are known, `psnr`, `ssim`, `ciede2000`; the mean number of `renders`, the number of
-        `scenes`, and `win_rate`: the share of scenes nearer to the truth by CIEDE2000.
+        `score`, `potential`, `renders`; `clipping` (share of samples beyond neutral's), `chroma`
+        and `halo` (see `isp_env.side_effects`); and, where the truth is known, the opinion of each
+        referee under its name.
     """
-    rows: list[dict[str, Any]] = []
-    for batch in np.split(np.arange(len(scenes)), range(BATCH, len(scenes), BATCH)):
-        env = IspTuningVectorEnv(
-            scenes,
-            reward,
-            len(batch),
-            settings=agent.card.task,
-            autoreset_mode=AutoresetMode.DISABLED,
-            device=device,
-        )
-        choices = play(env, agent, batch)
-        thetas = torch.from_numpy(np.stack([choice["theta"] for choice in choices])).to(device)
-        linear, noise = scenes.images(batch, device)
-        with torch.inference_mode():
-            before = env.pipeline(linear, torch.zeros_like(thetas), noise).cpu()
-            after = env.pipeline(linear, thetas, noise).cpu()
-        for number, choice in enumerate(choices):
-            row = {"renders": choice["renders"]}
-            for key in ("score", "potential"):
-                row[key] = (float(choice["neutral"][key]), float(choice[key]))
-            if scenes.truth is not None:
-                truth = torch.from_numpy(scenes.truth[batch[number]].astype(np.float32))
-                near, now = fidelity(before[number], truth), fidelity(after[number], truth)
-                row |= {key: (near[key], now[key]) for key in near}
-            rows.append(row)
-    result: dict[str, Any] = {
-        key: dict(zip(("neutral", "agent"), np.mean([r[key] for r in rows], axis=0), strict=True))
-        for key in rows[0]
-        if key != "renders"
+    theta = torch.from_numpy(found.theta).to(judged.device)
+    neutral, _ = judged.neutral(rows)
+    images, potential = judged.judge(rows, theta, neutral)
+    values: dict[str, np.ndarray] = {
+        "score": potential.score.cpu().numpy(),
+        "potential": potential.value.cpu().numpy(),
+        "renders": np.asarray(found.renders, np.float64),
+        "clipping": potential.clipping.cpu().numpy(),
+        "chroma": mean_chroma(images).cpu().numpy(),
+        "halo": halo(images, neutral).cpu().numpy(),
     }
-    if scenes.truth is not None:
-        result["win_rate"] = float(np.mean([r["ciede2000"][1] < r["ciede2000"][0] for r in rows]))
-    renders = float(np.mean([r["renders"] for r in rows]))
-    return result | {"renders": renders, "scenes": len(rows)}
+    truths = judged.scenes.truth
+    if truths is None:
+        return values
+    truth = torch.from_numpy(truths[rows].astype(np.float32)).to(judged.device)
+    return values | {each.name: each(images, truth).cpu().numpy() for each in referees}
+
+
+def joined(parts: Sequence[Measured]) -> Measured:
+    """Measures of some scenes after those of others."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def compare(
+    first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], seed: int = 0
+) -> Comparison:
+    """Compare one measure of the same scenes in pairs."""
+    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    wins = float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+    mean = float(difference.mean())
+    if np.ptp(difference) == 0:
+        return Comparison(mean, mean, mean, wins)
+    interval = bootstrap(
+        (difference,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Comparison(mean, float(interval.low), float(interval.high), wins)

@@ -1,21 +1,28 @@
-"""Agents as data: a policy's weights in safetensors and a card from which it is built anew.
+"""Agents as data: the weights of an actor in safetensors and a card from which it is built anew.
 
 A Stable-Baselines3 archive is a pickle, and unpickling a stranger's file runs a stranger's code.
 The card says how to build the network; the weights are plain tensors.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
-from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticPolicy
+from stable_baselines3.sac.policies import MultiInputPolicy as SACPolicy
+from stable_baselines3.sac.policies import SACPolicy as SACNetworks
+from stable_baselines3.td3.policies import MultiInputPolicy as TD3Policy
+from stable_baselines3.td3.policies import TD3Policy as TD3Networks
+from torch import Tensor, nn
 
 from isp_env.environment import TaskSettings
 from isp_env.errors import IspEnvError
@@ -24,7 +31,15 @@ from isp_env.observations import observation_space
 from isp_env.pipeline import IspPipeline
 from isp_env.rewards import RewardSettings
 
-FORMAT = 1
+FORMAT = 2
+EMBEDDED = "ppo"  # the agent that ships
+
+Algorithm = Literal["PPO", "SAC", "TD3"]
+POLICIES: Mapping[Algorithm, type[BasePolicy]] = {
+    "PPO": MultiInputActorCriticPolicy,
+    "SAC": SACPolicy,
+    "TD3": TD3Policy,
+}
 
 
 class AgentError(IspEnvError):
@@ -33,25 +48,25 @@ class AgentError(IspEnvError):
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """The network of an actor-critic policy.
+    """The networks of an agent.
 
     Attributes:
         picture_features: Outputs of the convolutional network on the pictures.
         hidden: Widths of the layers of actor and of critic.
-        log_std: Initial log standard deviation of the Gaussian actions.
+        log_std: Initial log standard deviation of PPO's Gaussian actions.
     """
 
-    picture_features: int = 128
+    picture_features: int = 64
     hidden: tuple[int, ...] = (128, 128)
     log_std: float = -2.0
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, algorithm: Algorithm) -> dict[str, Any]:
         """Keyword arguments of Stable-Baselines3's `MultiInputPolicy`."""
-        return {
+        shared = {
             "net_arch": list(self.hidden),
             "features_extractor_kwargs": {"cnn_output_dim": self.picture_features},
-            "log_std_init": self.log_std,
         }
+        return shared | ({"log_std_init": self.log_std} if algorithm == "PPO" else {})
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,7 @@ class AgentCard:
         algorithm: Algorithm that trained them.
         parameters: Knobs of the pipeline as [name, low, neutral, high], in the order of theta.
         attributes: Number of attribute scores in the observation.
+        features: Number of the judge's features in the observation.
         task: Rules of the episodes.
         policy: The network.
         preview_side: Long side of the previews trained on, in pixels.
@@ -72,9 +88,10 @@ class AgentCard:
         format: Version of this card.
     """
 
-    algorithm: str
+    algorithm: Algorithm
     parameters: list[list[Any]]
     attributes: int
+    features: int
     task: TaskSettings
     policy: PolicySettings
     preview_side: int
@@ -94,7 +111,7 @@ class AgentCard:
 class Agent:
     """A trained policy and its card."""
 
-    policy: ActorCriticPolicy
+    policy: BasePolicy
     card: AgentCard
 
     def act(self, observation: dict[str, np.ndarray]) -> np.ndarray:
@@ -108,11 +125,33 @@ def knobs(pipeline: IspPipeline) -> list[list[Any]]:
     return [[p.name, p.low, p.neutral, p.high] for p in pipeline.parameters]
 
 
+def actor(policy: BasePolicy) -> nn.Module:
+    """What chooses the actions: PPO's whole policy, the actors of SAC and TD3."""
+    if isinstance(policy, SACNetworks | TD3Networks):
+        return policy.actor
+    return policy
+
+
+def mean_action(policy: BasePolicy, observation: Any) -> Float[Tensor, "n k"]:
+    """The deterministic action, not clipped, for an observation in tensors; differentiable.
+
+    Raises:
+        TypeError: Not a policy of PPO, SAC or TD3.
+    """
+    if isinstance(policy, MultiInputActorCriticPolicy):
+        return cast(Tensor, policy.get_distribution(observation).distribution.mean)  # type: ignore[union-attr]
+    if isinstance(policy, SACNetworks):
+        return torch.tanh(policy.actor.get_action_dist_params(observation)[0])
+    if isinstance(policy, TD3Networks):
+        return policy.actor(observation)
+    raise TypeError(f"a policy of PPO, SAC or TD3, got {type(policy).__name__}")
+
+
 def save_agent(agent: Agent, stem: Path) -> None:
     """Write `stem`.safetensors and `stem`.json, each whole or not at all."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(stem.with_suffix(".safetensors")) as temporary:
-        save_model(agent.policy, str(temporary))  # actor and critic share their extractor
+        save_model(actor(agent.policy), str(temporary))  # actor and critic share their extractor
     with atomic_path(stem.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(asdict(agent.card), indent=2) + "\n")
 
@@ -132,20 +171,20 @@ def load_agent(
         AgentError: A file is missing or damaged, or the agent is for other knobs.
     """
     if source == "embedded":
-        source = Path(str(files("agents") / "weights" / "ppo.json"))
+        source = Path(str(files("agents") / "weights" / f"{EMBEDDED}.json"))
     stem = Path(source).with_suffix("")
     card = _read_card(stem.with_suffix(".json"))
     if other := [knob for knob in card.parameters if knob not in knobs(pipeline)]:
         raise AgentError(f"{stem}.json: trained for other knobs than this pipeline's: {other}")
     length = len(card.parameters) + (0 if card.task.absolute else 1)
-    policy = MultiInputActorCriticPolicy(
-        observation_space(len(card.parameters), card.attributes),
+    policy = POLICIES[card.algorithm](
+        observation_space(len(card.parameters), card.attributes, card.features),
         spaces.Box(-1.0, 1.0, (length,), np.float32),
         lr_schedule=lambda _: 0.0,
-        **card.policy.arguments(),
+        **card.policy.arguments(card.algorithm),
     )
     try:
-        load_model(policy, stem.with_suffix(".safetensors"))
+        load_model(actor(policy), stem.with_suffix(".safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise AgentError(
             f"{stem}.safetensors: not the weights its card describes: {error}"
@@ -159,6 +198,8 @@ def _read_card(path: Path) -> AgentCard:
         card = json.loads(path.read_text())
         if card["format"] != FORMAT:
             raise AgentError(f"{path}: card format {card['format']}, this version reads {FORMAT}")
+        if card["algorithm"] not in POLICIES:
+            raise AgentError(f"{path}: algorithm {card['algorithm']}, expected {list(POLICIES)}")
         policy = card["policy"] | {"hidden": tuple(card["policy"]["hidden"])}
         reward = card["reward"] | {"views": tuple(card["reward"]["views"])}
         card["task"] = TaskSettings(**card["task"])

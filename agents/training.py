@@ -1,109 +1,95 @@
-"""Training of agents with Stable-Baselines3 on the batched tuning task."""
+"""Training of agents with Stable-Baselines3 on the batched tuning task.
+
+A run keeps everything in its folder and goes on from there, wherever it was killed: the warm start
+from its last checkpoint, the reinforcement learner from its own, replay memory included.
+"""
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.policies import Agent, AgentCard, PolicySettings, knobs
+from agents.algorithms import AgentSettings
+from agents.policies import Agent, AgentCard, knobs
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings, warm_start
+from agents.warm_start import warm_start
 from isp_env.environment import IspTuningVectorEnv
 from isp_env.files import atomic_path
 
 log = logging.getLogger(__name__)
 
-PPO_WARM = "PPO, started by gradient ascent through the ISP"
+Evaluation = Callable[[Agent], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class PPOSettings:
-    """Proximal policy optimisation (Schulman et al. 2017).
+class Pace:
+    """How often training looks up from its work, in environment steps.
 
     Attributes:
-        steps: Environment steps in all.
-        rollout: Steps of each environment between updates.
-        batch_size: Samples of a gradient step.
-        epochs: Passes over a rollout.
-        learning_rate: Adam's, falling linearly to a tenth.
-        gae_lambda: Of generalised advantage estimation.
-        entropy: Weight of the entropy bonus.
-        clip: Range of the probability ratio.
-        target_kl: An update ends when the policy has moved this far.
-        warm_start: Gradient ascent through the ISP before the first step.
-        policy: The network.
-        seed: Of networks, exploration and the draw of scenes.
+        checkpoint: Between checkpoints.
+        evaluation: Between evaluations.
     """
 
-    steps: int = 10_000
-    rollout: int = 20
-    batch_size: int = 160
-    epochs: int = 8
-    learning_rate: float = 1e-4
-    gae_lambda: float = 0.95
-    entropy: float = 0.0
-    clip: float = 0.2
-    target_kl: float = 0.03
-    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
-    policy: PolicySettings = field(default_factory=PolicySettings)
-    seed: int = 0
+    checkpoint: int = 2_000
+    evaluation: int = 5_000
 
 
-def train_ppo(
-    env: IspTuningVectorEnv, settings: PPOSettings, folder: Path, device: str = "cpu"
+def train(
+    env: IspTuningVectorEnv,
+    settings: AgentSettings,
+    folder: Path,
+    device: str = "cpu",
+    evaluation: Evaluation | None = None,
+    pace: Pace = Pace(),
 ) -> Agent:
     """Train an agent; started again with the same `folder` it goes on from its checkpoint.
 
-    The discount is 1: episodes are short and their return is phi(final) - phi(neutral).
-
     Args:
         env: The task.
-        settings: Of the algorithm.
-        folder: Where `checkpoint.pt` and TensorBoard's events go.
+        settings: The algorithm and its settings.
+        folder: Where checkpoints and TensorBoard's events go.
         device: Where the policy runs.
+        evaluation: Asked now and then about the agent; what it returns goes to TensorBoard and to
+            `history.jsonl`.
+        pace: How often.
     """
     set_random_seed(settings.seed)
-    vec_env = VecMonitor(IspTuningVecEnv(env))
-    model = PPO(
-        "MultiInputPolicy",
-        vec_env,
-        learning_rate=lambda left: settings.learning_rate * (0.1 + 0.9 * left),
-        n_steps=settings.rollout,
-        batch_size=settings.batch_size,
-        n_epochs=settings.epochs,
-        gamma=1.0,
-        gae_lambda=settings.gae_lambda,
-        ent_coef=settings.entropy,
-        clip_range=settings.clip,
-        target_kl=settings.target_kl,
-        policy_kwargs=settings.policy.arguments(),
-        tensorboard_log=str(folder),
-        seed=settings.seed,
-        device=device,
-    )
-    checkpoint = folder / "checkpoint.pt"
-    if not checkpoint.exists():
-        warm_start(model.policy, env, settings.warm_start, settings.seed)
-        _save(model, checkpoint)
-    done = _resume(model, checkpoint)
+    model = settings.build(VecMonitor(IspTuningVecEnv(env)), folder, device)
+    card = describe(env, settings)
+    checkpoint = Checkpoint(model, folder)
+    if not checkpoint.path.exists():
+        start, seed = settings.warm_start, settings.seed
+        warm_start(model.policy, env, start, seed, folder / "warm_start.pt")
+        checkpoint.save()
+    done = checkpoint.resume()
     if done < settings.steps:
-        callback = _CheckpointAndProgress(model, checkpoint, settings.steps)
+        callback = _Watch(checkpoint, settings.steps, card, evaluation, pace)
+        name = settings.algorithm.lower()
         left = settings.steps - done
-        model.learn(left, callback=callback, reset_num_timesteps=False, tb_log_name="ppo")
+        model.learn(left, callback=callback, reset_num_timesteps=False, tb_log_name=name)
     model.policy.set_training_mode(False)
-    card = AgentCard(
-        algorithm=PPO_WARM if settings.warm_start.iterations else "PPO",
+    return Agent(model.policy, card)
+
+
+def describe(env: IspTuningVectorEnv, settings: AgentSettings) -> AgentCard:
+    """The card of an agent trained on `env`, without results."""
+    return AgentCard(
+        algorithm=settings.algorithm,
         parameters=knobs(env.pipeline),
         attributes=env.attributes,
+        features=env.features,
         task=env.settings,
         policy=settings.policy,
         preview_side=max(env.scenes.linear.shape[-2:]),
@@ -113,63 +99,109 @@ def train_ppo(
             "environments": env.num_envs,
         },
     )
-    return Agent(model.policy, card)
 
 
-def play(env: IspTuningVectorEnv, agent: Agent, scene: np.ndarray) -> list[dict[str, Any]]:
-    """One episode of each scene; what was best on the way counts, the neutral rendering included.
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of an algorithm, in files that appear whole or not at all.
 
-    Choosing by the potential uses nothing but what the agent sees: no truth is involved.
-
-    Args:
-        env: With as many environments as `scene` has rows and `AutoresetMode.DISABLED`.
-        agent: The policy.
-        scene: Rows of the preview set.
-
-    Returns:
-        For each scene: theta, parameters, score, attributes, potential of the best rendering;
-        the same of the neutral rendering under `neutral`; and the number of `renders`.
+    Attributes:
+        model: The algorithm.
+        folder: Where they lie.
     """
-    observation, info = env.reset(options={"scene": scene})
-    neutral = [_row(info, i) for i in range(len(scene))]
-    best, renders = list(neutral), np.zeros(len(scene), int)
-    active = np.ones(len(scene), bool)
-    while active.any():
-        observation, _, terminated, _, info = env.step(agent.act(observation))
-        renders += active
-        for i in np.flatnonzero(active):
-            if info["potential"][i] > best[i]["potential"]:
-                best[i] = _row(info, int(i))
-        active &= ~terminated
-    return [
-        row | {"neutral": start, "renders": int(count)}
-        for row, start, count in zip(best, neutral, renders, strict=True)
-    ]
+
+    model: BaseAlgorithm
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Networks, optimizers and counters."""
+        return self.folder / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write what `resume` reads."""
+        state: dict[str, Any] = {"parameters": self.model.get_parameters()}
+        state["steps"] = self.model.num_timesteps
+        if (temperature := getattr(self.model, "log_ent_coef", None)) is not None:
+            state["log_ent_coef"] = temperature.detach()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (memory := self._memory) is not None:
+            with atomic_path(self.folder / "memory.npz") as temporary:
+                np.savez(temporary, **_memories(memory))
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> int:
+        """Load a checkpoint of an interrupted training; returns the steps done."""
+        model = self.model
+        state = torch.load(self.path, weights_only=True, map_location=model.device)
+        model.set_parameters(state["parameters"], device=model.device)
+        if "log_ent_coef" in state:
+            model.log_ent_coef.data.copy_(state["log_ent_coef"])  # type: ignore[attr-defined]
+        model.num_timesteps = state["steps"]
+        if (memory := self._memory) is not None and (self.folder / "memory.npz").exists():
+            _remember(memory, self.folder / "memory.npz")
+        # other scenes and noise than those already seen
+        set_random_seed((model.seed or 0) + state["steps"])
+        model.get_env().seed((model.seed or 0) + state["steps"])  # type: ignore[union-attr]
+        log.info("%s: starts from step %d", self.path, state["steps"])
+        return state["steps"]
+
+    @property
+    def _memory(self) -> DictReplayBuffer | None:
+        if isinstance(self.model, OffPolicyAlgorithm):
+            assert isinstance(self.model.replay_buffer, DictReplayBuffer)
+            return self.model.replay_buffer
+        return None
 
 
-def _row(info: dict[str, Any], row: int) -> dict[str, Any]:
-    keys = ("theta", "score", "attributes", "potential", "clipping", "chroma")
-    parameters = {name: float(value[row]) for name, value in info["parameters"].items()}
-    return {key: info[key][row].copy() for key in keys} | {"parameters": parameters}
+def _memories(memory: DictReplayBuffer) -> dict[str, np.ndarray]:
+    """The transitions so far as arrays."""
+    size = memory.buffer_size if memory.full else memory.pos
+    arrays = {f"now {key}": value[:size] for key, value in memory.observations.items()}
+    arrays |= {f"next {key}": value[:size] for key, value in memory.next_observations.items()}
+    arrays |= {key: getattr(memory, key)[:size] for key in ("actions", "rewards", "dones")}
+    return arrays | {"position": np.array(memory.pos)}
 
 
-class _CheckpointAndProgress(BaseCallback):
-    """A progress bar, and a checkpoint after every few updates."""
+def _remember(memory: DictReplayBuffer, path: Path) -> None:
+    """Fill a replay memory from `_memories`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        size = len(arrays["rewards"])
+        for key in memory.observations:
+            memory.observations[key][:size] = arrays[f"now {key}"]
+            memory.next_observations[key][:size] = arrays[f"next {key}"]
+        for key in ("actions", "rewards", "dones"):
+            getattr(memory, key)[:size] = arrays[key]
+        memory.pos, memory.full = int(arrays["position"]), size == memory.buffer_size
 
-    def __init__(self, ppo: PPO, path: Path, total: int, every: int = 5) -> None:
+
+class _Watch(BaseCallback):
+    """A progress bar, checkpoints and evaluations."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        total: int,
+        card: AgentCard,
+        evaluation: Evaluation | None,
+        pace: Pace,
+    ) -> None:
         super().__init__()
-        self.ppo, self.path, self.total = ppo, path, total
-        self.every, self.rollouts = every, 0
+        self.checkpoint, self.total, self.card = checkpoint, total, card
+        self.evaluation, self.pace = evaluation, pace
+        self.saved = self.evaluated = 0
         self.bar = Progress(
-            TextColumn("training"),
+            TextColumn(card.algorithm),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("return {task.fields[mean]:+.3f}"),
+            TextColumn("steps, mean return {task.fields[mean]:+.3f}"),
             TimeRemainingColumn(),
         )
-        self.task = self.bar.add_task("training", total=total, mean=0.0)
+        self.task = self.bar.add_task("steps", total=total, mean=0.0)
 
     def _on_training_start(self) -> None:
+        self.saved = self.evaluated = self.num_timesteps
         self.bar.start()
 
     def _on_step(self) -> bool:
@@ -180,34 +212,26 @@ class _CheckpointAndProgress(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         """Between the update before and the next rollout: the state is consistent here."""
-        if self.rollouts and self.rollouts % self.every == 0:
-            _save(self.ppo, self.path)
-        self.rollouts += 1
+        if self.model.num_timesteps - self.saved >= self.pace.checkpoint:
+            self.saved = self.model.num_timesteps
+            self.checkpoint.save()
+        if self.model.num_timesteps - self.evaluated >= self.pace.evaluation:
+            self.evaluated = self.model.num_timesteps
+            self._evaluate()
 
     def _on_training_end(self) -> None:
-        _save(self.ppo, self.path)
+        self.checkpoint.save()
+        self._evaluate()
         self.bar.stop()
 
-
-def _save(model: PPO, checkpoint: Path) -> None:
-    """Write what `_resume` reads."""
-    state = {
-        "policy": model.policy.state_dict(),
-        "optimizer": model.policy.optimizer.state_dict(),
-        "steps": model.num_timesteps,
-    }
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(checkpoint) as temporary:
-        torch.save(state, temporary)
-
-
-def _resume(model: PPO, checkpoint: Path) -> int:
-    """Load a checkpoint of an interrupted training; returns the steps done."""
-    state = torch.load(checkpoint, weights_only=True, map_location=model.device)
-    model.policy.load_state_dict(state["policy"])
-    model.policy.optimizer.load_state_dict(state["optimizer"])
-    model.num_timesteps = state["steps"]
-    # other scenes and noise than those already seen
-    set_random_seed((model.seed or 0) + state["steps"])
-    log.info("%s: resumed after %d steps", checkpoint, state["steps"])
-    return state["steps"]
+    def _evaluate(self) -> None:
+        if self.evaluation is None:
+            return
+        self.model.policy.set_training_mode(False)
+        results = self.evaluation(Agent(self.model.policy, self.card))
+        steps = self.model.num_timesteps
+        for name, value in results.items():
+            self.logger.record(f"evaluation/{name}", value)
+        self.logger.dump(steps)
+        with (self.checkpoint.folder / "history.jsonl").open("a") as history:
+            history.write(json.dumps({"steps": steps, **results}) + "\n")

@@ -1,25 +1,33 @@
 """A policy's first lesson: climb the potential through the differentiable ISP.
 
-Exploring thirteen knobs by trial takes many renders. ISP and judge are differentiable, so the
+Exploring a dozen knobs by trial takes many renders. ISP and judge are differentiable, so the
 gradient of phi with respect to theta, and through it to the policy's weights, is known exactly; the
 reinforcement learner then starts from there.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from rich.progress import track
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
+from agents.policies import mean_action
 from isp_env.environment import IspTuningVectorEnv
-from isp_env.judged import CHUNK
+from isp_env.files import atomic_path
+from isp_env.judged import JudgedScenes
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 20
+CHECKPOINT_EVERY = 50
+STOP = 0.5  # the stop action that is aimed at, and its negative where the episode should go on
 
 
 @dataclass(frozen=True)
@@ -28,75 +36,135 @@ class WarmStartSettings:
 
     Attributes:
         iterations: Gradient steps; 0 leaves the policy as it is.
-        batch_size: Scenes of a step.
+        single: The first iterations practise the first step of an episode only, which matters most;
+            the others all of its steps.
+        batch_size: Scenes of a gradient step.
         learning_rate: Adam's, falling to zero along a cosine.
+        weight_decay: Decoupled weight decay.
     """
 
-    iterations: int = 400
-    batch_size: int = 16
+    iterations: int = 600
+    single: int = 400
+    batch_size: int = 32
     learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
 
 
 def warm_start(
-    policy: ActorCriticPolicy, env: IspTuningVectorEnv, settings: WarmStartSettings, seed: int
+    policy: BasePolicy,
+    env: IspTuningVectorEnv,
+    settings: WarmStartSettings,
+    seed: int,
+    checkpoint: Path,
 ) -> list[float]:
-    """Raise the mean potential of the policy's mean actions at the neutral renderings.
+    """Raise the potential that each of the policy's mean actions reaches.
+
+    Every step of an episode climbs by itself, from where the steps before have led; the sum of
+    their rewards is what is raised, with the later steps' dependence on the earlier left out. The
+    stop is taught where a step did not pay, and a critic, where the policy has one, the returns.
 
     Args:
-        policy: Changed in place; its actions must be theta itself.
+        policy: Changed in place.
         env: The task; its scenes are trained on.
         settings: Length and speed.
-        seed: Of the draw of scenes.
+        seed: Of the draw of scenes; iteration i depends on (seed, i) alone.
+        checkpoint: Written every few iterations; an interrupted start goes on from it.
 
     Returns:
-        The mean gain in potential over neutral at each step.
-
-    Raises:
-        ValueError: The actions of the task are steps, not theta.
+        The mean gain in potential over neutral at each iteration of this call.
     """
-    if not settings.iterations:
-        return []
-    if not env.settings.absolute:
-        raise ValueError("a warm start needs a task with absolute actions")
-    rng, device = np.random.default_rng(seed), env.device
-    observations, start = _neutral(env)
-    optimizer = torch.optim.Adam(policy.parameters(), settings.learning_rate)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.iterations)
-    history = []
+    practice = IspTuningVectorEnv(
+        env.scenes,
+        env.reward,
+        settings.batch_size,
+        env.pipeline,
+        env.settings,
+        env.metadata["autoreset_mode"].DISABLED,
+        env.device,
+    )
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(settings.iterations, 1))
+    state = {"policy": policy, "optimizer": optimizer, "rate": rate}
+    done = _resume(checkpoint, state, settings)
+    history: list[float] = []
     policy.set_training_mode(True)
-    for _ in track(range(settings.iterations), "warm start"):
-        rows = rng.choice(len(env.scenes), settings.batch_size)
+    for iteration in track(range(done, settings.iterations), "warm start"):
+        draw = np.random.default_rng((seed, iteration))
+        rows = draw.choice(len(env.scenes), settings.batch_size)
+        steps = 1 if iteration < settings.single else env.settings.horizon
         optimizer.zero_grad()
-        gain = 0.0
-        for chunk in np.split(rows, range(CHUNK, len(rows), CHUNK)):
-            seen, _ = policy.obs_to_tensor({k: v[chunk] for k, v in observations.items()})
-            theta = policy.get_distribution(seen).distribution.mean  # type: ignore[arg-type]
-            linear, noise = env.scenes.images(chunk, device)
-            with torch.no_grad():
-                neutral = env.pipeline(linear, torch.zeros_like(theta), noise)
-            image = env.pipeline(linear, theta, noise)
-            potential = env.reward(image, neutral, theta).value
-            loss = -potential.sum() / len(rows)
-            loss.backward()
-            gain -= loss.item() + start[chunk].sum() / len(rows)
+        history.append(_practise(policy, practice, rows, steps))
         clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
         rate.step()
-        history.append(float(gain))
         if len(history) % LOG_EVERY == 0:
-            log.info("warm start, step %d: %+.3f", len(history), np.mean(history[-LOG_EVERY:]))
+            mean = np.mean(history[-LOG_EVERY:])
+            log.info("warm start, step %d: %+.3f", iteration + 1, mean)
+        if (iteration + 1) % CHECKPOINT_EVERY == 0:
+            _save(checkpoint, state, settings, iteration + 1)
     policy.set_training_mode(False)
     return history
 
 
-def _neutral(env: IspTuningVectorEnv) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Observation and potential of the neutral rendering of every scene."""
-    observations, potentials = [], []
-    count = len(env.scenes)
-    for first in track(range(0, count, env.num_envs), "looking at the scenes"):
-        rows = np.arange(first, first + env.num_envs) % count
-        observation, info = env.reset(options={"scene": rows})
-        observations.append(observation)
-        potentials.append(info["potential"])
-    joined = {k: np.concatenate([o[k] for o in observations])[:count] for k in observations[0]}
-    return joined, np.concatenate(potentials)[:count]
+def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, steps: int) -> float:
+    """Play the first steps of episodes and add up gradients; returns the mean gain at their end."""
+    judged = JudgedScenes(env.scenes, env.reward, env.pipeline, env.device)
+    observation, info = env.reset(options={"scene": rows})
+    neutral = judged.render(rows, torch.zeros(len(rows), judged.knobs, device=env.device)).detach()
+    potentials = [torch.from_numpy(info["potential"]).to(env.device)]
+    observations = []
+    for _ in range(steps):
+        seen, _ = policy.obs_to_tensor(observation)
+        observations.append(seen)
+        action = mean_action(policy, seen)
+        theta, beyond = _move(env, torch.from_numpy(info["theta"]).to(env.device), action)
+        reached, slope = judged.gradient(rows, theta, neutral)
+        loss = beyond.square().sum() - (theta * slope).sum()
+        if not env.settings.absolute:
+            target = torch.where(reached.value > potentials[-1], -STOP, STOP)
+            loss = loss + functional.mse_loss(action[:, judged.knobs], target, reduction="sum")
+        (loss / (len(rows) * steps)).backward()
+        played = action.detach().cpu().numpy()
+        played[:, judged.knobs :] = -1  # goes on
+        observation, _, _, _, info = env.step(played)
+        potentials.append(torch.from_numpy(info["potential"]).to(env.device))
+    if isinstance(policy, ActorCriticPolicy):
+        for seen, potential in zip(observations, potentials, strict=False):
+            expected = policy.predict_values(seen)[:, 0]
+            loss = functional.mse_loss(expected, potentials[-1] - potential)
+            (loss / steps).backward()
+    return (potentials[-1] - potentials[0]).mean().item()
+
+
+def _move(
+    env: IspTuningVectorEnv, theta: Float[Tensor, "n d"], action: Float[Tensor, "n k"]
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+    """Where an action leads, as in the environment, and how far beyond its bounds it aims.
+
+    The slope passes the bounds: a policy that aims beyond them can still come back.
+    """
+    action = action[:, : theta.shape[1]]
+    aim = action if env.settings.absolute else theta + env.settings.step_size * action
+    return aim + (aim.clamp(-1, 1) - aim).detach(), (action.abs() - 1).clamp(min=0)
+
+
+def _save(checkpoint: Path, state: dict, settings: WarmStartSettings, iteration: int) -> None:
+    content = {name: part.state_dict() for name, part in state.items()}
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(checkpoint) as temporary:
+        torch.save(content | {"iteration": iteration, "settings": asdict(settings)}, temporary)
+
+
+def _resume(checkpoint: Path, state: dict, settings: WarmStartSettings) -> int:
+    """Load a checkpoint written under the same settings; returns the iterations done."""
+    if not checkpoint.exists():
+        return 0
+    content = torch.load(checkpoint, weights_only=True)
+    if content["settings"] != asdict(settings):
+        raise ValueError(f"{checkpoint}: written under other settings; name another folder")
+    for name, part in state.items():
+        part.load_state_dict(content[name])
+    log.info("%s: resumed after %d iterations", checkpoint, content["iteration"])
+    return content["iteration"]

@@ -45,6 +45,15 @@ class QualityPrediction(NamedTuple):
     """As in `Architecture.attributes`, in standard deviations of the training photographs."""
 
 
+class Perception(NamedTuple):
+    """A `QualityPrediction` and the features that it was made from."""
+
+    score: Float[Tensor, " b"]
+    attributes: Float[Tensor, "b a"]
+    features: Float[Tensor, "b a*f"]
+    """Hidden features of the attributes' heads, at least 0."""
+
+
 class AttributeNet(nn.Module):
     """Backbone and a two-layer head per attribute: images to attribute scores (section 3.4)."""
 
@@ -115,9 +124,15 @@ class QualityNet(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Predict from display RGB in [0, 1]."""
+        score, attributes, _ = self.perceive(images)
+        return QualityPrediction(score, attributes)
+
+    def perceive(self, images: Float[Tensor, "b 3 h w"]) -> Perception:
+        """Predict from display RGB in [0, 1], and tell from which features."""
         features = self.attribute_net.features(images)
         raw = self.attribute_net.rate(features)
-        return QualityPrediction(
+        return Perception(
             score=self.regressor(self.dropout(features.flatten(1))).squeeze(1),
             attributes=(raw - self.attribute_mean) / self.attribute_std,
+            features=features.flatten(1),
         )

@@ -19,7 +19,7 @@ from attiqa.checkpoints import Card, load_checkpoint
 from attiqa.errors import CheckpointError, ImageFormatError
 from attiqa.image_files import read_photo, rgb_pixels
 from attiqa.model_sources import WEIGHTS, weight_file
-from attiqa.models import QualityNet, QualityPrediction
+from attiqa.models import Perception, QualityNet, QualityPrediction
 from attiqa.views import views
 
 __all__ = ["WEIGHTS", "Photo", "QualityModel", "load_model", "to_pixels", "to_tensor"]
@@ -65,13 +65,20 @@ class QualityModel(nn.Module):
         Raises:
             ImageFormatError: Another shape, or too small.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
-            raise ImageFormatError(
-                f"images must be (b, 3, h, w) with h, w >= {MIN_SIDE}; got {tuple(images.shape)}"
-            )
-        return self.net(images.contiguous(memory_format=torch.channels_last))
+        return self.net(_checked(images))
 
     forward = predict
+
+    def perceive(self, images: Float[Tensor, "b 3 h w"]) -> Perception:
+        """Predict as `predict` does, and tell from which features: for agents that learn from them.
+
+        Args:
+            images: As in `predict`.
+
+        Raises:
+            ImageFormatError: Another shape, or too small.
+        """
+        return self.net.perceive(_checked(images))
 
     def score_whole(self, photos: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Score whole photographs of one size by the card's protocol; differentiable.
@@ -179,6 +186,15 @@ def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
     """
     pixels = to_pixels(photo)
     return pixels if pixels.is_floating_point() else pixels.float() / 255
+
+
+def _checked(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Raise an `ImageFormatError` for another shape; give the layout that is fast on a CPU."""
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
+        raise ImageFormatError(
+            f"images must be (b, 3, h, w) with h, w >= {MIN_SIDE}; got {tuple(images.shape)}"
+        )
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def check_size(shape: Sequence[int], name: str = "the photograph") -> None:

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
+from agents.playing import play
 from agents.policies import Agent, load_agent
-from agents.training import play
 from attiqa.scoring import load_model
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv
 from isp_env.manifest import recipe_hash
@@ -58,4 +58,4 @@ class AgentChooser:
 @cache
 def _load(agent: str, judge: str) -> tuple[Agent, QualityReward]:
     loaded = load_agent(agent, DEFAULT_PIPELINE)
-    return loaded, QualityReward(load_model(judge).predict, loaded.card.reward)
+    return loaded, QualityReward(load_model(judge).perceive, loaded.card.reward)

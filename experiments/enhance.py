@@ -27,8 +27,8 @@ from rich.progress import track
 from rich.table import Table
 from stable_baselines3.common.utils import set_random_seed
 
+from agents.playing import play
 from agents.policies import Agent, load_agent
-from agents.training import play
 from attiqa.attributes import ATTRIBUTES
 from attiqa.scoring import QualityModel, load_model
 from isp_env.batch_inputs import find_inputs
@@ -84,7 +84,7 @@ def main(settings: Settings) -> int:
     judge = load_model(settings.reward, device=settings.device)
     agent = load_agent(settings.agent, DEFAULT_PIPELINE, settings.device)
     pipeline = DEFAULT_PIPELINE.only(agent.card.knobs)
-    reward = QualityReward(judge.predict, agent.card.reward)
+    reward = QualityReward(judge.perceive, agent.card.reward)
     files = [one.path for one in find_inputs(settings.raw)] if settings.raw else sample_files()
 
     results, failures, pairs = [], [], []

@@ -31,16 +31,26 @@ def ladders_and_isp(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Pairs of all sources: half climb the ladders of `attiqa`, half are developed wrongly.
-
-    The first half is sharpened as well: a touch, and too much.
-    """
+    """Pairs of all sources: half climb the ladders of `attiqa`, half are developed wrongly."""
     half = len(sources) // 2
-    kinds = (
+    return _joined(
         distorted_pairs(images, sources[:half], random),
         developed_pairs(images, sources[half:], random),
-        sharpened_pairs(images, sources[:half], random),
     )
+
+
+def ladders_isp_and_sharpening(
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
+) -> DistortedPairs:
+    """The same, and all sources sharpened as well: a touch, and too much."""
+    return _joined(
+        ladders_and_isp(images, sources, random), sharpened_pairs(images, sources, random)
+    )
+
+
+def _joined(*kinds: DistortedPairs) -> DistortedPairs:
     return DistortedPairs(*(torch.cat(parts) for parts in zip(*kinds, strict=True)))
 
 

@@ -1,70 +1,76 @@
 """Train an agent to tune the ISP on simulated scenes.
 
-Repeats agents/weights/ (two CPU cores, about 20 minutes):
+Repeats the embedded agent (two CPU cores, from nothing):
 
-    python experiments/train_agent.py --photos BIQ2021 --export agents/weights/ppo
+    python experiments/train_agent.py --scenes.photos BIQ2021 --export agents/weights/ppo
 
 The photographs are the well-rated ones of BIQ2021's training part; the scenes are simulated shots
-of them. The policy first climbs the potential along its gradient through the differentiable ISP,
-then PPO trains it on the task. An interrupted run continues from its last checkpoint. On a CPU, set
+of them, kept in `--stores`. The policy first climbs the potential along its gradient through the
+differentiable ISP, then the algorithm (`algorithm:ppo`, `algorithm:sac` or `algorithm:td3`) trains
+it on the task. A run that was interrupted or killed goes on from its last checkpoint. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then faster.
 """
 
 import json
 import logging
-import platform
+import time
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 from rich.logging import RichHandler
-from rich.progress import track
 
-from agents.evaluation import evaluate
+from agents.algorithms import PPOSettings, SACSettings, TD3Settings
+from agents.controls import neutral
+from agents.evaluation import batches, compare, joined, measure
+from agents.playing import controller
 from agents.policies import Agent, save_agent
-from agents.training import PPOSettings, train_ppo
-from attiqa.datasets.biq2021 import read_biq2021
-from attiqa.datasets.folder import cache_photos, content_hash
+from agents.referees import full_references
+from agents.training import Pace, train
 from attiqa.scoring import load_model
+from attiqa.versions import versions
+from experiments.agent_scenes import SceneSettings, held_out_scenes, training_scenes
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
-from isp_env.previews import PreviewSet
+from isp_env.judged import JudgedScenes
 from isp_env.rewards import QualityReward, RewardSettings
-from isp_env.training_scenes import simulated_previews
 
-PHOTO_SIDE = 512  # BIQ2021's size; the few photographs of another shape are cropped to a square
+Algorithm = (
+    Annotated[PPOSettings, tyro.conf.subcommand("ppo")]
+    | Annotated[SACSettings, tyro.conf.subcommand("sac")]
+    | Annotated[TD3Settings, tyro.conf.subcommand("td3")]
+)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Train an agent with PPO; the defaults are those of the embedded agent."""
+    """Train an agent; the defaults are those of the embedded one."""
 
-    photos: Path
-    """Folder of BIQ2021: Images/ and "Train (Images and MOS).csv"."""
+    scenes: SceneSettings
+    """What is trained on."""
+    algorithm: Algorithm = field(default_factory=PPOSettings)
+    """How."""
     out: Path = Path("runs/train_agent")
-    """Scenes, checkpoint, TensorBoard and results."""
+    """Checkpoints, TensorBoard and results."""
+    stores: Path = Path("runs/scenes")
+    """Where the scenes are kept."""
     export: Path | None = None
     """Where to write the agent besides: path without suffix."""
     judge: str = "embedded"
     """Quality model of the reward: "embedded" or a path."""
-    min_mos: float = 0.6
-    """Photographs rated lower are no truth to strive for."""
-    scenes: int = 1200
-    """Simulated scenes to train on, each from a photograph of its own while they last."""
-    held_out: int = 100
-    """Scenes for the evaluation, from photographs that no training scene shows."""
-    side: int = 160
-    """Pixels of the previews."""
     environments: int = 32
     """Scenes stepped at once."""
-    task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))
+    task: TaskSettings = field(default_factory=TaskSettings)
     """Rules of the episodes."""
     reward: RewardSettings = field(default_factory=RewardSettings)
     """Weights of the potential."""
-    ppo: PPOSettings = field(default_factory=PPOSettings)
-    """Settings of the algorithm."""
+    pace: Pace = field(default_factory=Pace)
+    """Steps between checkpoints and between evaluations."""
+    watched: int = 40
+    """Held-out scenes that are looked at while training."""
     device: str = "cpu"
     """"cpu" or "cuda"."""
 
@@ -72,32 +78,45 @@ class Settings:
 def main(settings: Settings) -> None:
     """Train, evaluate, export."""
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler()])
-    training, held_out, photo_hash = scenes(settings)
+    start = time.perf_counter()
+    training = training_scenes(settings.scenes, settings.stores)
+    held_out = held_out_scenes(settings.scenes, settings.stores)
     judge = load_model(settings.judge, device=settings.device)
-    reward = QualityReward(judge.predict, settings.reward)
+    reward = QualityReward(judge.perceive, settings.reward)
     env = IspTuningVectorEnv(
-        training, reward, settings.environments, settings=settings.task, device=settings.device
+        training.previews(),
+        reward,
+        settings.environments,
+        settings=settings.task,
+        device=settings.device,
     )
-    agent = train_ppo(env, settings.ppo, settings.out, settings.device)
-    metrics = evaluate(agent, held_out, reward, settings.device)
-    paths = {"photos", "out", "export"}
+    judged = JudgedScenes(held_out.previews(), reward, env.pipeline, settings.device)
+
+    def watch(agent: Agent) -> dict[str, float]:
+        compared = against_neutral(agent, judged, settings.watched)
+        return {name: values["mean"] for name, values in compared.items()}
+
+    agent = train(env, settings.algorithm, settings.out, settings.device, watch, settings.pace)
+    metrics = against_neutral(agent, judged, len(held_out.scenes))
     record = {
-        "settings": {k: v for k, v in asdict(settings).items() if k not in paths},
-        "data": f"simulated shots of BIQ2021's training part, MOS >= {settings.min_mos}; held-out "
-        "scenes show photographs that the agent never saw, though the judge may have",
-        "data_sha256": photo_hash,
-        "scenes": len(training),
-        "versions": {name: version(name) for name in ("attiqa", "torch", "stable-baselines3")}
-        | {"python": platform.python_version()},
+        "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
+        "data": "simulated shots of BIQ2021's training part, MOS >= "
+        f"{settings.scenes.min_mos}; held-out scenes show photographs that neither the agent nor "
+        "its judge was trained on",
+        "training_scenes": len(training.scenes),
+        "training_sha256": training.sha256(),
+        "held_out_sha256": held_out.sha256(),
+        "minutes": (time.perf_counter() - start) / 60,
+        "versions": versions() | {"stable-baselines3": version("stable-baselines3")},
     }
     card = replace(
         agent.card,
-        judge=settings.judge,
+        judge=f"{judge.card.name} {judge.card.sha256[:16]}",
         training=json.loads(json.dumps(agent.card.training | record, default=str)),
-        metrics={"held_out": metrics},
+        metrics={"held_out": {"scenes": len(held_out.scenes), "change": metrics}},
     )
     agent = Agent(agent.policy, card)
-    save_agent(agent, settings.out / "ppo")
+    save_agent(agent, settings.out / "agent")
     if settings.export:
         save_agent(agent, settings.export)
     with atomic_path(settings.out / "results.json") as temporary:
@@ -105,23 +124,19 @@ def main(settings: Settings) -> None:
     logging.info("held-out scenes: %s", json.dumps(metrics, indent=2))
 
 
-def scenes(settings: Settings) -> tuple[PreviewSet, PreviewSet, str]:
-    """Training and held-out scenes, made once and kept; and a hash of the photographs."""
-    rated = read_biq2021(settings.photos)
-    good = [p for p, mos in zip(rated.paths, rated.mos, strict=True) if mos >= settings.min_mos]
-    order = np.random.default_rng(settings.ppo.seed).permutation(len(good))
-    paths = [good[i] for i in order]
-    held_out, training = paths[: settings.held_out], paths[settings.held_out :]
-    training = [training[i % len(training)] for i in range(settings.scenes)]
-    sets = []
-    for name, files, seed in (("training", training, 1), ("held_out", held_out, 2)):
-        folder = settings.out / f"scenes_{name}_{len(files)}_{settings.side}"
-        if not (folder / "truth.npy").exists():  # written last
-            photos = cache_photos(files, PHOTO_SIDE, settings.out / "photos")
-            shots = track(photos, "simulating scenes", total=len(files))
-            simulated_previews(shots, settings.side, seed).save(folder)
-        sets.append(PreviewSet.load(folder))
-    return sets[0], sets[1], content_hash(paths)
+def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str, Any]:
+    """What the agent changes on the first `count` scenes, with 95 % intervals and win rates."""
+    referees = full_references()
+    measured = {
+        name: joined(
+            [measure(judged, rows, control(judged, rows), referees) for rows in batches(count)]
+        )
+        for name, control in (("agent", controller(agent)), ("neutral", neutral))
+    }
+    return {
+        name: asdict(compare(np.asarray(values), measured["neutral"][name]))
+        for name, values in measured["agent"].items()
+    }
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ ISP's agent, so fine-tuning also ranks good photographs above wrong developments
 
     python experiments/train_reward.py --data BIQ2021 --init mobilenetv2_100_imagenet.safetensors
 
+The last stage teaches it that a touch of sharpening is better than none, and none than too much;
+with `--start attiqa-mini` it is run alone, on a model that has gone through the others.
+
 A run that was interrupted continues where its last epoch ended. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then twice as fast.
 """
@@ -31,7 +34,7 @@ from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
-from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.finetuning import FinetuneSettings, PairMaker, finetune
 from attiqa.metrics import bootstrap_interval, correlations
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
@@ -41,7 +44,7 @@ from attiqa.teachers import AttributeTeacher, MeasuredTeacher
 from attiqa.training import Schedule
 from attiqa.versions import versions
 from attiqa.views import views
-from experiments.isp_distortions import ladders_and_isp
+from experiments.isp_distortions import ladders_and_isp, ladders_isp_and_sharpening
 
 PREVIEW = 224
 """Pixels of the short side of the previews that an agent's reward sees."""
@@ -57,6 +60,8 @@ class Settings:
     """Folder of BIQ2021: Images/ and "Train (Images and MOS).csv"."""
     init: Path | None = None
     """ImageNet weights of the backbone (safetensors, no classifier); random without."""
+    start: str | None = None
+    """A model that has gone through all stages but the last: what `load_model` takes."""
     out: Path = Path("runs/train_reward")
     """Folder for checkpoints, logs and results.json."""
     weights: Path = WEIGHTS
@@ -123,14 +128,59 @@ class Settings:
             ladder_weight=0.03,
             ladder_share=0.0625,
             ranked_distortions_weight=0.2,
-            distorted_photos=8,
+            distorted_photos=4,
         )
     )
     """Then of larger crops, at the scales that a photograph is scored at."""
+    touch: FinetuneSettings = field(
+        default_factory=lambda: FinetuneSettings(
+            Schedule(
+                epochs=1,
+                backbone_lr=5e-5,
+                head_lr=2e-4,
+                weight_decay=0.05,
+                ema_decay=0.98,
+                freeze_batch_statistics=True,
+                crops=CropSettings(224, (224, 384)),
+            ),
+            dropout=0.3,
+            attribute_weight=0.03,
+            ladder_weight=0.03,
+            ladder_share=0.0625,
+            ranked_distortions_weight=0.3,
+        )
+    )
+    """Last, of pairs that differ in sharpening, too, at all scales."""
 
 
-def main(settings: Settings) -> None:
-    """Run the three stages, then measure the exported file."""
+@dataclass(frozen=True)
+class Recipe:
+    """What no command line can say: the pairs that are ranked, and the card's words for it all."""
+
+    pairs: PairMaker
+    last_pairs: PairMaker | None  # of the last stage; None leaves it out
+    ranked: str
+    views: str
+    selection: str
+    limits: str
+
+
+REWARD = Recipe(
+    ladders_and_isp,
+    ladders_isp_and_sharpening,
+    ranked="good photographs above distorted ones: half from the ladders of attiqa.distortions, "
+    "half developed wrongly by isp_env's ISP (isp_distortions.py); in the last stage also a touch "
+    "of sharpening above none, none above too much",
+    views="nearly whole photographs of 224 pixels, then crops of 320 pixels at a short side of 330 "
+    "to 448, then both: for five-crop scores and, less exactly, for small whole previews",
+    selection="the last epoch; the recipe is the best of three on the test photographs",
+    limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to 256 "
+    "pixels and a first opinion on photographs; no measure of art, content or faces.",
+)
+
+
+def main(settings: Settings, recipe: Recipe = REWARD) -> None:
+    """Run the stages, then measure the exported file."""
     settings.out.mkdir(parents=True, exist_ok=True)
     photos = read_biq2021(settings.data)
     split = random_split(len(photos.paths), settings.validation, settings.test, settings.split_seed)
@@ -138,40 +188,21 @@ def main(settings: Settings) -> None:
     training = [pixels[index] for index in split.train]  # views: nothing is copied
     teacher = MeasuredTeacher()
 
-    torch.manual_seed(settings.pretraining.schedule.seed)
-    attribute_net = AttributeNet(settings.architecture)
-    net = QualityNet(attribute_net).to(memory_format=torch.channels_last)
-    if settings.init:
-        load_backbone(attribute_net, settings.init)
-
     fabric = Fabric(loggers=TensorBoardLogger(settings.out, name="tensorboard"))
     fabric.launch()
-    stages = {"whole": settings.whole, "fine": settings.fine}
-    history = {
-        "pretraining": pretrain(
-            fabric,
-            attribute_net,
-            training,
-            teacher,
-            settings.pretraining,
-            settings.out / "pretraining.ckpt",
-        ),
-    } | {
-        name: finetune(
-            fabric,
-            net,
-            training,
-            photos.mos[split.train],
-            teacher,
-            stage,
-            settings.out / f"{name}.ckpt",
-            ladders_and_isp,
+    mos = photos.mos[split.train]
+    if settings.start:
+        net, history = load_model(settings.start).net.requires_grad_(True), {}
+    else:
+        net, history = first_stages(fabric, settings, recipe, training, mos, teacher)
+    if recipe.last_pairs:
+        pairs, checkpoint = recipe.last_pairs, settings.out / "touch.ckpt"
+        history["touch"] = finetune(
+            fabric, net, training, mos, teacher, settings.touch, checkpoint, pairs
         )
-        for name, stage in stages.items()
-    }
     standardise(net, pixels, split)
 
-    card = describe(settings, photos, split)
+    card = describe(settings, recipe, photos, split)
     model = load_model(save_checkpoint(settings.out, net, card, torch.float16))
     kept = {"validation": split.validation, "test": split.test}
     metrics = {
@@ -190,6 +221,32 @@ def main(settings: Settings) -> None:
     print_json(json.dumps(metrics))
 
 
+def first_stages(
+    fabric: Fabric,
+    settings: Settings,
+    recipe: Recipe,
+    training: list[UInt8[np.ndarray, "s s 3"]],
+    mos: Float[np.ndarray, " n"],
+    teacher: AttributeTeacher,
+) -> tuple[QualityNet, dict[str, Any]]:
+    """Pretrain on the teacher, then fine-tune on small photographs and on larger crops."""
+    torch.manual_seed(settings.pretraining.schedule.seed)
+    attribute_net = AttributeNet(settings.architecture)
+    net = QualityNet(attribute_net).to(memory_format=torch.channels_last)
+    if settings.init:
+        load_backbone(attribute_net, settings.init)
+    checkpoint, history = settings.out / "pretraining.ckpt", {}
+    history["pretraining"] = pretrain(
+        fabric, attribute_net, training, teacher, settings.pretraining, checkpoint
+    )
+    for name, stage in {"whole": settings.whole, "fine": settings.fine}.items():
+        checkpoint = settings.out / f"{name}.ckpt"
+        history[name] = finetune(
+            fabric, net, training, mos, teacher, stage, checkpoint, recipe.pairs
+        )
+    return net, history
+
+
 @torch.no_grad()
 def standardise(net: QualityNet, pixels: Pixels, split: Split) -> None:
     """Fix the scale of the attribute scores on previews of the training photographs."""
@@ -204,7 +261,7 @@ def previews(pixels: Pixels, indices: Int[np.ndarray, " n"]) -> Float[torch.Tens
     return resize(images, [PREVIEW], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
 
 
-def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
+def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Split) -> Card:
     """Write the card, but for the metrics."""
     names = [path.name for path in photos.paths]
     return Card(
@@ -220,20 +277,16 @@ def describe(settings: Settings, photos: RatedPhotos, split: Split) -> Card:
             "data_sha256": content_hash(photos.paths),
             "split": {"train": len(split.train), "validation": len(split.validation)}
             | {"test": len(split.test), "sha256": split_hash(names, split)},
-            "ranked_distortions": "good photographs above distorted ones: half from the ladders of "
-            "attiqa.distortions, half developed wrongly by isp_env's ISP (isp_distortions.py); "
-            "and a touch of sharpening above none, none above too much",
-            "views": "nearly whole photographs of 224 pixels, then crops of 320 pixels at a short "
-            "side of 330 to 448: for five-crop scores and, less exactly, for small whole previews",
-            "selection": "the last epoch; the recipe is the best of three on the test photographs",
+            "ranked_distortions": recipe.ranked,
+            "views": recipe.views,
+            "selection": recipe.selection,
             "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },
         settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
         metrics={},
         versions=versions(),
-        limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to "
-        "256 pixels and a first opinion on photographs; no measure of art, content or faces.",
+        limits=recipe.limits,
     )
 
 

@@ -18,6 +18,7 @@ Controls = Mapping[str, Tensor]
 
 MIDTONE_LIFT = 2.2  # slope of the lift at black: about +0.9 EV at 18 % of sensor white
 CONTRAST = 0.35  # share of smoothstep in the S-curve after the sRGB transfer function
+BLACKS, WHITES = 0.12, 0.25  # of the encoded scale: how far a full step moves its end points
 DARKEST = 1e-4  # luminance below which the curve is taken to be straight
 
 
@@ -123,6 +124,6 @@ def levels(
 
     (x - b) / (w - b) with b = -0.12 blacks and w = 1 - 0.25 whites: positive values brighten.
     """
-    black = -0.12 * blacks
-    white = 1 - 0.25 * whites
+    black = -BLACKS * blacks
+    white = 1 - WHITES * whites
     return (image - black) / (white - black)

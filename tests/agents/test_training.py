@@ -1,15 +1,18 @@
 import json
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from agents.evaluation import evaluate
+from agents.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settings
+from agents.playing import play
 from agents.policies import Agent, AgentError, PolicySettings, load_agent, save_agent
-from agents.training import PPOSettings, play, train_ppo
+from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings, warm_start
+from agents.warm_start import WarmStartSettings, _practise, warm_start
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
@@ -17,6 +20,7 @@ from isp_env.rewards import QualityReward, RewardSettings
 
 KNOBS = len(DEFAULT_PIPELINE.parameters)
 EXPOSURE = [p.name for p in DEFAULT_PIPELINE.parameters].index("exposure")
+NETWORK = PolicySettings(8, (16,), -1.0)
 TINY = PPOSettings(
     steps=160,
     rollout=10,
@@ -24,14 +28,22 @@ TINY = PPOSettings(
     epochs=2,
     learning_rate=5e-4,
     warm_start=WarmStartSettings(iterations=0),
-    policy=PolicySettings(8, (16,), -1.0),
+    policy=NETWORK,
     seed=1,
 )
+REMEMBERING = {"steps": 160, "buffer": 120, "learning_starts": 40, "updates": 2, "batch_size": 16}
+EACH: list[AgentSettings] = [
+    TINY,
+    SACSettings(**REMEMBERING, policy=NETWORK, seed=1),
+    TD3Settings(**REMEMBERING, policy=NETWORK, seed=1),
+]
+each_algorithm = pytest.mark.parametrize("settings", EACH, ids=lambda s: s.algorithm)
 
 
-def middle_grey(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A judge that likes a mean of 0.5."""
-    return -(images.mean((1, 2, 3)) - 0.5).abs(), images.mean((2, 3)).repeat(1, 2)[:, :5]
+def middle_grey(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A judge that likes a mean of 0.5, and sees the means of the channels."""
+    means = images.mean((2, 3))
+    return -(means.mean(1) - 0.5).abs(), means.repeat(1, 2)[:, :5], means
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +64,20 @@ def task(scenes: PreviewSet, count: int = 4, **options) -> IspTuningVectorEnv:
     return IspTuningVectorEnv(scenes, reward, count, **options)
 
 
+def bandit(scenes: PreviewSet, count: int = 4) -> IspTuningVectorEnv:
+    return task(scenes, count, settings=TaskSettings(horizon=1, absolute=True))
+
+
+def mean_gain(agent: Agent, env: IspTuningVectorEnv) -> float:
+    options = {"settings": env.settings, "autoreset_mode": AutoresetMode.DISABLED}
+    choices = play(task(env.scenes, len(env.scenes), **options), agent, np.arange(len(env.scenes)))
+    return float(np.mean([c["potential"] - c["neutral"]["potential"] for c in choices]))
+
+
 @pytest.fixture(scope="module")
 def trained(scenes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    agent = train_ppo(task(scenes), TINY, folder)
+    agent = train(task(scenes), TINY, folder)
     save_agent(agent, folder / "agent")
     return agent, folder
 
@@ -64,42 +86,108 @@ def observations(scenes: PreviewSet) -> dict[str, np.ndarray]:
     return task(scenes).reset(options={"scene": np.arange(4)})[0]
 
 
-def test_a_saved_agent_acts_the_same(trained, scenes):
-    agent, folder = trained
-    loaded = load_agent(folder / "agent.json", DEFAULT_PIPELINE)
+@each_algorithm
+def test_a_saved_agent_acts_the_same(settings, scenes, tmp_path):
+    agent = train(task(scenes), replace(settings, steps=80), tmp_path)
+    save_agent(agent, tmp_path / "agent")
+    loaded = load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE)
     seen = observations(scenes)
     assert np.array_equal(loaded.act(seen), agent.act(seen))
     assert loaded.card == agent.card
+    assert loaded.card.algorithm == settings.algorithm
 
 
-def test_same_seed_same_agent(trained, scenes, tmp_path):
-    again = train_ppo(task(scenes), TINY, tmp_path)
+@each_algorithm
+def test_same_seed_same_agent(settings, scenes, tmp_path):
+    settings = replace(settings, steps=80)
+    once, again = (train(task(scenes), settings, tmp_path / name) for name in ("a", "b"))
     seen = observations(scenes)
-    assert np.array_equal(again.act(seen), trained[0].act(seen))
+    assert np.array_equal(again.act(seen), once.act(seen))
 
 
-def test_training_goes_on_from_its_checkpoint(trained, scenes, tmp_path):
-    half = PPOSettings(**{**vars(TINY), "steps": 80})
-    train_ppo(task(scenes), half, tmp_path)
-    steps = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"]
-    assert steps == 80
-    train_ppo(task(scenes), TINY, tmp_path)
+@each_algorithm
+def test_training_goes_on_from_its_checkpoint(settings, scenes, tmp_path):
+    half = train(task(scenes), replace(settings, steps=80), tmp_path)
+    model = settings.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu")
+    assert Checkpoint(model, tmp_path).resume() == 80
+    seen = observations(scenes)
+    assert np.array_equal(model.predict(seen, deterministic=True)[0], half.act(seen))
+    train(task(scenes), settings, tmp_path)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 160
 
 
-def test_warm_start_climbs_the_potential(scenes, tmp_path):
-    env = task(scenes, 4, settings=TaskSettings(horizon=1, absolute=True))
-    start = PPOSettings(**{**vars(TINY), "steps": 0})
-    agent = train_ppo(env, start, tmp_path)
-    settings = WarmStartSettings(iterations=30, batch_size=4, learning_rate=3e-3)
-    gains = warm_start(agent.policy, env, settings, seed=0)
-    assert gains[-1] > gains[0] + 0.3
-    assert evaluate(agent, scenes, env.reward)["psnr"]["agent"] > 9  # neutral: about 7
+def test_a_resumed_replay_memory_is_the_one_that_was_saved(scenes, tmp_path):
+    settings = cast(SACSettings, EACH[1])
+    train(task(scenes), settings, tmp_path)  # 160 transitions: more than the 120 that fit
+    model = settings.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu")
+    Checkpoint(model, tmp_path).resume()
+    memory = cast(OffPolicyAlgorithm, model).replay_buffer
+    assert memory is not None
+    assert memory.full
+    assert memory.pos == 40 % 30  # 40 steps of four scenes in a ring of 30
+    with np.load(tmp_path / "memory.npz") as arrays:
+        assert np.array_equal(memory.rewards, arrays["rewards"])
+        assert np.array_equal(memory.observations["image"], arrays["now image"])
+    assert memory.rewards.std() > 0
 
 
-def test_warm_start_needs_absolute_actions(trained, scenes):
-    with pytest.raises(ValueError, match="absolute actions"):
-        warm_start(trained[0].policy, task(scenes), WarmStartSettings(iterations=1), seed=0)
+def test_a_killed_warm_start_ends_with_the_weights_of_an_undisturbed_one(
+    scenes, tmp_path, monkeypatch
+):
+    settings = WarmStartSettings(iterations=9, single=6, batch_size=4)
+    monkeypatch.setattr("agents.warm_start.CHECKPOINT_EVERY", 4)
+
+    def start(name: str) -> tuple[list[float], torch.Tensor]:
+        policy = TINY.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu").policy
+        gains = warm_start(policy, task(scenes), settings, 0, tmp_path / name)
+        return gains, torch.cat([p.detach().flatten() for p in policy.parameters()])
+
+    gains, undisturbed = start("whole.pt")
+    assert len(gains) == 9
+    calls = []
+
+    def killed_at_the_seventh(*arguments, practise=_practise):
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return practise(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agents.warm_start._practise", killed_at_the_seventh)
+        with pytest.raises(KeyboardInterrupt):
+            start("killed.pt")
+    gains, resumed = start("killed.pt")
+    assert len(gains) == 5  # from iteration 4 on
+    assert torch.equal(resumed, undisturbed)
+
+
+def test_a_warm_start_under_other_settings_is_refused(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr("agents.warm_start.CHECKPOINT_EVERY", 1)
+    policy = TINY.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu").policy
+    warm_start(policy, task(scenes), WarmStartSettings(1, 1, 4), 0, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="other settings"):
+        warm_start(policy, task(scenes), WarmStartSettings(2, 1, 4), 0, tmp_path / "w.pt")
+
+
+@each_algorithm
+@pytest.mark.parametrize("kind", [bandit, task], ids=["one step", "five steps"])
+def test_warm_start_climbs_the_potential(kind, settings, scenes, tmp_path):
+    env = kind(scenes)
+    agent = train(env, replace(settings, steps=0), tmp_path)
+    start = WarmStartSettings(60, 10, batch_size=4, learning_rate=5e-3)
+    gains = warm_start(agent.policy, env, start, 0, tmp_path / "warm_start.pt")
+    assert np.mean(gains[-3:]) > gains[0] + 0.3
+    assert mean_gain(agent, env) > 0.3
+
+
+def test_evaluations_are_recorded_while_training(scenes, tmp_path):
+    def evaluation(agent: Agent) -> dict[str, float]:
+        return {"action": float(agent.act(observations(scenes)).mean())}
+
+    train(task(scenes), TINY, tmp_path, evaluation=evaluation, pace=Pace(80, 80))
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows] == [80, 160]
+    assert rows[0]["action"] != rows[1]["action"]
 
 
 @pytest.mark.slow
@@ -112,13 +200,10 @@ def test_ppo_learns_to_brighten_dark_scenes(scenes, tmp_path):
         learning_rate=1e-3,
         target_kl=0.2,
         warm_start=WarmStartSettings(iterations=0),
-        policy=TINY.policy,
+        policy=NETWORK,
     )
-    env = task(scenes, 16, settings=TaskSettings(horizon=1, absolute=True))
-    agent = train_ppo(env, settings, tmp_path)
-    result = evaluate(agent, scenes, env.reward)
-    assert result["score"]["agent"] > result["score"]["neutral"] + 0.05
-    assert result["psnr"]["agent"] > result["psnr"]["neutral"]
+    env = bandit(scenes, 16)
+    assert mean_gain(train(env, settings, tmp_path), env) > 0.4
 
 
 def test_play_returns_the_best_rendering_and_never_less_than_neutral(trained, scenes):
@@ -135,21 +220,26 @@ def test_play_returns_the_best_rendering_and_never_less_than_neutral(trained, sc
         assert value == pytest.approx(choice["potential"], abs=1e-5)
 
 
-def test_play_keeps_the_neutral_rendering_where_the_agent_does_harm(trained, scenes):
-    class Darkener(Agent):
-        def act(self, observation):
-            actions = np.zeros((len(observation["vector"]), KNOBS + 1), np.float32)
-            actions[:, [EXPOSURE, -1]] = -1.0  # exposure down, no stop
-            return actions
+class Scripted(Agent):
+    """Darkens at every step, and stops at the third."""
 
+    def act(self, observation):
+        actions = np.zeros((len(observation["vector"]), KNOBS + 1), np.float32)
+        actions[:, EXPOSURE] = -0.5
+        actions[:, -1] = np.where(observation["vector"][:, KNOBS] > 0.3, 1.0, -1.0)
+        return actions
+
+
+def test_play_keeps_the_neutral_rendering_where_the_agent_does_harm(trained, scenes):
     env = task(scenes, autoreset_mode=AutoresetMode.DISABLED)
-    for choice in play(env, Darkener(trained[0].policy, trained[0].card), np.arange(4)):
+    for choice in play(env, Scripted(trained[0].policy, trained[0].card), np.arange(4)):
         assert (choice["theta"] == 0).all()
         assert choice["potential"] == choice["neutral"]["potential"]
+        assert choice["renders"] == 2  # a stop renders nothing
 
 
 def test_vec_env_hands_out_terminal_observations(scenes):
-    env = IspTuningVecEnv(task(scenes, 2, settings=TaskSettings(horizon=1)))
+    env = IspTuningVecEnv(task(scenes, 2, settings=TaskSettings(horizon=1, step_size=0.5)))
     env.seed(0)
     env.reset()
     action = np.full((2, env.action_space.shape[0]), 0.1, np.float32)  # type: ignore[index]
@@ -181,4 +271,7 @@ def test_damaged_files_are_named(trained, tmp_path):
         load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE)
     (tmp_path / "agent.json").write_text(json.dumps(card | {"format": 99}))
     with pytest.raises(AgentError, match="card format 99"):
+        load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE)
+    (tmp_path / "agent.json").write_text(json.dumps(card | {"algorithm": "DQN"}))
+    with pytest.raises(AgentError, match="algorithm DQN"):
         load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE)

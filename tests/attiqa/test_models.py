@@ -76,3 +76,14 @@ def test_dropout_acts_in_training_and_has_no_weights(tiny_net):
     tiny_net.dropout.train()
     assert not torch.equal(tiny_net(images).score, before)
     assert set(tiny_net.state_dict()) == names
+
+
+def test_perception_is_the_prediction_and_the_features_that_it_was_made_from():
+    torch.manual_seed(0)
+    net = QualityNet(AttributeNet(Architecture("mobilenetv2_050", head_features=8))).eval()
+    images = torch.rand(2, 3, 64, 64)
+    seen, told = net.perceive(images), net(images)
+    assert torch.equal(seen.score, told.score)
+    assert torch.equal(seen.attributes, told.attributes)
+    assert seen.features.shape == (2, 5 * 8)
+    assert torch.equal(net.regressor(seen.features).squeeze(1), told.score)

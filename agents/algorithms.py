@@ -1,0 +1,180 @@
+"""Stable-Baselines3's algorithms on the tuning task: one dataclass of settings each.
+
+The discount is 1 throughout: episodes are short, and their return is phi(final) - phi(neutral).
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.policies import Algorithm, PolicySettings
+from agents.warm_start import WarmStartSettings
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """Proximal policy optimisation (Schulman et al. 2017).
+
+    Attributes:
+        steps: Environment steps in all.
+        rollout: Steps of each environment between updates.
+        batch_size: Samples of a gradient step.
+        epochs: Passes over a rollout.
+        learning_rate: Adam's, falling linearly to a tenth.
+        gae_lambda: Of generalised advantage estimation.
+        entropy: Weight of the entropy bonus.
+        clip: Range of the probability ratio.
+        target_kl: An update ends when the policy has moved this far.
+        warm_start: Gradient ascent through the ISP before the first step.
+        policy: The network.
+        seed: Of networks, exploration and the draw of scenes.
+    """
+
+    algorithm: ClassVar[Algorithm] = "PPO"
+
+    steps: int = 10_000
+    rollout: int = 20
+    batch_size: int = 160
+    epochs: int = 8
+    learning_rate: float = 1e-4
+    gae_lambda: float = 0.95
+    entropy: float = 0.0
+    clip: float = 0.2
+    target_kl: float = 0.03
+    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    seed: int = 0
+
+    def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
+        """An untrained agent that logs to `folder`."""
+        return PPO(
+            "MultiInputPolicy",
+            env,
+            n_steps=self.rollout,
+            batch_size=self.batch_size,
+            n_epochs=self.epochs,
+            gae_lambda=self.gae_lambda,
+            ent_coef=self.entropy,
+            clip_range=self.clip,
+            target_kl=self.target_kl,
+            **_shared(self, folder, device),
+        )
+
+
+@dataclass(frozen=True)
+class SACSettings:
+    """Soft actor-critic with a learned temperature (Haarnoja et al. 2018).
+
+    Attributes:
+        steps: Environment steps in all.
+        buffer: Transitions that are remembered.
+        learning_starts: Random steps before the first update.
+        updates: Gradient steps after each step of all environments.
+        batch_size: Transitions of a gradient step.
+        learning_rate: Adam's, falling linearly to a tenth.
+        tau: Share of the new critic in its moving average.
+        initial_entropy: Temperature at the start.
+        warm_start: Gradient ascent through the ISP before the first step.
+        policy: The networks.
+        seed: Of networks, exploration and the draw of scenes.
+    """
+
+    algorithm: ClassVar[Algorithm] = "SAC"
+
+    steps: int = 10_000
+    buffer: int = 10_000
+    learning_starts: int = 640
+    updates: int = 8
+    batch_size: int = 128
+    learning_rate: float = 3e-4
+    tau: float = 0.005
+    initial_entropy: float = 0.02
+    warm_start: WarmStartSettings = field(default_factory=lambda: WarmStartSettings(0))
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    seed: int = 0
+
+    def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
+        """An untrained agent that logs to `folder`."""
+        return SAC(
+            "MultiInputPolicy",
+            env,
+            ent_coef=f"auto_{self.initial_entropy}",
+            **_remembering(self),
+            **_shared(self, folder, device),
+        )
+
+
+@dataclass(frozen=True)
+class TD3Settings:
+    """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018).
+
+    Attributes:
+        steps: Environment steps in all.
+        buffer: Transitions that are remembered.
+        learning_starts: Random steps before the first update.
+        updates: Gradient steps after each step of all environments.
+        batch_size: Transitions of a gradient step.
+        learning_rate: Adam's, falling linearly to a tenth.
+        tau: Share of the new networks in their moving averages.
+        noise: Standard deviation of the exploration.
+        warm_start: Gradient ascent through the ISP before the first step.
+        policy: The networks.
+        seed: Of networks, exploration and the draw of scenes.
+    """
+
+    algorithm: ClassVar[Algorithm] = "TD3"
+
+    steps: int = 10_000
+    buffer: int = 10_000
+    learning_starts: int = 640
+    updates: int = 8
+    batch_size: int = 128
+    learning_rate: float = 3e-4
+    tau: float = 0.005
+    noise: float = 0.15
+    warm_start: WarmStartSettings = field(default_factory=lambda: WarmStartSettings(0))
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    seed: int = 0
+
+    def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
+        """An untrained agent that logs to `folder`."""
+        actions = env.action_space.shape or ()
+        noise = NormalActionNoise(np.zeros(actions), np.full(actions, self.noise))
+        return TD3(
+            "MultiInputPolicy",
+            env,
+            action_noise=VectorizedActionNoise(noise, env.num_envs),
+            **_remembering(self),
+            **_shared(self, folder, device),
+        )
+
+
+AgentSettings = PPOSettings | SACSettings | TD3Settings
+
+
+def _shared(settings: AgentSettings, folder: Path, device: str) -> dict[str, Any]:
+    return {
+        "learning_rate": lambda left: settings.learning_rate * (0.1 + 0.9 * left),
+        "gamma": 1.0,
+        "policy_kwargs": settings.policy.arguments(settings.algorithm),
+        "tensorboard_log": str(folder),
+        "seed": settings.seed,
+        "device": device,
+    }
+
+
+def _remembering(settings: SACSettings | TD3Settings) -> dict[str, Any]:
+    return {
+        "buffer_size": settings.buffer,
+        "learning_starts": settings.learning_starts,
+        "gradient_steps": settings.updates,
+        "train_freq": 1,
+        "batch_size": settings.batch_size,
+        "tau": settings.tau,
+    }

@@ -1,0 +1,145 @@
+"""Searches for the theta of greatest potential: what an agent saves is what they cost.
+
+Each returns a `Controller` and reports, from one run, the best of its first renders at several
+budgets: a smaller budget is a prefix of the same search. The neutral rendering competes, so nothing
+found is worse.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import cma
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from agents.controls import Controller, Found, Tried, joined, try_out
+from isp_env.judged import JudgedScenes
+
+CMA_SIGMA = 0.3  # of the first generation; theta spans [-1, 1]
+LEARNING_RATE = 0.05  # Adam's steps in theta
+
+T = TypeVar("T")
+
+
+def random_search(budgets: Sequence[int], seed: int) -> Controller:
+    """Settings drawn uniformly from [-1, 1]^d.
+
+    Args:
+        budgets: Numbers of renders to report after, growing; the last ends the search.
+        seed: What is tried on a scene depends on (seed, row) alone.
+
+    Raises:
+        ValueError: `budgets` do not grow from 1 or more.
+    """
+    length = _last(budgets)
+
+    def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
+        neutral, start = _start(judged, rows)
+        drawn = [
+            np.random.default_rng((seed, row)).uniform(-1, 1, (length, judged.knobs))
+            for row in rows
+        ]
+        tried = try_out(judged, rows, np.array(drawn, np.float32), neutral)
+        return joined([start, tried]).best_after(budgets)
+
+    return search
+
+
+def cma_es(budgets: Sequence[int], seed: int) -> Controller:
+    """Covariance matrix adaptation from theta = 0 (Hansen and Ostermeier 2001, package `cma`).
+
+    Generations of 4 + floor(3 ln d) settings, all scenes in step; the last one is cut short.
+
+    Args:
+        budgets: Numbers of renders to report after, growing; the last ends the search.
+        seed: What is drawn for a scene depends on (seed, row) alone.
+
+    Raises:
+        ValueError: `budgets` do not grow from 1 or more.
+    """
+    length = _last(budgets)
+
+    def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
+        neutral, start = _start(judged, rows)
+        strategies = [_strategy(judged.knobs, np.random.default_rng((seed, row))) for row in rows]
+        tries, left = [start], length
+        while left:
+            asked = [strategy.ask() for strategy in strategies]
+            tries.append(try_out(judged, rows, np.array(asked, np.float32)[:, :left], neutral))
+            left -= tries[-1].value.shape[1]
+            if left:
+                for strategy, theta, value in zip(strategies, asked, tries[-1].value, strict=True):
+                    strategy.tell(theta, (-value).tolist())
+        return joined(tries).best_after(budgets)
+
+    return search
+
+
+def gradient_ascent(budgets: Sequence[int]) -> Controller:
+    """Adam (Kingma and Ba 2015) from theta = 0 through reward and ISP; the best iterate counts.
+
+    Each iterate is one render, the first included, which renders neutral for its gradient.
+
+    Args:
+        budgets: Numbers of renders to report after, growing; the last ends the ascent.
+
+    Raises:
+        ValueError: `budgets` do not grow from 1 or more.
+    """
+    length = _last(budgets)
+
+    def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
+        neutral, start = _start(judged, rows)
+        origin = torch.zeros(len(rows), judged.knobs, device=judged.device)
+        path = climb(lambda theta: judged.gradient(rows, theta, neutral), origin, length)
+        tries = [Tried.of(theta, potential) for theta, potential in path]
+        return joined([start, *tries]).best_after(budgets)
+
+    return search
+
+
+def climb(
+    gradient: Callable[[Float[Tensor, "n d"]], tuple[T, Float[Tensor, "n d"]]],
+    start: Float[Tensor, "n d"],
+    steps: int,
+) -> Iterator[tuple[Float[Tensor, "n d"], T]]:
+    """Iterates of Adam within [-1, 1], from `start`, each with what `gradient` says of it.
+
+    Args:
+        gradient: theta -> anything, and the slope in which theta is to rise.
+        start: The first iterate.
+        steps: How many iterates.
+    """
+    theta = start.clone()
+    optimizer = torch.optim.Adam([theta], LEARNING_RATE, maximize=True)
+    for _ in range(steps):
+        result, theta.grad = gradient(theta)
+        yield theta.clone(), result
+        optimizer.step()
+        theta.clamp_(-1, 1)
+
+
+def _start(
+    judged: JudgedScenes, rows: Int[np.ndarray, " n"]
+) -> tuple[Float[Tensor, "n 3 h w"], Tried]:
+    images, potential = judged.neutral(rows)
+    theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
+    return images, Tried.of(theta, potential)
+
+
+def _strategy(knobs: int, rng: np.random.Generator) -> cma.CMAEvolutionStrategy:
+    options = {
+        "bounds": [-1, 1],
+        "randn": lambda *shape: rng.standard_normal(shape),
+        "seed": np.nan,  # leaves numpy's global generator alone
+        "verbose": -9,
+    }
+    return cma.CMAEvolutionStrategy(np.zeros(knobs), CMA_SIGMA, options)
+
+
+def _last(budgets: Sequence[int]) -> int:
+    if not budgets or list(budgets) != sorted({*budgets}) or budgets[0] < 1:
+        raise ValueError(f"budgets: expected numbers that grow from 1 or more, got {budgets}")
+    return budgets[-1]

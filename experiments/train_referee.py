@@ -1,0 +1,99 @@
+"""Train a second quality model that no agent ever climbs: the reward's referee.
+
+Repeats attiqa/weights/attiqa-referee (one CPU core, about 20 minutes):
+
+    python experiments/train_referee.py --data BIQ2021
+
+An agent that learned to please `attiqa-mini` has not pleased this one unless the photographs are
+better. What can differ from the reward model does: the architecture, the initial weights (random),
+the seed, the scale of the views and the ranked pairs, which the ladders alone make: this model has
+never seen our ISP. The photographs and their scores are the same, with the same ones kept aside.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from rich.logging import RichHandler
+
+from attiqa.checkpoints import Protocol
+from attiqa.datasets.crops import CropSettings
+from attiqa.finetuning import FinetuneSettings
+from attiqa.models import Architecture
+from attiqa.pretraining import PretrainSettings
+from attiqa.random_distortions import distorted_pairs
+from attiqa.training import Schedule
+from experiments import train_reward
+
+SEED = 1
+RECIPE = train_reward.Recipe(
+    distorted_pairs,
+    None,
+    ranked="good photographs above distorted ones, all from the ladders of attiqa.distortions; "
+    "none from our ISP, other than the reward model's",
+    views="nearly whole photographs of 128 pixels, then of 160: previews as an agent's reward sees",
+    selection="the last epoch of the only run",
+    limits="A referee for small renderings that were optimised against another model; trained from "
+    "random weights on few photographs, so worse than attiqa-mini at judging photographs. Both "
+    "models learned from the same photographs and scores: what those lack, both lack. Never train "
+    "or choose anything by this model, or it is a referee no more.",
+)
+
+
+def stage(epochs: int, side: int, rate: float) -> Schedule:
+    """A schedule on nearly whole photographs of `side` pixels."""
+    return Schedule(
+        epochs=epochs,
+        backbone_lr=rate,
+        head_lr=rate,
+        weight_decay=0.05,
+        ema_decay=0.99,
+        crops=CropSettings(side, (side, side * 5 // 4)),
+        workers=1,
+        seed=SEED,
+    )
+
+
+def human_scores(schedule: Schedule) -> FinetuneSettings:
+    """Fine-tuning on MOS; the attributes stay, since a network from nothing learns from them."""
+    return FinetuneSettings(
+        schedule,
+        dropout=0.2,
+        rank_weight=0.1,
+        attribute_weight=0.1,
+        ladder_weight=0.03,
+        ladder_share=0.0625,
+        ranked_distortions_weight=0.3,
+    )
+
+
+@dataclass(frozen=True)
+class Settings(train_reward.Settings):
+    """Settings of the run; the defaults are those of the embedded referee."""
+
+    out: Path = Path("runs/train_referee")
+    """Folder for checkpoints, logs and results.json."""
+    name: str = "attiqa-referee"
+    """Name of the exported files."""
+    architecture: Architecture = field(
+        default_factory=lambda: Architecture(
+            "regnetx_002", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 32, 64
+        )
+    )
+    """The network."""
+    protocol: Protocol = field(default_factory=lambda: Protocol(short_side=192, crop=160))
+    """How whole photographs are scored."""
+    pretraining: PretrainSettings = field(
+        default_factory=lambda: PretrainSettings(stage(2, 128, 1.5e-3), ladder_weight=1.0)
+    )
+    """On unlabelled photographs: the training part without its scores."""
+    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(8, 128, 1.5e-3)))
+    """On human scores, first of small photographs."""
+    fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(1, 160, 3e-4)))
+    """Then of photographs of the previews' size."""
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    train_reward.main(tyro.cli(Settings), RECIPE)

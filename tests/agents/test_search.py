@@ -1,0 +1,204 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from agents.controls import NOT_A_NUMBER, Tried, neutral
+from agents.search import cma_es, gradient_ascent, random_search
+from isp_env.judged import JudgedScenes
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.previews import PreviewSet
+from isp_env.rewards import Potential, QualityReward, RewardSettings
+
+KNOBS = len(DEFAULT_PIPELINE.parameters)
+ROWS = np.arange(4)
+SEARCHES = {
+    "random": lambda budgets: random_search(budgets, seed=3),
+    "cma": lambda budgets: cma_es(budgets, seed=3),
+    "gradient": gradient_ascent,
+}
+
+
+class MiddleGrey:
+    """A judge that likes a mean of 0.5, and counts what it sees."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.seen += len(images)
+        return -(images.mean((1, 2, 3)) - 0.5).abs(), images.mean((2, 3))
+
+
+def scenes() -> PreviewSet:
+    rng = np.random.default_rng(0)
+    level = np.array([0.01, 0.03, 0.1, 0.3])[:, None, None, None]
+    return PreviewSet(
+        linear=(level * (0.5 + rng.random((4, 3, 16, 16)))).astype(np.float16),
+        noise=np.zeros((4, 3, 2), np.float32),
+        as_shot_neutral=np.ones((4, 3), np.float32),
+        iso=np.full(4, 100, np.float32),
+    )
+
+
+def judged(judge: MiddleGrey | None = None) -> JudgedScenes:
+    settings = RewardSettings(views=("whole",), scale=10.0)
+    return JudgedScenes(scenes(), QualityReward(judge or MiddleGrey(), settings))
+
+
+@dataclass(frozen=True)
+class Bowl(JudgedScenes):
+    """Nothing is rendered: the potential is 1 - |theta - optimum|^2, the score half of it."""
+
+    renders: list[int] = field(default_factory=list)  # row of each
+    thetas: list[torch.Tensor] = field(default_factory=list)
+
+    def optimum(self, rows):
+        return torch.from_numpy(np.sin(rows[:, None] + np.arange(KNOBS)).astype(np.float32)) * 0.6
+
+    def judge(self, rows, theta, neutral=None):
+        if neutral is not None:
+            self.renders.extend(rows)
+            self.thetas.append(theta)
+        value = 1 - (theta - self.optimum(rows)).square().sum(1)
+        nothing = torch.zeros(len(rows))
+        pictures = torch.zeros(len(rows), 3, 1, 1)
+        return pictures, Potential(value, value / 2, nothing[:, None], nothing, nothing)
+
+    def gradient(self, rows, theta, neutral):
+        return self.judge(rows, theta, neutral)[1], 2 * (self.optimum(rows) - theta)
+
+
+def bowl() -> Bowl:
+    base = judged()
+    return Bowl(base.scenes, base.reward)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("length", [1, 11, 37])
+def test_a_search_spends_its_renders_exactly(name, length):
+    counted = bowl()
+    found = SEARCHES[name]([length])(counted, ROWS)
+    assert (np.bincount(counted.renders) == length).all()
+    assert (found.renders == length).all()
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_judge_sees_the_renders_and_the_neutral_rendering_once(name):
+    judge = MiddleGrey()
+    SEARCHES[name]([13])(judged(judge), ROWS)
+    assert judge.seen == 4 * (13 + 1)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_what_is_found_renders_to_what_is_reported(name):
+    task = judged()
+    found = SEARCHES[name]([5, 24])(task, ROWS)
+    images, start = task.neutral(ROWS)
+    for stage in (*found.earlier, found):
+        _, potential = task.judge(ROWS, torch.from_numpy(stage.theta), images)
+        assert potential.value.numpy() == pytest.approx(stage.value, abs=1e-5)
+        assert potential.score.numpy() == pytest.approx(stage.score, abs=1e-5)
+        assert (stage.value >= start.value.numpy()).all()
+        assert np.abs(stage.theta).max() <= 1
+    assert found.value.mean() > start.value.mean().item() + 0.3
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_smaller_budget_is_the_beginning_of_the_same_search(name):
+    whole = SEARCHES[name]([10, 25, 60])(bowl(), ROWS)
+    assert [int(stage.renders[0]) for stage in whole.earlier] == [10, 25]
+    for stage in (*whole.earlier, whole):
+        alone = SEARCHES[name]([int(stage.renders[0])])(bowl(), ROWS)
+        assert np.array_equal(alone.theta, stage.theta)
+        assert np.array_equal(alone.value, stage.value)
+        assert alone.earlier == ()
+    assert (whole.value > whole.earlier[0].value).any()
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_scene_is_searched_alike_in_any_company(name):
+    together = SEARCHES[name]([24])(judged(), ROWS)
+    for rows in ([2], [3, 2]):
+        found = SEARCHES[name]([24])(judged(), np.array(rows))
+        assert found.theta[-1] == pytest.approx(together.theta[2], abs=1e-4)
+
+
+@pytest.mark.parametrize("search", [random_search, cma_es])
+def test_the_seed_decides_and_numpys_global_generator_does_not(search):
+    def tried(seed: int) -> torch.Tensor:
+        task = bowl()
+        search([30], seed)(task, ROWS)
+        return torch.cat(task.thetas)
+
+    np.random.seed(1)  # noqa: NPY002 (the generator that must not matter)
+    first = tried(1)
+    np.random.seed(2)  # noqa: NPY002
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert torch.equal(tried(1), first)
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert ((tried(2) - first).abs().amax(1) > 0.01).all()
+    assert len(first.unique(dim=0)) == 4 * 30
+
+
+def test_cma_es_finds_the_optimum_and_beats_random_search():
+    found = cma_es([100, 500], seed=0)(bowl(), ROWS)
+    by_chance = random_search([500], seed=0)(bowl(), ROWS)
+    assert (found.value > 0.85).all()  # neutral: below -1
+    assert found.value.mean() > 0.95
+    assert (by_chance.value < found.earlier[0].value).all()
+    assert found.score == pytest.approx(found.value / 2)
+
+
+def test_gradient_ascent_finds_the_optimum():
+    found = gradient_ascent([50, 200])(bowl(), ROWS)
+    assert (found.earlier[0].value > 0.99).all()
+    assert found.theta == pytest.approx(bowl().optimum(ROWS).numpy(), abs=0.01)
+
+
+def test_random_search_covers_the_box():
+    task = bowl()
+    random_search([500], seed=0)(task, ROWS)
+    tried = torch.cat(task.thetas)
+    assert (tried.amin(0) < -0.98).all()
+    assert (tried.amax(0) > 0.98).all()
+    assert tried.mean(0).abs().max() < 0.06
+    assert tried.var(0).numpy() == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_neutral_is_kept_where_nothing_is_better():
+    class Worse(Bowl):
+        def judge(self, rows, theta, neutral=None):
+            images, potential = super().judge(rows, theta, neutral)
+            return images, potential._replace(value=-theta.square().sum(1))
+
+    base = judged()
+    found = random_search([20], seed=0)(Worse(base.scenes, base.reward), ROWS)
+    assert not found.theta.any()
+    assert not found.value.any()
+    assert (found.renders == 20).all()
+
+
+def test_neutral_costs_nothing():
+    judge = MiddleGrey()
+    task = judged(judge)
+    found = neutral(task, ROWS)
+    assert judge.seen == len(ROWS)
+    assert not found.theta.any()
+    assert not found.renders.any()
+    assert found.value == pytest.approx(task.neutral(ROWS)[1].value.numpy())
+
+
+def test_a_picture_without_a_potential_is_never_the_best():
+    nan = torch.tensor([float("nan")])
+    potential = Potential(nan, nan, nan[:, None], nan, nan)
+    tried = Tried.of(torch.zeros(1, KNOBS), potential)
+    assert tried.value.item() == NOT_A_NUMBER
+
+
+@pytest.mark.parametrize("budgets", [[], [0, 3], [5, 5], [9, 3]])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_budgets_must_grow(name, budgets):
+    with pytest.raises(ValueError, match="budgets: expected numbers that grow"):
+        SEARCHES[name](budgets)
