@@ -18,7 +18,7 @@ def each(function: Callable[..., Tensor], *batches: Batch) -> Batch:
     return type(first)(*(each(function, *part) for part in parts))
 
 
-def rows(batch: Batch, index: Tensor | slice) -> Batch:
+def take(batch: Batch, index: Tensor | slice) -> Batch:
     """The rows `index` of every tensor."""
     return each(lambda tensor: tensor[index], batch)
 

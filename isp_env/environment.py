@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Int64
 from torch import Tensor
 
-from isp_env.batches import replaced, rows
+from isp_env.batches import replaced, take
 from isp_env.infos import describe, row_of
 from isp_env.judged import JudgedScenes, Neutral, Sight
 from isp_env.observations import capture_vector, observation_space, observe
@@ -213,7 +213,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         s, everywhere = self._state, torch.zeros_like(moving)
         if not moving.any():
             return everywhere
-        neutral = rows(s.neutral, moving)
+        neutral = take(s.neutral, moving)
         sight = self._judged.see(s.scene[moving.cpu().numpy()], s.theta[moving], neutral)
         degenerate = _degenerate(sight, neutral.sight)
         s.now = replaced(s.now, moving, self._priced(sight, degenerate))

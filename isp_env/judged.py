@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isp_env.batches import each, join, rows
+from isp_env.batches import each, join, take
 from isp_env.observations import Glance, glance
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
@@ -101,7 +101,7 @@ class JudgedScenes:
         sights = []
         for part in self._parts(len(scene)):
             image, knobs = self.render(scene[part], theta[part]), theta[part]
-            against = rows(neutral.reference, part)
+            against = take(neutral.reference, part)
             sights.append(Sight(glance(image), self.reward.against(image, against, knobs)))
         return join(sights)
 
@@ -117,7 +117,7 @@ class JudgedScenes:
             against = reference(image)
             sight = Sight(glance(image), self.reward.against(image, against, theta))
             for row, number in enumerate(missing[part].tolist()):
-                one = rows(Neutral(sight, against), slice(row, row + 1))
+                one = take(Neutral(sight, against), slice(row, row + 1))
                 found[number] = each(torch.clone, one)  # not the memory of the whole batch
         for number, neutral in found.items():
             memory[number] = neutral

@@ -109,7 +109,8 @@ def capture_vector(iso: np.ndarray, as_shot_neutral: np.ndarray) -> Float[Tensor
 
     Unknown ISO is 0, as ISO 800.
     """
-    speed = np.nan_to_num(np.log2(np.asarray(iso) / 800) / 4, nan=0.0)
+    known = np.where(np.asarray(iso) > 0, iso, np.nan)  # some files state 0
+    speed = np.nan_to_num(np.log2(known / 800) / 4, nan=0.0)
     gains = -np.log2(np.asarray(as_shot_neutral)[:, ::2]) / 2
     return torch.from_numpy(np.column_stack([speed, gains]).astype(np.float32)).clamp(-1, 1)
 

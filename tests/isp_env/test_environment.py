@@ -43,27 +43,32 @@ def action(count: int = 1, stop: float = -1.0, **moves: float) -> np.ndarray:
     return row
 
 
-@pytest.mark.filterwarnings("ignore:.*not within the observation space.*:UserWarning")
-@pytest.mark.filterwarnings("ignore:.*render_mode.*:UserWarning")
-@pytest.mark.filterwarnings("ignore:.*image.*:UserWarning")
 @pytest.mark.parametrize("settings", [TaskSettings(), TaskSettings(horizon=1, absolute=True)])
 def test_the_checkers_of_gymnasium_and_stable_baselines3_pass(scenes, settings):
-    env = IspTuningEnv(scenes, QualityReward(middle_grey), settings=settings)
-    check_env(env, skip_render_check=True)
+    arguments = {"scenes": scenes, "reward": QualityReward(middle_grey), "settings": settings}
+    env = gymnasium.make("isp_env/IspTuning-v0", **arguments)
+    check_env(env.unwrapped)
     sb3_check_env(env)
 
 
-def test_registered(scenes):
+def test_registered_alone_and_as_a_batch(scenes):
     arguments = {"scenes": scenes, "reward": QualityReward(middle_grey)}
     env = gymnasium.make("isp_env/IspTuning-v0", **arguments)
-    assert env.reset(seed=0)[0]["image"].shape == (6, 64, 64)
     vector = gymnasium.make_vec(
         "isp_env/IspTuning-v0",
         num_envs=2,
         vectorization_mode="vector_entry_point",
         **arguments,
     )
-    assert vector.reset(seed=0)[0]["image"].shape == (2, 6, 64, 64)
+    for task in (env, vector):
+        observation, info = task.reset(seed=0)
+        assert task.observation_space.contains(observation)
+        observation, reward, terminated, truncated, info = task.step(task.action_space.sample())
+        assert task.observation_space.contains(observation)
+        assert np.shape(reward) == np.shape(terminated) == np.shape(truncated)
+        assert set(info["leash"]) == {"clipping", "chroma", "theta"}
+        assert set(info["parameters"]) == set(KNOBS)
+    assert vector.observation_space["image"].shape == (2, 6, 64, 64)
 
 
 def test_the_return_is_the_gain_in_potential(scenes):
