@@ -38,11 +38,13 @@ class Guide:
         squares: Means of the squares of Y, R - Y and B - Y in scene-linear light over the pixels
             that went into each pixel of the guide.
         long_side: Pixels of the long side.
+        averaged: How many pixels with noise of their own went into each of the guide's.
     """
 
     planes: tuple[Float[Tensor, "b h w"], ...]
     squares: Float[Tensor, "b 3 h w"]
     long_side: float
+    averaged: int
 
 
 def guide_factor(long_side: int) -> int:
@@ -61,7 +63,7 @@ def reduce(linear: Float[Tensor, "b 3 h w"], factor: int) -> Guide:
     opponent = torch.stack(opponents(linear.unbind(1)), dim=1)
     means = _block_means(linear, factor)
     squares = _block_means(opponent * opponent, factor)
-    return Guide(means.unbind(1), squares, max(linear.shape[-2:]) / factor)
+    return Guide(means.unbind(1), squares, max(linear.shape[-2:]) / factor, factor * factor)
 
 
 def enlarge(small: Float[Tensor, "b h w"], factor: int, size: tuple[int, int]) -> Tensor:
@@ -83,9 +85,12 @@ def measure_denoise(
 ) -> Maps:
     """Where there is signal above the noise profile, luma and chroma apart.
 
-    A self-guided filter (He et al. 2010) in Lee's (1980) terms: in each window, out = mean + gain
-    (x - mean), where gain = signal / (signal + c noise) and signal = max(var - noise, 0): flat
-    areas become their mean, texture above the noise stays. Zero strength or a noise-free input
+    Lee's (1980) filter: out = mean + gain (x - mean), where gain = signal / (signal + c noise) and
+    signal = max(var - noise, 0), so that flat areas become their mean, and texture above the noise
+    stays. It works at two scales. Within a pixel of the guide, the variance is that of the pixels
+    that went into it. Their mean has noise, too, though much less: that is removed from the guide
+    in windows (a self-guided filter, He et al. 2010). So faint colours survive where they are wider
+    than a pixel of the guide, and edges do not bleed further. Zero strength or a noise-free input
     gives gains of 1 and offsets of 0.
 
     Args:
@@ -98,14 +103,23 @@ def measure_denoise(
     variance = shot * planes[:, :1].clamp(min=0) + read
     weights = variance.new_tensor(REC709_LUMINANCE)[:, None, None]
     luma_variance = (weights.square() * variance).sum(1, keepdim=True)
-    noise_variance = torch.cat([luma_variance, variance[:, ::2] + luma_variance], dim=1)
-    noise_variance = 4 * strength[:, None, None, None] * noise_variance
-    window = _window(DENOISE_RADIUS * guide.long_side)
-    mean, square = _box(planes, window), _box(guide.squares, window)
-    signal = (square - mean * mean - noise_variance).clamp(min=0) + 1e-10
+    fine_noise = torch.cat([luma_variance, variance[:, ::2] + luma_variance], dim=1)
+    fine_noise = 4 * strength[:, None, None, None] * fine_noise
     cost = planes.new_tensor([1.0, CHROMA_STRENGTH, CHROMA_STRENGTH])[:, None, None]
-    gain = signal / (signal + cost * noise_variance)
-    maps = torch.cat([_box(gain, window), _box((1 - gain) * mean, window)], dim=1)
+
+    def gain_of(variance: Tensor, noise: Tensor) -> Tensor:
+        signal = (variance - noise).clamp(min=0) + 1e-10
+        return signal / (signal + cost * noise)
+
+    window = _window(DENOISE_RADIUS * guide.long_side)
+    mean, square = _box(planes, window), _box(planes * planes, window)
+    coarse = gain_of(square - mean * mean, fine_noise / guide.averaged)
+    gain, offset = _box(coarse, window), _box((1 - coarse) * mean, window)
+    if guide.averaged > 1:
+        smooth = gain * planes + offset
+        gain = gain_of(guide.squares - planes * planes, fine_noise)
+        offset = (1 - gain) * smooth
+    maps = torch.cat([gain, offset], dim=1)
     return dict(zip(DENOISE_MAPS, maps.unbind(1), strict=True))
 
 

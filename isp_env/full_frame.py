@@ -8,7 +8,7 @@ pipeline renders the whole frame in torch.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -109,8 +109,7 @@ def render_whole(
     guide = None
     if factor > 1:
         half = develop_area(raw, half=True, device=device)[None]
-        guide = detail.reduce(half, factor // 2)
-        guide = Guide(guide.planes, guide.squares, max(linear.shape[-2:]) / factor)
+        guide = replace(detail.reduce(half, factor // 2), long_side=max(linear.shape[-2:]) / factor)
     noise = linear.new_tensor(linear_noise(raw, 2 if factor > 1 else 1))[None]
     return pipeline(linear, theta.to(linear)[None], noise, guide)[0]
 
@@ -152,7 +151,7 @@ def _render_sensor(
         image = LinearImage(develop_area(raw), noise)
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
     means, squares = (torch.from_numpy(x)[None] for x in source.reduced(factor))
-    guide = Guide(means.unbind(1), squares, max(shape) / factor)
+    guide = Guide(means.unbind(1), squares, max(shape) / factor, (factor // 2) ** 2)
     noise = torch.from_numpy(linear_noise(raw, 2)).float()[None]
     return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)
 
