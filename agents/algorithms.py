@@ -38,7 +38,7 @@ class PPOSettings:
 
     algorithm: ClassVar[Algorithm] = "PPO"
 
-    steps: int = 10_000
+    steps: int = 3_200
     rollout: int = 20
     batch_size: int = 160
     epochs: int = 8

@@ -43,9 +43,9 @@ class WarmStartSettings:
         weight_decay: Decoupled weight decay.
     """
 
-    iterations: int = 600
-    single: int = 400
-    batch_size: int = 32
+    iterations: int = 300
+    single: int = 240
+    batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
 
@@ -115,7 +115,7 @@ def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, ste
     neutral = judged.render(rows, torch.zeros(len(rows), judged.knobs, device=env.device)).detach()
     potentials = [torch.from_numpy(info["potential"]).to(env.device)]
     observations = []
-    for _ in range(steps):
+    for step in range(steps):
         seen, _ = policy.obs_to_tensor(observation)
         observations.append(seen)
         action = mean_action(policy, seen)
@@ -126,10 +126,11 @@ def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, ste
             target = torch.where(reached.value > potentials[-1], -STOP, STOP)
             loss = loss + functional.mse_loss(action[:, judged.knobs], target, reduction="sum")
         (loss / (len(rows) * steps)).backward()
-        played = action.detach().cpu().numpy()
-        played[:, judged.knobs :] = -1  # goes on
-        observation, _, _, _, info = env.step(played)
-        potentials.append(torch.from_numpy(info["potential"]).to(env.device))
+        potentials.append(reached.value)
+        if step + 1 < steps:
+            played = action.detach().cpu().numpy()
+            played[:, judged.knobs :] = -1  # goes on
+            observation, _, _, _, info = env.step(played)
     if isinstance(policy, ActorCriticPolicy):
         for seen, potential in zip(observations, potentials, strict=False):
             expected = policy.predict_values(seen)[:, 0]

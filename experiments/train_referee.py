@@ -89,7 +89,7 @@ class Settings(train_reward.Settings):
         default_factory=lambda: PretrainSettings(stage(1, 128, 1e-3), ladder_weight=1.0)
     )
     """On unlabelled photographs: the training part without its scores."""
-    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(4, 128, 1e-3)))
+    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(6, 128, 1e-3)))
     """On human scores, first of small photographs."""
     fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(1, 160, 3e-4)))
     """Then of photographs of the previews' size."""
