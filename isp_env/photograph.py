@@ -139,7 +139,7 @@ def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif, space: OutputS
         _append_directories(path, directories)
 
 
-def _append_directories(path: Path, directories: Mapping[int, Mapping[int, Any]]) -> None:
+def _append_directories(path: Path, directories: Mapping[ExifTags.IFD, Mapping[int, Any]]) -> None:
     """Add directories to a little-endian TIFF, and to its first one, which moves to the end.
 
     tifffile writes no EXIF, and Pillow no RGB of 16 bits.

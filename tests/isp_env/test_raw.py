@@ -227,5 +227,5 @@ def test_kodak_without_color_metadata(data):
         theirs = file.postprocess(half_size=True, user_wb=wb, adjust_maximum_thr=0, **linear)
     ours = develop(raw, half=True).rgb.permute(1, 2, 0).numpy()
     inside = ((theirs > 2000) & (theirs < 60000)).all(-1)
-    ratios = [x[inside] / x[inside][:, 1:2] for x in (ours, theirs.astype(float))]
-    np.testing.assert_allclose(*ratios, atol=0.01)
+    found, expected = (x[inside] / x[inside][:, 1:2] for x in (ours, theirs.astype(float)))
+    np.testing.assert_allclose(found, expected, atol=0.01)
