@@ -71,7 +71,7 @@ class Settings:
     """Centres of its patches 1, 6, 19 and 24: x and y as fractions of the picture."""
     patch: float = 0.011
     """Half the side of what is measured of a patch, as a fraction of the picture's width."""
-    grey: int = 21
+    grey: int = 20
     """Number of the patch that the white balance is taken from: 20, 21 or 22."""
     cameras: list[Path] = field(default_factory=list)
     """RAW files for the figure, and for the measurement of lens shading."""

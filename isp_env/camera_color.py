@@ -49,12 +49,50 @@ def xyz_to_camera(
     if np.linalg.det(rec709_from_camera):
         candidates.append(np.linalg.inv(rec709_from_camera) @ rec709_from_xyz)
     for matrix in candidates:
-        try:
-            camera_to_rec709(matrix)
-        except ValueError:  # zeros stand for an unknown matrix
-            continue
-        return matrix, None
+        if _is_usable(matrix):
+            return matrix, None
+    built_in = _rec709_from_camera_of_libraw(libraw)
+    if built_in is not None and _is_usable(matrix := np.linalg.inv(built_in) @ rec709_from_xyz):
+        return matrix, "no colour matrix in the file: LibRaw's for this camera taken"
     return rec709_from_xyz, "no colour matrix in the file: sRGB primaries assumed"
+
+
+def _is_usable(xyz_to_camera: Float[np.ndarray, "3 3"]) -> bool:
+    try:
+        camera_to_rec709(xyz_to_camera)
+    except ValueError:  # zeros stand for an unknown matrix
+        return False
+    return True
+
+
+def _rec709_from_camera_of_libraw(libraw: rawpy.RawPy) -> Float[np.ndarray, "3 3"] | None:
+    """The matrix that LibRaw renders with, None where it knows none either.
+
+    rawpy does not pass on what LibRaw's code holds for a few early cameras. So the picture is
+    rendered with and without it, and the matrix is what leads from one to the other.
+    """
+    if libraw.raw_pattern is None or libraw.num_colors != 3:
+        return None
+    try:
+        camera, rec709 = (
+            libraw.postprocess(
+                half_size=True,
+                output_color=space,
+                user_wb=[1, 1, 1, 1],
+                adjust_maximum_thr=0,
+                no_auto_bright=True,
+                gamma=(1, 1),
+                output_bps=16,
+            ).reshape(-1, 3)
+            for space in (rawpy.ColorSpace.raw, rawpy.ColorSpace.sRGB)
+        )
+    except rawpy.LibRawError:  # of damaged files; they are judged elsewhere
+        return None
+    inside = ((rec709 > 0) & (rec709 < 65535)).all(1)
+    if np.array_equal(camera, rec709) or inside.sum() < 1000:
+        return None
+    found, _, rank, _ = np.linalg.lstsq(camera[inside], rec709[inside].astype(float), rcond=None)
+    return found.T if rank == 3 and abs(np.linalg.det(found)) > 1e-3 else None
 
 
 def _is_plausible(neutral: Float[np.ndarray, "3"]) -> bool:

@@ -1,16 +1,19 @@
 """Finished photographs as files: JPEG, PNG and TIFF with colour profile and camera EXIF."""
 
 import logging
+import os
+import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import exifread
 import numpy as np
 import tifffile
 from exifread.utils import Ratio
 from jaxtyping import UInt8, UInt16
-from PIL import ExifTags, Image
-from PIL.TiffImagePlugin import IFDRational
+from PIL import ExifTags, Image, TiffTags
+from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 from isp_env.files import atomic_path
 from isp_env.output_spaces import SRGB, OutputSpace
@@ -32,6 +35,7 @@ GPS_TAGS = (
     *("GPSLatitudeRef", "GPSLatitude", "GPSLongitudeRef", "GPSLongitude"),
     *("GPSAltitudeRef", "GPSAltitude", "GPSTimeStamp", "GPSDate"),
 )
+EXIF_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # exifread's spelling where it is not Pillow's
 PILLOW_NAMES = {"FocalLengthIn35mmFilm": "FocalLengthIn35mmFilm", "GPSDate": "GPSDateStamp"}
 
@@ -78,7 +82,7 @@ def write_photograph(
     Args:
         pixels: Encoded RGB of `space`, upright.
         path: Where; the file appears whole or not at all.
-        exif: Metadata to embed (`camera_exif`); TIFF takes the camera's name and the date of it.
+        exif: Metadata to embed (`camera_exif`).
         space: Its profile is embedded.
         quality: JPEG quality, 1..100. Colour is kept at half the resolution below 98: at such
             qualities nobody sees it, and it takes 40 % less time.
@@ -116,19 +120,54 @@ def _described(exif: Image.Exif, pixels: np.ndarray, space: OutputSpace) -> Imag
 
 def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif, space: OutputSpace) -> None:
     """TIFF, deflate with horizontal differencing."""
-    text = [(code, str(exif[code])) for code in (271, 272, 315, 33432) if code in exif]
+    text = [(code, str(exif[code])) for code in (270, 271, 272, 315, 33432) if code in exif]
+    directories = {code: ifd for code in EXIF_DIRECTORIES if (ifd := exif.get_ifd(code))}
     tifffile.imwrite(
         path,
         pixels,
         photometric="rgb",
         compression="zlib",
         predictor=True,
+        byteorder="<",
         iccprofile=space.icc_profile,
         software=SOFTWARE,
         datetime=str(exif[306]) if 306 in exif else None,
         metadata=None,
         extratags=[(code, "s", 0, value, True) for code, value in text],
     )
+    if directories:
+        _append_directories(path, directories)
+
+
+def _append_directories(path: Path, directories: Mapping[ExifTags.IFD, Mapping[int, Any]]) -> None:
+    """Add directories to a little-endian TIFF, and to its first one, which moves to the end.
+
+    tifffile writes no EXIF, and Pillow no RGB of 16 bits.
+    """
+    with path.open("r+b") as file:
+        (first,) = struct.unpack("<4xI", file.read(8))
+        file.seek(first)
+        (count,) = struct.unpack("<H", file.read(2))
+        entries = [file.read(12) for _ in range(count)]
+        for code, content in directories.items():
+            directory = ImageFileDirectory_v2(group=code)
+            for tag, value in content.items():
+                directory[tag] = value
+            place = _even_end(file)
+            file.write(directory.tobytes(place))
+            entries.append(struct.pack("<HHII", code, TiffTags.LONG, 1, place))
+        place = _even_end(file)
+        entries.sort(key=lambda entry: entry[1::-1])  # by code
+        file.write(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
+        file.seek(4)
+        file.write(struct.pack("<I", place))
+
+
+def _even_end(file: BinaryIO) -> int:
+    """The end of a file, where a directory may begin."""
+    if file.seek(0, os.SEEK_END) % 2:
+        file.write(b"\0")
+    return file.tell()
 
 
 def _pillow_value(values: Any) -> Any:

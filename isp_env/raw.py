@@ -28,6 +28,8 @@ BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
 MOST_PIXELS = 600_000_000  # that a file may declare: four times the largest sensor on sale
 LIBRAW_XTRANS_TILE = 512  # its X-Trans demosaicing refuses smaller pictures
 
+NO_NOISE_PROFILE = "no noise profile in the file: that of a typical sensor assumed"
+
 REASONS = {
     rawpy.LibRawFileUnsupportedError: "not a RAW format that LibRaw knows",
     rawpy.LibRawIOError: "truncated or unreadable",
@@ -97,7 +99,9 @@ def read_raw(path: Path | str) -> RawImage:
     except NotImplementedError as error:  # rawpy, of patterns that it cannot express
         raise RawFileError(path, f"its mosaic is not supported ({error})") from error
     for fallback in raw.fallbacks:
-        log.warning("%s: %s", path, fallback)
+        # few cameras write a noise profile: a warning for every file would hide the others
+        level = logging.INFO if fallback == NO_NOISE_PROFILE else logging.WARNING
+        log.log(level, "%s: %s", path, fallback)
     return raw
 
 
@@ -136,6 +140,8 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
             reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_XTRANS_TILE}"
             raise RawFileError(path, reason)
         image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
+    noise = tags.noise_profile if tags else None
+    noise_note = NO_NOISE_PROFILE if noise is None else None
     aspect = libraw.sizes.pixel_aspect
     aspect_note = None if aspect == 1 else f"pixel aspect {aspect:g} is left uncorrected"
     exif = read_exif(path)
@@ -150,7 +156,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         as_shot_neutral=neutral,
         xyz_to_camera=matrix,
         camera_to_rec709=to_rec709,
-        noise_profile=tags.noise_profile if tags else None,
+        noise_profile=noise,
         baseline_exposure=tags.baseline_exposure if tags else 0.0,
         gain_maps=tags.gain_maps if tags else (),
         orientation=ORIENTATION_OF_FLIP[libraw.sizes.flip],
@@ -162,7 +168,9 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         model=exif.model,
         path=path,
         simulated=exif.description.startswith(SIMULATED),
-        fallbacks=tuple(note for note in (neutral_note, matrix_note, aspect_note) if note),
+        fallbacks=tuple(
+            note for note in (neutral_note, matrix_note, noise_note, aspect_note) if note
+        ),
     )
 
 

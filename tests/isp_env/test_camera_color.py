@@ -78,7 +78,9 @@ def test_absurd_color_metadata_is_replaced_and_told(write_tagged, code, take, ra
 
 
 def test_impossible_noise_profile_is_left_out(write_tagged, take):
-    assert read_raw(write_tagged(take(), (51041, "d", 2, (-1.0, 2.0), True))).noise_profile is None
+    read = read_raw(write_tagged(take(), (51041, "d", 2, (-1.0, 2.0), True)))
+    assert read.noise_profile is None
+    assert read.fallbacks == ("no noise profile in the file: that of a typical sensor assumed",)
 
 
 def test_impossible_baseline_exposure_is_refused(write_tagged, take):

@@ -78,11 +78,17 @@ def test_jpeg_keeps_the_picture(tmp_path):
             assert np.abs(np.asarray(picture).astype(int) - smooth).mean() < 1.5
 
 
-def test_camera_exif_is_carried_over_with_orientation_reset(dng, tmp_path):
-    write_photograph(RAMP, tmp_path / "a.jpg", exif=camera_exif(dng))
-    with Image.open(tmp_path / "a.jpg") as picture:
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_camera_exif_is_carried_over_with_orientation_reset(dng, tmp_path, suffix):
+    exif = camera_exif(dng)
+    gps = {1: "N", 2: (47.0, 22.0, 30.5)}
+    exif.get_ifd(0x8825).update(gps)
+    write_photograph(RAMP, tmp_path / f"a{suffix}", exif=exif)
+    with Image.open(tmp_path / f"a{suffix}") as picture:
         exif = picture.getexif()
-    assert exif[0x0112] == 1  # the DNG says 6; the pixels are upright
+        np.testing.assert_array_equal(np.asarray(picture).shape, RAMP.shape)
+    assert exif.get(0x0112, 1) == 1  # the DNG says 6; the pixels are upright
+    assert exif.get_ifd(0x8825) == gps
     assert exif[0x010F] == "Simulated"
     assert exif[0x0110] == NIKON_D750.name
     ifd = exif.get_ifd(0x8769)

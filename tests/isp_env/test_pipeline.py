@@ -131,7 +131,7 @@ def test_denoise_removes_noise_and_leaves_clean_pictures():
 
 def test_denoise_keeps_faint_colours_that_are_wider_than_a_pixel_of_the_guide():
     noise = torch.tensor([0.0, 4e-4]).expand(1, 3, 2)
-    stripes = torch.where(torch.arange(1600) // 40 % 2 == 0, 0.01, -0.01).expand(96, -1)
+    stripes = torch.where(torch.arange(1600) // 40 % 2 == 0, 0.02, -0.02).expand(96, -1)
     clean = torch.stack([0.2 + stripes, 0.2 + 0 * stripes, 0.2 - stripes])[None]
     noisy = clean + 0.02 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     factor = detail.guide_factor(1600)
@@ -140,8 +140,8 @@ def test_denoise_keeps_faint_colours_that_are_wider_than_a_pixel_of_the_guide():
     large = {name: detail.enlarge(m, factor, (96, 1600)) for name, m in maps.items()}
     after = torch.stack(detail.denoise(noisy.unbind(1), large), dim=1)
     contrast = [((x[:, 0] - x[:, 2]) * stripes.sign()).mean() for x in (after, clean)]
-    assert contrast[0] > 0.85 * contrast[1]
-    assert (after - clean).std() < 0.4 * (noisy - clean).std()
+    assert contrast[0] > 0.8 * contrast[1]
+    assert (after - clean).std() < 0.3 * (noisy - clean).std()
 
 
 def test_sharpening_makes_no_halos():

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import rawpy
 import tifffile
 
 from isp_env import dng
@@ -66,6 +67,14 @@ def test_black_deltas_and_crop_are_read(write_tagged, take, rationals):
     assert (linear - develop_area(expected)).abs().max() < 0.01
     assert (linear - develop_area(flat)).abs().max() > 0.003
     assert develop(raw).rgb.shape == (3, 60, 80)
+
+
+def test_stored_samples_go_through_the_linearization_table(write_tagged, take):
+    raw = take()
+    assert raw.mosaic is not None
+    table = np.round((np.arange(16384) / 16383) ** 0.5 * 16383).astype(int)
+    read = read_raw(write_tagged(raw, (50712, "H", len(table), table.tolist(), True)))
+    np.testing.assert_array_equal(read.mosaic, table[raw.mosaic])
 
 
 def test_a_crop_outside_the_area_is_refused(write_tagged, take):
@@ -205,5 +214,18 @@ def test_canon_with_margins(data):
 def test_kodak_without_color_metadata(data):
     raw = read_raw(data / "raw" / "cameras" / "kodak_dc50.kdc")
     np.testing.assert_array_equal(raw.cfa, GRBG)
-    assert len(raw.fallbacks) == 2
+    assert raw.fallbacks == (
+        "no white balance in the file: grey world assumed",
+        "no colour matrix in the file: LibRaw's for this camera taken",
+        "no noise profile in the file: that of a typical sensor assumed",
+    )
     assert np.all((raw.as_shot_neutral > 0.5) & (raw.as_shot_neutral < 2))
+    # colours as LibRaw's own rendering has them
+    with rawpy.imread(str(raw.path)) as file:
+        wb = [*(1 / raw.as_shot_neutral), 1.0]
+        linear = {"gamma": (1, 1), "no_auto_bright": True, "output_bps": 16}
+        theirs = file.postprocess(half_size=True, user_wb=wb, adjust_maximum_thr=0, **linear)
+    ours = develop(raw, half=True).rgb.permute(1, 2, 0).numpy()
+    inside = ((theirs > 2000) & (theirs < 60000)).all(-1)
+    found, expected = (x[inside] / x[inside][:, 1:2] for x in (ours, theirs.astype(float)))
+    np.testing.assert_allclose(found, expected, atol=0.01)
