@@ -58,7 +58,7 @@ class Settings:
     side: int = 160
     """Pixels of the previews' long side."""
     scenes: int = 64
-    """Simulated scenes."""
+    """Simulated scenes, a multiple of the environments: each single one has its share of them."""
     horizon: int = 1
     """Renders of an episode; with 1, actions are theta itself."""
     steps: int = 3
@@ -123,11 +123,17 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[
     watch, count = Stopwatch(judge), settings.environments
     reward = QualityReward(watch)
     batch = IspTuningVecEnv(IspTuningVectorEnv(scenes, reward, count, settings=rules))
-    single = DummyVecEnv([lambda: IspTuningEnv(scenes, reward, settings=rules)] * count)
+    shares_of_scenes = [part(scenes, np.arange(row, len(scenes), count)) for row in range(count)]
+    single = DummyVecEnv(
+        [partial(IspTuningEnv, own, reward, settings=rules) for own in shares_of_scenes]
+    )
     rng = np.random.default_rng(settings.seed)
     shares, batched, alone = [], [], []
-    for env in (batch, single):
-        remember_all(env, len(scenes))
+    for first in range(0, len(scenes), count):  # every neutral rendering is seen once
+        batch.env.reset(options={"scene": np.arange(first, first + count) % len(scenes)})
+        single.env_method("reset", options={"scene": first // count})
+    batch.reset()
+    single.reset()
     for _ in range(settings.rounds):
         watch.seconds = 0.0
         seconds = run(batch, rng, settings.steps)
@@ -145,17 +151,10 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[
     return {"medians": medians, "rounds": rounds}
 
 
-def remember_all(env: VecEnv, scenes: int) -> None:
-    """Let every environment look at every neutral rendering, as the first episodes do."""
-    env.reset()
-    if isinstance(env, IspTuningVecEnv):
-        for first in range(0, scenes, env.num_envs):
-            rows = np.arange(first, first + env.num_envs) % scenes
-            env.env.reset(options={"scene": rows})
-    else:
-        for row in range(scenes):
-            env.env_method("reset", options={"scene": row})
-    env.reset()
+def part(scenes: PreviewSet, rows: np.ndarray) -> PreviewSet:
+    """Some of the scenes, without truths."""
+    arrays = (scenes.linear, scenes.noise, scenes.as_shot_neutral, scenes.iso)
+    return PreviewSet(*(array[rows] for array in arrays))
 
 
 def run(env: VecEnv, rng: np.random.Generator, steps: int) -> float:

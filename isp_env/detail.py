@@ -8,6 +8,7 @@ small version of the picture, and gives small maps; what changes the pixels is e
 the maps (enlarged): the fast form of the guided filter (He and Sun 2015).
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -215,14 +216,13 @@ def _running_sum(image: Float[Tensor, "b c h w"], size: int, axis: int) -> Tenso
     Some log2(size) vectorised additions; PyTorch's pooling on a CPU is a plain loop.
     """
     count = image.shape[axis] - size + 1
-    total, width, taken = None, 1, 0
+    parts, width, taken = list[Tensor](), 1, 0
     while True:
         if size & width:
-            part = image.narrow(axis, taken, count)
-            total = part if total is None else total + part
+            parts.append(image.narrow(axis, taken, count))
             taken += width
         if taken == size:
-            return total
+            return functools.reduce(torch.add, parts)
         length = image.shape[axis] - width
         image = image.narrow(axis, 0, length) + image.narrow(axis, width, length)
         width *= 2

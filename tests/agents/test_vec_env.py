@@ -34,9 +34,9 @@ def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
     env.seed(0)
     env.reset()
     start = task._info()["potential"]
-    episodes = 0
+    episodes, length = 0, task.single_action_space.shape[-1]  # type: ignore[index]
     for _ in range(8):
-        actions = rng.uniform(-1, 1, (count, *task.single_action_space.shape)).astype(np.float32)
+        actions = rng.uniform(-1, 1, (count, length)).astype(np.float32)
         _, _, dones, infos = env.step(actions)
         for row in np.flatnonzero(dones):
             info = infos[row]

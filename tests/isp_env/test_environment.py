@@ -65,10 +65,10 @@ def test_registered_alone_and_as_a_batch(scenes):
         assert task.observation_space.contains(observation)
         observation, reward, terminated, truncated, info = task.step(task.action_space.sample())
         assert task.observation_space.contains(observation)
-        assert np.shape(reward) == np.shape(terminated) == np.shape(truncated)
+        assert np.asarray(reward).shape == np.shape(terminated) == np.shape(truncated)
         assert set(info["leash"]) == {"clipping", "chroma", "theta"}
         assert set(info["parameters"]) == set(KNOBS)
-    assert vector.observation_space["image"].shape == (2, 6, 64, 64)
+    assert vector.reset(seed=0)[0]["image"].shape == (2, 6, 64, 64)
 
 
 def test_the_return_is_the_gain_in_potential(scenes):

@@ -36,7 +36,7 @@ def scenes() -> PreviewSet:
     return PreviewSet(
         linear=linear.astype(np.float16),
         noise=np.full((SCENES, 3, 2), 1e-3, np.float32),
-        as_shot_neutral=np.tile(np.float32([0.5, 1.0, 0.7]), (SCENES, 1)),
+        as_shot_neutral=np.tile(np.array([0.5, 1.0, 0.7], np.float32), (SCENES, 1)),
         iso=np.array([0, 1, np.nan, np.inf, 100, 400, 1e6, 800, 800], np.float32),
     )
 
@@ -99,12 +99,13 @@ def test_a_stop_pays_the_promised_potential(seed, steps):
         iso=np.ones(1, np.float32),
     )
     env = IspTuningEnv(usual, QualityReward(middle_grey), settings=TaskSettings(step_size=0.1))
-    env.reset(seed=seed)
-    for _ in range(steps):
-        moves = random_moves(rng, 1)[0]
-        moves[-1] = -1
-        *_, before = env.step(moves)
-    picture, moves[-1] = env.render(), 1
+    _, before = env.reset(seed=seed)
+    moves = random_moves(rng, steps)
+    moves[:, -1] = -1
+    for move in moves:
+        *_, before = env.step(move)
+    picture, moves = env.render(), random_moves(rng, 1)[0]
+    moves[-1] = 1
     _, reward, terminated, _, after = env.step(moves)
     assert terminated
     assert reward == 0
