@@ -127,7 +127,7 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         if (memory := self._memory) is not None:
             with atomic_path(self.folder / "memory.npz") as temporary:
-                np.savez(temporary, **_memories(memory))
+                np.savez(temporary, allow_pickle=False, **_memories(memory))
         with atomic_path(self.path) as temporary:
             torch.save(state, temporary)
 

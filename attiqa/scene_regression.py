@@ -90,7 +90,8 @@ def fit_regression(
     kernel[np.diag_indices_from(kernel)] += ridge
     weights = np.linalg.solve(kernel, scores - scores.mean())
     return SceneRegression(
-        *(x.astype(np.float32) for x in (mean, deviation)),
+        mean.astype(np.float32),
+        deviation.astype(np.float32),
         support,
         weights.astype(np.float32),
         float(scores.mean()),
@@ -111,8 +112,8 @@ def load_regression(path: Path = EMBEDDED) -> SceneRegression:
     """
     try:
         arrays = load(path.read_bytes())
-        numbers = {name: float(arrays.pop(name)) for name in ("offset", "gamma")}
-        return SceneRegression(**arrays, **numbers)
+        offset, gamma = float(arrays.pop("offset")), float(arrays.pop("gamma"))
+        return SceneRegression(**arrays, offset=offset, gamma=gamma)
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read as a regression: {error!r}") from error
 

@@ -202,20 +202,24 @@ def _read(path: Path) -> tuple[list[Found], float]:
     with np.load(path, allow_pickle=False) as arrays:
         count = sum(name.startswith("theta") for name in arrays)
         found = [
-            Found(*(arrays[f"{key} {n}"] for key in ("theta", "value", "score", "renders")))
+            Found(*(arrays[f"{key} {n}"] for key in ("theta", "value", "score", "renders")))  # type: ignore[arg-type]
             for n in range(count)
         ]
         return found, float(arrays["seconds"])
 
 
 def _joined(parts: Sequence[Found]) -> Found:
-    columns = ((p.theta, p.value, p.score, p.renders) for p in parts)
-    return Found(*(np.concatenate(x) for x in zip(*columns, strict=True)))
+    return Found(
+        np.concatenate([part.theta for part in parts]),
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.renders for part in parts]),
+    )
 
 
 def rows_of(found: Found, rows: np.ndarray) -> Found:
     """What was found for some of the scenes."""
-    return Found(*(x[rows] for x in (found.theta, found.value, found.score, found.renders)))
+    return Found(found.theta[rows], found.value[rows], found.score[rows], found.renders[rows])
 
 
 def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[str, Any]:

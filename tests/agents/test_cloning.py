@@ -124,17 +124,18 @@ def clone_of(scenes: PreviewSet, theta: np.ndarray, seed: int) -> tuple[Agent, l
     observations, _ = env.reset(options={"scene": np.arange(len(scenes))})
     torch.manual_seed(seed)
     policy = MultiInputActorCriticPolicy(
-        observation_space(len(PIPELINE.parameters), env.attributes),
+        observation_space(len(PIPELINE.parameters), env.attributes, env.features),
         env.single_action_space,
         lr_schedule=lambda _: 0.0,
-        **NETWORK.arguments(),
+        **NETWORK.arguments("PPO"),
     )
     settings = CloningSettings(steps=100, batch_size=16, learning_rate=1e-3)
     history = clone(policy, observations, theta, settings, seed)
     card = AgentCard(
-        algorithm="behaviour cloning",
+        algorithm="PPO",
         parameters=knobs(PIPELINE),
         attributes=env.attributes,
+        features=env.features,
         task=TASK,
         policy=NETWORK,
         preview_side=18,

@@ -47,6 +47,11 @@ def judged(judge: MiddleGrey | None = None) -> JudgedScenes:
     return JudgedScenes(scenes(), QualityReward(judge or MiddleGrey(), settings))
 
 
+def potential(value: torch.Tensor, score: torch.Tensor, rest: torch.Tensor) -> Potential:
+    columns = rest[:, None]
+    return Potential(value, score, columns, columns, rest, rest, columns.expand(-1, 3))
+
+
 @dataclass(frozen=True)
 class Bowl(JudgedScenes):
     """Nothing is rendered: the potential is 1 - |theta - optimum|^2, the score half of it."""
@@ -64,7 +69,7 @@ class Bowl(JudgedScenes):
         value = 1 - (theta - self.optimum(rows)).square().sum(1)
         nothing = torch.zeros(len(rows))
         pictures = torch.zeros(len(rows), 3, 1, 1)
-        return pictures, Potential(value, value / 2, nothing[:, None], nothing, nothing)
+        return pictures, potential(value, value / 2, nothing)
 
     def gradient(self, rows, theta, neutral):
         return self.judge(rows, theta, neutral)[1], 2 * (self.optimum(rows) - theta)
@@ -193,8 +198,7 @@ def test_neutral_costs_nothing():
 
 def test_a_picture_without_a_potential_is_never_the_best():
     nan = torch.tensor([float("nan")])
-    potential = Potential(nan, nan, nan[:, None], nan, nan)
-    tried = Tried.of(torch.zeros(1, KNOBS), potential)
+    tried = Tried.of(torch.zeros(1, KNOBS), potential(nan, nan, nan))
     assert tried.value.item() == NOT_A_NUMBER
 
 

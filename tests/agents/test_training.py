@@ -31,11 +31,20 @@ TINY = PPOSettings(
     policy=NETWORK,
     seed=1,
 )
-REMEMBERING = {"steps": 160, "buffer": 120, "learning_starts": 40, "updates": 2, "batch_size": 16}
 EACH: list[AgentSettings] = [
     TINY,
-    SACSettings(**REMEMBERING, policy=NETWORK, seed=1),
-    TD3Settings(**REMEMBERING, policy=NETWORK, seed=1),
+    *(
+        settings(
+            steps=160,
+            buffer=120,
+            learning_starts=40,
+            updates=2,
+            batch_size=16,
+            policy=NETWORK,
+            seed=1,
+        )
+        for settings in (SACSettings, TD3Settings)
+    ),
 ]
 each_algorithm = pytest.mark.parametrize("settings", EACH, ids=lambda s: s.algorithm)
 
