@@ -69,7 +69,8 @@ def shares(image: torch.Tensor) -> list[float]:
 def test_levels_land_at_their_targets(renderings, scene):
     _, before, after = renderings
     assert shares(after[scene]) == pytest.approx([0.03, 0.46, 0.97], abs=0.03)
-    assert shares(before[scene]) != pytest.approx([0.03, 0.46, 0.97], abs=0.1)
+    if scene != CAST:  # whose levels are right from the start
+        assert shares(before[scene]) != pytest.approx([0.03, 0.46, 0.97], abs=0.1)
 
 
 def test_a_colour_cast_is_removed(renderings, task):

@@ -153,7 +153,7 @@ def test_a_clone_does_better_than_neutral_on_scenes_it_has_not_seen(planted, fit
     scenes, _ = planted
     agent, history = clone_of(part(scenes, slice(TRAINED)), fitted.theta[:TRAINED], seed=0)
     assert len(history) == 100
-    assert np.mean(history[-10:]) < 0.2 * np.mean(history[:3])
+    assert np.mean(history[-10:]) < 0.5 * np.mean(history[:3])
     unseen = part(scenes, slice(TRAINED, COUNT))
     task = JudgedScenes(unseen, reward(), PIPELINE)
     rows = np.arange(len(unseen))

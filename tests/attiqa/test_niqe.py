@@ -90,9 +90,9 @@ def test_normalised_luma_is_scipys(small):
 def test_the_fit_finds_the_distribution_that_numbers_were_drawn_from(shape):
     values = stats.gennorm.rvs(shape, scale=0.7, size=(400, 400), random_state=0)
     fit = fit_asymmetric(torch.from_numpy(values)[None])
-    assert fit.shape.item() == pytest.approx(shape, rel=0.03)
-    assert fit.left.item() == pytest.approx(0.7, rel=0.03)
-    assert fit.right.item() == pytest.approx(0.7, rel=0.03)
+    assert fit.shape.item() == pytest.approx(shape, rel=0.05)
+    assert fit.left.item() == pytest.approx(0.7, rel=0.05)
+    assert fit.right.item() == pytest.approx(0.7, rel=0.05)
 
 
 def test_the_fit_finds_both_widths():

@@ -1,0 +1,121 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+
+from agents.policies import Agent, AgentCard, PolicySettings, knobs, save_agent
+from experiments import evaluate_agents
+from experiments.evaluate_agents import Settings, main
+from isp_env.environment import TaskSettings
+from isp_env.observations import observation_space
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.preview_building import build_previews
+from isp_env.preview_sources import simulated_sources
+from isp_env.preview_store import StoreSettings
+from isp_env.rewards import RewardSettings
+
+SIDE, COUNT, FEATURES = 64, 3, 1280
+NETWORK = PolicySettings(8, (8,))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    rows, columns = np.mgrid[:96, :96] / 9
+    photo = 0.5 + 0.3 * np.stack([np.sin(rows), np.cos(columns), np.sin(rows + columns)], -1)
+    Image.fromarray((photo * 255).astype(np.uint8)).save(folder / "photo.png")
+    sources = simulated_sources([folder / "photo.png"], COUNT, seed=0, side=96)
+    settings = StoreSettings(SIDE, square=True, truth=True)
+    built = list(build_previews(sources, folder / "store", settings, workers=0))
+    assert [one.status for one in built] == ["done"] * COUNT
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    task, count = TaskSettings(horizon=1, absolute=True), len(DEFAULT_PIPELINE.parameters)
+    policy = MultiInputActorCriticPolicy(
+        observation_space(count, 5, FEATURES),
+        evaluate_agents.load_agent("embedded", DEFAULT_PIPELINE).policy.action_space,
+        lr_schedule=lambda _: 0.0,
+        **NETWORK.arguments("PPO"),
+    )
+    card = AgentCard(
+        "PPO", knobs(DEFAULT_PIPELINE), 5, FEATURES, task, NETWORK, SIDE, RewardSettings()
+    )
+    path = tmp_path_factory.mktemp("agent") / "agent"
+    save_agent(Agent(policy, card), path)
+    return path.with_suffix(".json")
+
+
+@pytest.fixture(scope="module")
+def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
+    settings = Settings(
+        store,
+        [agent, agent],
+        out=tmp_path_factory.mktemp("out"),
+        count=COUNT,
+        random=(1, 2),
+        cma=(2, 4),
+        gradient=(1, 2),
+        costly=2,
+        referee="embedded",
+    )
+    main(settings)
+    return settings, json.loads((settings.out / "agents.json").read_text())
+
+
+def test_every_control_is_in_the_results(run):
+    _, results = run
+    assert set(results["controls"]) == {
+        *("neutral", "auto-adjust", "nearest to the truth", "agent 0", "agent 1"),
+        *("CMA-ES, 2", "CMA-ES, 4", "gradient ascent, 1", "gradient ascent, 2"),
+        *("random search, 1", "random search, 2"),
+    }
+    neutral = results["controls"]["neutral"]
+    assert neutral["change"]["score"] == {"mean": 0, "low": 0, "high": 0, "wins": 0.5}
+    assert results["controls"]["random search, 2"]["scenes"] == 2
+    assert results["controls"]["CMA-ES, 4"]["mean"]["renders"] == 4
+    assert results["controls"]["agent 0"]["mean"]["renders"] <= 1
+    nearest = results["controls"]["nearest to the truth"]["change"]
+    assert nearest["PSNR"]["mean"] > 0
+    assert results["agent"]["score"]["deviation"] == 0  # the same agent twice
+    for trial in results["trials"].values():
+        assert 0 <= trial["accuracy"] <= 1
+
+
+def test_searches_report_the_gain_of_the_potential(run):
+    _, results = run
+    for name, values in results["controls"].items():
+        if name not in ("auto-adjust", "nearest to the truth"):
+            assert values["change"]["potential"]["mean"] >= -1e-6, name
+
+
+def test_a_table_and_a_figure_are_written(run):
+    settings, _ = run
+    assert "| CMA-ES, 4 |" in (settings.out / "agents.md").read_text()
+    with Image.open(settings.out / "agents.png") as figure:
+        assert figure.width > 500
+
+
+def test_a_run_that_is_started_again_does_not_search_again(run, monkeypatch, tmp_path):
+    settings, results = run
+
+    def forbidden(budgets, seed):
+        def search(judged, rows):
+            raise AssertionError("searched again")
+
+        return search
+
+    monkeypatch.setattr(evaluate_agents, "cma_es", forbidden)
+    main(settings)
+    again = json.loads((settings.out / "agents.json").read_text())
+    assert again["controls"] == results["controls"]
+    with pytest.raises(AssertionError, match="searched again"):
+        main(replace(settings, out=tmp_path))
