@@ -17,6 +17,7 @@ from isp_env.color import camera_to_rec709
 from isp_env.errors import RawFileError
 from isp_env.metadata import SIMULATED, DngTags, read_dng_tags, read_exif
 from isp_env.opcodes import GainMap
+from isp_env.optical_black import covered_black
 from isp_env.picture_check import check_picture
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,10 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     cfa = None if pattern is None else np.where(pattern == 3, 1, pattern).astype(np.uint8)
     black = _black(libraw, tags, pattern)
     white = float(libraw.white_level)
+    black_note, deltas = None, _black_deltas(tags, area)
+    is_bayer = cfa is not None and len(cfa) == 2
+    if tags and is_bayer and deltas == (None, None):  # LibRaw measures it itself in other files
+        black, black_note = covered_black(frame, area, black, white)
     if not np.all(black < white):
         raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
 
@@ -134,7 +139,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     matrix, matrix_note = xyz_to_camera(libraw, tags)
     by_tags = tags.camera_to_rec709 if tags else None
     to_rec709 = camera_to_rec709(matrix) if by_tags is None else by_tags
-    deltas = _black_deltas(tags, area) if cfa is not None and len(cfa) == 2 else (None, None)
+    deltas = deltas if is_bayer else (None, None)
     if cfa is not None and len(cfa) == 6:
         if (side := min(image.shape)) < LIBRAW_XTRANS_TILE:
             reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_XTRANS_TILE}"
@@ -169,7 +174,9 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         path=path,
         simulated=exif.description.startswith(SIMULATED),
         fallbacks=tuple(
-            note for note in (neutral_note, matrix_note, noise_note, aspect_note) if note
+            note
+            for note in (black_note, neutral_note, matrix_note, noise_note, aspect_note)
+            if note
         ),
     )
 

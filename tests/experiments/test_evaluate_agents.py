@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from PIL import Image
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 
@@ -42,7 +43,7 @@ def agent(tmp_path_factory) -> Path:
     task, count = TaskSettings(horizon=1, absolute=True), len(DEFAULT_PIPELINE.parameters)
     policy = MultiInputActorCriticPolicy(
         observation_space(count, 5, FEATURES),
-        evaluate_agents.load_agent("embedded", DEFAULT_PIPELINE).policy.action_space,
+        spaces.Box(-1.0, 1.0, (count,), np.float32),
         lr_schedule=lambda _: 0.0,
         **NETWORK.arguments("PPO"),
     )
