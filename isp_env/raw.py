@@ -118,7 +118,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     white = float(libraw.white_level)
     black_note, deltas = None, _black_deltas(tags, area)
     is_bayer = cfa is not None and len(cfa) == 2
-    if tags and is_bayer and deltas == (None, None):  # LibRaw measures it itself in other files
+    if tags and is_bayer and not any(d is not None for d in deltas):  # elsewhere LibRaw measures it
         black, black_note = covered_black(frame, area, black, white)
     if not np.all(black < white):
         raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
