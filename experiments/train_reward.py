@@ -173,7 +173,7 @@ REWARD = Recipe(
     "of sharpening above none, none above too much",
     views="nearly whole photographs of 224 pixels, then crops of 320 pixels at a short side of 330 "
     "to 448, then both: for five-crop scores and, less exactly, for small whole previews",
-    selection="the last epoch; the recipe is the best of three on the test photographs",
+    selection="the last epoch; the recipe is the best of four on the test photographs",
     limits="Trained on photographs of 512 pixels only. A reward for renderings of about 192 to 256 "
     "pixels and a first opinion on photographs; no measure of art, content or faces.",
 )
@@ -280,7 +280,7 @@ def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Spl
             "ranked_distortions": recipe.ranked,
             "views": recipe.views,
             "selection": recipe.selection,
-            "init": f"ImageNet weights from {settings.init.name}" if settings.init else "random",
+            **_begun(settings),
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },
         settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
@@ -288,6 +288,15 @@ def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Spl
         versions=versions(),
         limits=recipe.limits,
     )
+
+
+def _begun(settings: Settings) -> dict[str, Any]:
+    """What the card says of the weights that the run began with."""
+    if settings.start:
+        card = load_model(settings.start).card
+        only = f"{card.name} {str(card.sha256)[:16]}; of this recipe, only the last stage was run"
+        return {"start": only, "init": card.training["init"]}
+    return {"init": f"ImageNet weights from {settings.init.name}" if settings.init else "random"}
 
 
 def measure(

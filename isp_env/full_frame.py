@@ -173,7 +173,8 @@ def _render_rows(
         _, small = pipeline.measure(guide, noise, values)
         constants = pipeline.constants(values)
     maps = torch.stack([small[name][0] for name in pipeline.maps]).numpy()
-    numbers = np.array([constants[name].item() for name in constants], np.float32)
+    # sorted: their order would follow the knobs', which the kernel's does not depend on
+    numbers = np.array([constants[name].item() for name in sorted(constants)], np.float32)
     kernel = _kernel(pipeline)
     factor = detail.guide_factor(max(shape))
     columns = _neighbours(width, factor, maps.shape[2])
@@ -200,7 +201,7 @@ def _render_rows(
 @cache
 def _kernel(pipeline: IspPipeline) -> Kernel:
     """The elementwise part of a pipeline as one loop."""
-    names = tuple(pipeline.constants(pipeline.values(pipeline.neutral())))
+    names = sorted(pipeline.constants(pipeline.values(pipeline.neutral())))
 
     def apply(planes: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, ...]:
         maps = dict(zip(pipeline.maps, planes[3:], strict=True))

@@ -4,7 +4,12 @@ import pytest
 import torch
 from skimage import data
 
-from experiments.isp_distortions import MOST_STEPS, developed_pairs, ladders_and_isp
+from experiments.isp_distortions import (
+    MOST_STEPS,
+    developed_pairs,
+    ladders_and_isp,
+    ladders_isp_and_sharpening,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +55,17 @@ def test_errors_differ_and_follow_the_seed(photos):
     assert not torch.equal(first, other)
 
 
-def test_half_of_the_pairs_come_from_the_ladders_and_are_sharpened_too(photos):
+def test_half_of_the_pairs_come_from_the_ladders(photos):
     pairs = ladders_and_isp(photos, torch.tensor([4, 1, 0, 2]), seeded(0))
-    assert pairs.sources.tolist() == [4, 1, 0, 2, 4, 1]
-    assert pairs.mild.shape == (6, 3, 96, 96)
-    assert (pairs.mild_steps < 0).tolist() == [False] * 4 + [True] * 2
+    assert pairs.sources.tolist() == [4, 1, 0, 2]
+    assert pairs.mild.shape == (4, 3, 96, 96)
     assert (pairs.mild_steps[:2] == pairs.mild_steps[:2].round()).all()  # rungs are whole numbers
+
+
+def test_all_are_sharpened_too_in_the_last_stage(photos):
+    pairs = ladders_isp_and_sharpening(photos, torch.tensor([4, 1, 0, 2]), seeded(0))
+    assert pairs.sources.tolist() == [4, 1, 0, 2, 4, 1, 0, 2]
+    assert (pairs.mild_steps < 0).tolist() == [False] * 4 + [True] * 4
 
 
 def test_no_good_photograph_no_pair(photos):

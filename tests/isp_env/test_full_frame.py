@@ -99,3 +99,11 @@ def test_real_cameras(data):
     whole = upright(render_whole(raw, theta), raw.orientation)
     strips = render_raw(raw, theta, bits=16).astype(int)
     assert np.abs(strips - quantise(whole, 16).astype(int)).max() <= 2
+
+
+def test_the_order_of_the_knobs_does_not_matter(frame):
+    names = [p.name for p in PIPELINE.parameters]
+    turned = PIPELINE.only(names[::-1])
+    expected = render_raw(frame, THETA, bits=16).astype(int)
+    found = render_raw(frame, THETA.flip(0), pipeline=turned, bits=16).astype(int)
+    assert np.abs(found - expected).max() <= 1
