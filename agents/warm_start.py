@@ -43,8 +43,8 @@ class WarmStartSettings:
         weight_decay: Decoupled weight decay.
     """
 
-    iterations: int = 300
-    single: int = 240
+    iterations: int = 420
+    single: int = 420
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2

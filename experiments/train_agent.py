@@ -63,7 +63,7 @@ class Settings:
     """Quality model of the reward: "embedded" or a path."""
     environments: int = 32
     """Scenes stepped at once."""
-    task: TaskSettings = field(default_factory=lambda: TaskSettings(step_size=1.0))
+    task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))
     """Rules of the episodes."""
     reward: RewardSettings = field(default_factory=RewardSettings)
     """Weights of the potential."""
