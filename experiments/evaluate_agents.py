@@ -70,7 +70,7 @@ class Settings:
     gradient: tuple[int, ...] = (50, 200)
     """Renders of the gradient ascent."""
     costly: int = 200
-    """Random search and gradient ascent see so many of the scenes."""
+    """The searches see so many of the scenes, the first ones."""
     judge: str = "embedded"
     """Quality model of the reward: "embedded" or a path."""
     referee: str = "attiqa-referee"
@@ -134,16 +134,16 @@ def controls(
     """Every controller, and how many of the scenes it sees."""
     costly = min(settings.costly, count)
     searches = (
-        ("CMA-ES", settings.cma, partial(cma_es, seed=settings.seed), count),
-        ("gradient ascent", settings.gradient, gradient_ascent, costly),
-        ("random search", settings.random, partial(random_search, seed=settings.seed), costly),
+        ("CMA-ES", settings.cma, partial(cma_es, seed=settings.seed)),
+        ("gradient ascent", settings.gradient, gradient_ascent),
+        ("random search", settings.random, partial(random_search, seed=settings.seed)),
     )
     return [
         (NEUTRAL, neutral, count),
         ("auto-adjust", auto_adjust, count),
         ("nearest to the truth", fit_truth(100), count),
         *((f"{AGENT} {number}", controller(agent), count) for number, agent in enumerate(agents)),
-        *((name, search(budgets), n) for name, budgets, search, n in searches if budgets),
+        *((name, search(budgets), costly) for name, budgets, search in searches if budgets),
     ]
 
 
@@ -236,10 +236,11 @@ def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[
         "change": changes,
     }
     if best is not None:
+        both = slice(min(count, len(best["score"])))
         summary["share of CMA-ES, 500"] = {
             name: float(
-                np.mean(values[name] - start[name][:count])
-                / np.mean(best[name][:count] - start[name][:count])
+                np.mean(values[name][both] - start[name][both])
+                / np.mean(best[name][both] - start[name][both])
             )
             for name in ("score", "potential")
         }

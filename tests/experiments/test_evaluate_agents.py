@@ -83,6 +83,7 @@ def test_every_control_is_in_the_results(run):
     assert neutral["change"]["score"] == {"mean": 0, "low": 0, "high": 0, "wins": 0.5}
     assert results["controls"]["random search, 2"]["scenes"] == 2
     assert results["controls"]["CMA-ES, 4"]["mean"]["renders"] == 4
+    assert results["controls"]["CMA-ES, 4"]["scenes"] == 2
     assert results["controls"]["agent 0"]["mean"]["renders"] <= 1
     nearest = results["controls"]["nearest to the truth"]["change"]
     assert nearest["PSNR"]["mean"] > 0
