@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from isp_env.side_effects import halo, mean_chroma
 from jaxtyping import Float, Int
 from scipy.stats import bootstrap
 
 from agents.controls import Found
 from agents.referees import Referee
 from isp_env.judged import JudgedScenes
+from isp_env.side_effects import halo, mean_chroma
 
 BATCH = 20  # scenes looked at together
 RESAMPLES = 2000
 
-Measured = Mapping[str, Float[np.ndarray, " n"]]
+Measured = Mapping[str, Float[np.ndarray, " _"]]
 """Name of a measure -> one value for each scene."""
 
 
@@ -82,8 +82,14 @@ def joined(parts: Sequence[Measured]) -> Measured:
 def compare(
     first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], seed: int = 0
 ) -> Comparison:
-    """Compare one measure of the same scenes in pairs."""
-    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    """Compare one measure of the same scenes in pairs.
+
+    Scenes of which it says nothing finite are left out; where there are no others, nobody wins.
+    """
+    told = np.isfinite(first) & np.isfinite(second)
+    difference = np.asarray(first[told], np.float64) - np.asarray(second[told], np.float64)
+    if not len(difference):
+        return Comparison(0.0, 0.0, 0.0, 0.5)
     wins = float(np.mean((difference > 0) + 0.5 * (difference == 0)))
     mean = float(difference.mean())
     if np.ptp(difference) == 0:

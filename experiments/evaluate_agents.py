@@ -141,7 +141,7 @@ def controls(
     return [
         (NEUTRAL, neutral, count),
         ("auto-adjust", auto_adjust, count),
-        ("nearest to the truth", fit_truth(100), count),
+        ("nearest to the truth", fit_truth(100), costly),
         *((f"{AGENT} {number}", controller(agent), count) for number, agent in enumerate(agents)),
         *((name, search(budgets), costly) for name, budgets, search in searches if budgets),
     ]
@@ -232,7 +232,7 @@ def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[
     }
     summary: dict[str, Any] = {
         "scenes": count,
-        "mean": {name: float(np.mean(v)) for name, v in values.items()},
+        "mean": {name: _finite_mean(v) for name, v in values.items()},
         "change": changes,
     }
     if best is not None:
@@ -247,12 +247,17 @@ def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[
     return summary
 
 
+def _finite_mean(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
+
+
 def over_seeds(measured: Mapping[str, Measured], seeds: int) -> dict[str, Any]:
     """Mean and standard deviation, over the seeds, of the agents' mean changes."""
     start = measured[NEUTRAL]
     every = [measured[f"{AGENT} {number}"] for number in range(seeds)]
     names = [name for name in start if name != "renders"]
-    gains = {n: [float(np.mean(values[n] - start[n])) for values in every] for n in names}
+    gains = {n: [compare(values[n], start[n]).mean for values in every] for n in names}
     return {
         name: {
             "mean": float(np.mean(g)),

@@ -82,3 +82,9 @@ def test_the_interval_is_that_of_paired_differences():
 def test_equal_results_are_neither_won_nor_lost():
     result = compare(np.ones(5), np.ones(5))
     assert (result.mean, result.low, result.high, result.wins) == (0, 0, 0, 0.5)
+
+
+def test_scenes_without_a_finite_value_are_left_out():
+    first, second = np.array([1.0, np.inf, 3.0]), np.array([0.0, np.inf, np.nan])
+    assert compare(first, second).mean == 1
+    assert compare(second[1:], second[1:]).wins == 0.5
