@@ -234,4 +234,4 @@ class _Watch(BaseCallback):
             self.logger.record(f"evaluation/{name}", value)
         self.logger.dump(steps)
         with (self.checkpoint.folder / "history.jsonl").open("a") as history:
-            history.write(json.dumps({"steps": steps, **results}) + "\n")
+            history.write(json.dumps({"step": steps, **results}) + "\n")

@@ -4,10 +4,10 @@ Climbs the potential of held-out simulated scenes along its gradient through the
 optimiser there is, on the leash and without it; an agent that trains long enough follows. What the
 reward says on the way is compared with referees that it does not know:
 
-    python experiments/evaluate_reward_hacking.py --scenes runs/train_agent/scenes_held_out_100_160
+    python experiments/evaluate_reward_hacking.py --scenes runs/scenes/held_out
 
-The scenes are previews with truths, as `train_agent.py` simulates them. First of all the referees
-are tried on pairs whose order is known; those that fail are marked as not used. Writes
+The scenes are a store of previews with truths, as `train_agent.py` keeps them. First of all the
+referees are tried on pairs whose order is known; those that fail are marked as not used. Writes
 reward_hacking.json and reward_hacking.png. `--history` adds the curves of a training run: a line of
 JSON for each checkpoint with its `step` and measures by the names used here, as changes against
 neutral.
@@ -29,15 +29,14 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from agents.referees import Referee, Trial, blind, broken_edits, full_references, trial
+from agents.referees import Referee, Trial, broken_edits, trial
 from attiqa.checkpoints import write_atomically
-from attiqa.datasets.folder import content_hash
-from attiqa.niqe import load_pristine, niqe
-from attiqa.scene_regression import load_regression
 from attiqa.scoring import load_model
 from attiqa.versions import versions
+from experiments.independent_referees import independent_referees
 from experiments.reward_hacking_figure import write_figure
 from isp_env.judged import JudgedScenes
+from isp_env.preview_store import PreviewStore
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings, clipped_share
 from isp_env.side_effects import halo, mean_chroma
@@ -57,7 +56,7 @@ class Settings:
     """Look for reward hacking."""
 
     scenes: Path
-    """Folder of a preview set with truths."""
+    """Store of previews with truths."""
     count: int = 100
     """So many of its scenes, from the first on."""
     steps: int = 100
@@ -82,7 +81,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Try the referees, climb twice, report."""
-    scenes = PreviewSet.load(settings.scenes)
+    store = PreviewStore.open(settings.scenes)
+    scenes = store.previews()
     model = load_model(settings.judge, settings.device)
     potentials = {
         name: JudgedScenes(scenes, QualityReward(model.predict, reward), device=settings.device)
@@ -91,14 +91,13 @@ def main(settings: Settings) -> None:
     rows = np.arange(min(settings.count, len(scenes)))
     neutral, _ = potentials[LEASHED].neutral(rows)
     truth = truths(scenes, rows).to(settings.device)
-    referees = referees_of(settings)
+    referees = independent_referees(settings.referee, settings.device)
     trials = {referee.name: on_trial(referee, truth, neutral) for referee in referees}
     measures = measures_of(potentials[LEASHED].reward, referees)
     curves: dict[str, Any] = {
         name: follow(judged, rows, measures, neutral, truth, settings, name)
         for name, judged in potentials.items()
     }
-    files = sorted(settings.scenes.glob("*.npy"))
     results = {
         "judge": model.card.name,
         "scenes": len(rows),
@@ -106,7 +105,7 @@ def main(settings: Settings) -> None:
         "curves": curves,
         "history": read_history(settings.history) if settings.history else [],
         "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
-        "data_sha256": content_hash(files),
+        "data_sha256": store.sha256(),
         "versions": versions(),
     }
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -118,14 +117,7 @@ def main(settings: Settings) -> None:
 
 def unleashed(reward: RewardSettings) -> RewardSettings:
     """The same views and scale, and nothing that holds an optimiser back."""
-    return replace(
-        reward,
-        confidence=0.0,
-        attribute_weight=0.0,
-        clipping_weight=0.0,
-        chroma_weight=0.0,
-        theta_weight=0.0,
-    )
+    return replace(reward.leash_free(), confidence=0.0, attribute_weight=0.0)
 
 
 def truths(scenes: PreviewSet, rows: Int[np.ndarray, " n"]) -> Images:
@@ -137,18 +129,6 @@ def truths(scenes: PreviewSet, rows: Int[np.ndarray, " n"]) -> Images:
     if scenes.truth is None:
         raise ValueError("scenes: expected a preview set with truths, as simulated scenes have")
     return torch.from_numpy(scenes.truth[rows].astype(np.float32))
-
-
-def referees_of(settings: Settings) -> tuple[Referee, ...]:
-    """All referees: the second model, two classical ones, and those that know the truth."""
-    second = load_model(settings.referee, settings.device)
-    pristine = load_pristine()
-    return (
-        blind(second.card.name, torch.no_grad()(lambda x: second.predict(x).score)),
-        blind("-NIQE", lambda x: -niqe(x, pristine)),
-        blind("natural scenes", load_regression()),
-        *full_references(),
-    )
 
 
 def on_trial(referee: Referee, truth: Images, neutral: Images) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def test_evaluations_are_recorded_while_training(scenes, tmp_path):
 
     train(task(scenes), TINY, tmp_path, evaluation=evaluation, pace=Pace(80, 80))
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [row["steps"] for row in rows] == [80, 160]
+    assert [row["step"] for row in rows] == [80, 160]
     assert rows[0]["action"] != rows[1]["action"]
 
 

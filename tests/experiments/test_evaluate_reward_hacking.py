@@ -20,9 +20,11 @@ from experiments.evaluate_reward_hacking import (
     unleashed,
 )
 from isp_env.judged import JudgedScenes
+from isp_env.preview_building import build_previews
+from isp_env.preview_sources import simulated_sources
+from isp_env.preview_store import PreviewStore, StoreSettings
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
-from isp_env.training_scenes import simulated_previews
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +32,17 @@ def folder(tmp_path_factory) -> Path:
     """Four simulated shots of parts of a photograph."""
     photos = [data.astronaut()[y : y + 192, x : x + 192] for y in (0, 300) for x in (120, 300)]
     path = tmp_path_factory.mktemp("scenes")
-    simulated_previews(photos, 96, seed=0).save(path)
-    return path
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(path / f"{number}.png")
+    sources = simulated_sources(sorted(path.glob("*.png")), 4, seed=0, side=192)
+    settings = StoreSettings(96, square=True, truth=True)
+    built = list(build_previews(sources, path / "store", settings, workers=0))
+    assert [one.status for one in built] == ["done"] * 4
+    return path / "store"
+
+
+def previews(folder: Path) -> PreviewSet:
+    return PreviewStore.open(folder).previews()
 
 
 def darkness(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,7 +75,7 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
 
 
 def test_what_climbs_a_bad_judge_moves_away_from_the_truth(folder):
-    scenes = PreviewSet.load(folder)
+    scenes = previews(folder)
     rows = np.arange(4)
     found = {}
     for reward in (RewardSettings(theta_weight=50.0), unleashed(RewardSettings())):
@@ -82,7 +93,7 @@ def test_what_climbs_a_bad_judge_moves_away_from_the_truth(folder):
 
 def test_without_the_leash_the_potential_is_the_score_alone(folder):
     free = unleashed(RewardSettings(attribute_weight=0.3))
-    judged = JudgedScenes(PreviewSet.load(folder), QualityReward(darkness, free))
+    judged = JudgedScenes(previews(folder), QualityReward(darkness, free))
     rows = np.arange(4)
     neutral, _ = judged.neutral(rows)
     theta = torch.linspace(-1, 1, judged.knobs).expand(4, -1).contiguous()
@@ -102,7 +113,7 @@ def test_changes_are_paired_and_infinite_scenes_are_left_out():
 
 
 def test_scenes_without_truths_are_refused(folder):
-    scenes = PreviewSet.load(folder)
+    scenes = previews(folder)
     bare = PreviewSet(scenes.linear, scenes.noise, scenes.as_shot_neutral, scenes.iso)
     with pytest.raises(ValueError, match="with truths"):
         truths(bare, np.arange(2))
