@@ -1,10 +1,10 @@
 """The referees that no agent is paid by: another quality model, two classical ones, the truth."""
 
 import torch
-from attiqa.scene_regression import load_regression
 
 from agents.referees import Referee, blind, full_references
 from attiqa.niqe import load_pristine, niqe
+from attiqa.scene_regression import load_regression
 from attiqa.scoring import load_model
 
 
