@@ -68,7 +68,10 @@ def write_figure(path: Path, results: Mapping[str, Any]) -> None:
         panel.set_xlabel("renders of a scene (neutral: 0, drawn at 0.5)")
         panel.set_ylabel(label)
     panels[0].legend(frameon=False, fontsize=8)
-    figure.suptitle(f"{results['scenes']} held-out simulated scenes; bars: 95 % intervals")
+    fewest = min(values["scenes"] for values in results["controls"].values())
+    searched = "" if fewest == results["scenes"] else f" (searches: {fewest} of them)"
+    title = f"{results['scenes']} held-out simulated scenes{searched}; bars: 95 % intervals"
+    figure.suptitle(title)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
