@@ -1,20 +1,13 @@
 """Two nodes on this machine, one of them killed in the middle."""
 
-import json
 import sys
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from isp_env.dng import write_dng
-from isp_env.manifest import NAME
 from isp_env.outcomes import Limits
-from isp_env.samples import NIKON_D750
-from isp_env.simulation import Capture, simulate
 
 LIMITS = Limits(memory=300_000_000, seconds=5.0)
 
@@ -81,44 +74,3 @@ def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, monkeypatch):
     finally:
         ray.shutdown()
         cluster.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_a_batch_on_a_cluster_that_loses_a_node(tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray", reason="Ray is an optional extra")
-    from ray.cluster_utils import Cluster
-
-    from isp_env.batch_inputs import find_inputs
-    from isp_env.cluster import run_on_cluster
-    from isp_env.rendering import finished_before, render_many
-
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    raw, _ = simulate(np.full((3, 64, 96), 0.4), NIKON_D750, Capture(), np.random.default_rng(0))
-    (tmp_path / "shots").mkdir()
-    for number in range(16):
-        write_dng(raw, tmp_path / "shots" / f"{number:02}.dng")
-    inputs, out = find_inputs([tmp_path / "shots"]), tmp_path / "out"
-    size = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
-    try:
-        second = cluster.add_node(wait=True, **size)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        executor = partial(
-            run_on_cluster, address="auto", limits=Limits(), already_done=finished_before
-        )
-        done: list[str] = []
-        for rendered in render_many(inputs, out, executor=executor):
-            assert (rendered.status, rendered.reason) == ("done", None)
-            done.append(rendered.output.name)
-            if len(done) == 5:
-                cluster.remove_node(second, allow_graceful=False)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    assert sorted(done) == sorted(p.name for p in out.glob("*.jpg"))
-    assert len(set(done)) == len(done) == 16
-    lines = [json.loads(x) for x in (out / NAME).read_text().split("\n") if x]
-    assert sorted(line["output"] for line in lines) == sorted(done)
-    again = [rendered.status for rendered in render_many(inputs, out, executor=executor)]
-    assert again == ["skipped"] * 16

@@ -93,6 +93,6 @@ def test_the_whole_pipeline(seed):
     flat = {name: value[0, 0] for name, value in constants.items()}
     expected = torch.stack(pipeline.apply((planes[0], planes[1], planes[2]), maps, flat))
     out = np.empty((1, 3 * CHUNK), np.float32)
-    numbers = np.array([value.item() for value in constants.values()], np.float32)
+    numbers = np.array([constants[name].item() for name in sorted(constants)], np.float32)
     _kernel(pipeline)(planes.flatten()[None].numpy(), numbers, out)
     assert out.reshape(3, -1) == pytest.approx(expected.numpy(), abs=1e-5)
