@@ -99,7 +99,7 @@ def main(settings: Settings) -> None:
     agent = train(env, settings.algorithm, settings.out, settings.device, watch, settings.pace)
     metrics = against_neutral(agent, judged, len(held_out.scenes))
     record = {
-        "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
+        "settings": _without_paths(asdict(settings)),
         "data": "simulated shots of BIQ2021's training part, MOS >= "
         f"{settings.scenes.min_mos}; held-out scenes show photographs that neither the agent nor "
         "its judge was trained on",
@@ -122,6 +122,15 @@ def main(settings: Settings) -> None:
     with atomic_path(settings.out / "results.json") as temporary:
         temporary.write_text(json.dumps(asdict(card), indent=2) + "\n")
     logging.info("held-out scenes: %s", json.dumps(metrics, indent=2))
+
+
+def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """Where files lie on one machine is nobody else's business."""
+    return {
+        name: _without_paths(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if not isinstance(value, Path)
+    }
 
 
 def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str, Any]:
