@@ -1,12 +1,11 @@
 """Scene-linear previews: what the tuning task renders instead of RAW files.
 
-A set of previews of one size lies in a folder as memory-mapped arrays, so that training starts at
-once and many processes share one copy.
+`preview_store` keeps them in a folder, memory-mapped, so that training starts at once and many
+processes share one copy.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,11 +13,8 @@ from jaxtyping import Float, Float16, Float32
 from torch import Tensor
 
 from isp_env.development import LinearImage
-from isp_env.files import atomic_path
 from isp_env.raw import RawImage
 from isp_env.reduced import preview
-
-_ARRAYS = ("linear", "noise", "as_shot_neutral", "iso", "truth")
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,28 +48,6 @@ class PreviewSet:
         """Linear pictures and noise of the scenes `rows`."""
         linear = torch.from_numpy(self.linear[rows].astype(np.float32)).to(device)
         return linear, torch.from_numpy(np.array(self.noise[rows])).to(device)
-
-    def save(self, folder: Path) -> None:
-        """Write the arrays as .npy files; a file appears whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _ARRAYS:
-            if (array := getattr(self, name)) is not None:
-                with atomic_path(folder / f"{name}.npy") as temporary:
-                    np.save(temporary, array, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> "PreviewSet":
-        """Open a saved set; the pictures stay on disk until they are read.
-
-        Raises:
-            FileNotFoundError: `folder` holds no set.
-        """
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
-            if name != "truth" or (folder / "truth.npy").exists()
-        }
-        return cls(**arrays)
 
     @classmethod
     def of(

@@ -12,16 +12,6 @@ from isp_env.training_scenes import random_capture, simulated_previews
 PHOTOS = [data.astronaut()[:128, :128], data.astronaut()[128:256, 128:256]]
 
 
-def test_saved_and_loaded_sets_are_equal(tmp_path):
-    scenes = simulated_previews(PHOTOS, 48, seed=0)
-    scenes.save(tmp_path / "scenes")
-    loaded = PreviewSet.load(tmp_path / "scenes")
-    assert len(loaded) == 2
-    assert isinstance(loaded.linear, np.memmap)
-    for name in ("linear", "noise", "as_shot_neutral", "iso", "truth"):
-        assert np.array_equal(getattr(loaded, name), getattr(scenes, name))
-
-
 def test_scenes_depend_on_seed_and_number_alone():
     both = simulated_previews(PHOTOS, 48, seed=0)
     again = simulated_previews(PHOTOS[:1], 48, seed=0)
@@ -42,11 +32,6 @@ def test_mixed_shapes_are_refused():
     photos = [PHOTOS[0], PHOTOS[1][:64]]
     with pytest.raises(ValueError, match="one shape"):
         simulated_previews(photos, 48, seed=0)
-
-
-def test_missing_set(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        PreviewSet.load(tmp_path)
 
 
 def test_random_captures_cover_the_mishaps():
