@@ -15,7 +15,7 @@ neutral.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from rich.table import Table
 from torch import Tensor
 
 from agents.referees import Referee, Trial, broken_edits, trial
+from agents.search import climb
 from attiqa.checkpoints import write_atomically
 from attiqa.scoring import load_model
 from attiqa.versions import versions
@@ -63,8 +64,6 @@ class Settings:
     """Gradient steps of the ascent."""
     looks: tuple[int, ...] = (0, 2, 5, 10, 20, 35, 50, 75, 100)
     """Steps after which all is measured; neutral and the last step always are."""
-    learning_rate: float = 0.05
-    """Adam's; theta spans [-1, 1]."""
     judge: str = "embedded"
     """Quality model of the reward: a name or a path."""
     referee: str = "attiqa-referee"
@@ -178,28 +177,15 @@ def follow(
     """
     looks = sorted({0, settings.steps, *(n for n in settings.looks if n < settings.steps)})
     seen: dict[str, list[np.ndarray]] = {measure: [] for measure in measures}
-    path = climb(judged, rows, neutral, settings)
-    for step, theta in track(path, name, settings.steps + 1, console=console):
+    start = torch.zeros(len(rows), judged.knobs, device=judged.device)
+    path = climb(lambda theta: judged.gradient(rows, theta, neutral), start, settings.steps + 1)
+    for step, (theta, _) in enumerate(track(path, name, settings.steps + 1, console=console)):
         if step in looks:
             images, _ = judged.judge(rows, theta, neutral)
             for measure, values in measure_all(measures, images, neutral, truth).items():
                 seen[measure].append(values)
     curves: dict[str, Any] = {measure: summary(np.stack(v)) for measure, v in seen.items()}
     return {"step": looks} | curves
-
-
-def climb(
-    judged: JudgedScenes, rows: Int[np.ndarray, " n"], neutral: Images, settings: Settings
-) -> Iterator[tuple[int, Float[Tensor, "n d"]]]:
-    """Adam from theta = 0 up the potential, within [-1, 1]; every iterate from neutral on."""
-    theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
-    optimizer = torch.optim.Adam([theta], settings.learning_rate, maximize=True)
-    for step in range(settings.steps):
-        yield step, theta.clone()
-        _, theta.grad = judged.gradient(rows, theta, neutral)
-        optimizer.step()
-        theta.clamp_(-1, 1)
-    yield settings.steps, theta
 
 
 @torch.no_grad()

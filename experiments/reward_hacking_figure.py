@@ -6,7 +6,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from isp_env.files import atomic_path
+
 COLORS = ("tab:blue", "tab:red")
+COLUMNS = 5
 TITLES = {
     "score": "{judge}: what is climbed",
     "clipping": "clipped share",
@@ -21,29 +24,29 @@ WARNINGS = ("clipping", "chroma", "halo")  # neither good nor bad; all others ar
 
 
 def write_figure(path: Path, results: dict[str, Any]) -> None:
-    """Draw the change of each measure against neutral; a training run gets a row of its own."""
+    """Draw the change of each measure against neutral; a training run has rows of its own."""
     curves, history = results["curves"], results["history"]
     names = [name for name in next(iter(curves.values())) if name != "step"]
-    rows = 2 if history else 1
-    figure, axes = plt.subplots(
-        rows, len(names), figsize=(2.1 * len(names), 0.4 + 2.2 * rows), squeeze=False
-    )
-    for axis, name in zip(axes[0], names, strict=True):
+    rows = -(-len(names) // COLUMNS)
+    blocks = 2 if history else 1
+    size = (2.1 * COLUMNS, 0.5 + 2.1 * rows * blocks)
+    figure, axes = plt.subplots(rows * blocks, COLUMNS, figsize=size, squeeze=False)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for axis, name in zip(axes[:rows].ravel(), names, strict=False):
         _curves(axis, curves, name)
         _label(axis, name, results)
-    axes[0, 0].set_xlabel("gradient steps")
     axes[0, 0].legend(fontsize=7, frameon=False)
-    for axis, name in zip(axes[1:].ravel(), names, strict=False):
+    for axis, name in zip(axes[rows:].ravel(), names, strict=False):
         seen = [(row["step"], row[name]) for row in history if name in row]
         if seen:
             axis.plot(*zip(*seen, strict=True), color="tab:green")
-            axis.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-        axis.tick_params(labelsize=7)
-    if history:
-        axes[1, 0].set_xlabel("training steps")
+            _frame(axis, "training steps")
+            axis.set_title(name, fontsize=7.5)
     figure.suptitle(f"Change against neutral, means of {results['scenes']} scenes", fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
     plt.close(figure)
 
 
@@ -52,8 +55,14 @@ def _curves(axis: Axes, curves: dict[str, Any], name: str) -> None:
         steps, values = curve["step"], curve[name]
         axis.plot(steps, values["change"], color=color, label=arm, linewidth=1.4)
         axis.fill_between(steps, values["low"], values["high"], color=color, alpha=0.2, linewidth=0)
+    _frame(axis, "gradient steps")
+
+
+def _frame(axis: Axes, steps: str) -> None:
+    axis.set_axis_on()
     axis.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     axis.tick_params(labelsize=7)
+    axis.set_xlabel(steps, fontsize=7)
 
 
 def _label(axis: Axes, name: str, results: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """A tiny run from a preview folder to figure and JSON; the parts against what they must give."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 from PIL import Image
 from skimage import data
 
+from agents.search import climb
 from experiments.evaluate_reward_hacking import (
     FREE,
     LEASHED,
     Settings,
-    climb,
     main,
     summary,
     truths,
@@ -81,11 +82,11 @@ def test_what_climbs_a_bad_judge_moves_away_from_the_truth(folder):
     for reward in (RewardSettings(theta_weight=50.0), unleashed(RewardSettings())):
         judged = JudgedScenes(scenes, QualityReward(darkness, reward))
         neutral, _ = judged.neutral(rows)
-        path = list(climb(judged, rows, neutral, Settings(folder, steps=8)))
-        assert [step for step, _ in path] == list(range(9))
-        assert path[0][1].abs().max() == 0
-        assert path[-1][1].abs().max() <= 1
-        images, _ = judged.judge(rows, path[-1][1], neutral)
+        origin = torch.zeros(4, judged.knobs)
+        path = list(climb(partial(judged.gradient, rows, neutral=neutral), origin, 9))
+        assert path[0][0].abs().max() == 0
+        assert path[-1][0].abs().max() <= 1
+        images, _ = judged.judge(rows, path[-1][0], neutral)
         found[reward.theta_weight] = (images - neutral).mean().item()
     assert found[0.0] < -0.05  # as dark as it can in eight steps
     assert found[0.0] < found[50.0] < 0
