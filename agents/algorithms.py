@@ -68,51 +68,8 @@ class PPOSettings:
 
 
 @dataclass(frozen=True)
-class SACSettings:
-    """Soft actor-critic with a learned temperature (Haarnoja et al. 2018).
-
-    Attributes:
-        steps: Environment steps in all.
-        buffer: Transitions that are remembered.
-        learning_starts: Random steps before the first update.
-        updates: Gradient steps after each step of all environments.
-        batch_size: Transitions of a gradient step.
-        learning_rate: Adam's, falling linearly to a tenth.
-        tau: Share of the new critic in its moving average.
-        initial_entropy: Temperature at the start.
-        warm_start: Gradient ascent through the ISP before the first step.
-        policy: The networks.
-        seed: Of networks, exploration and the draw of scenes.
-    """
-
-    algorithm: ClassVar[Algorithm] = "SAC"
-
-    steps: int = 10_000
-    buffer: int = 10_000
-    learning_starts: int = 640
-    updates: int = 8
-    batch_size: int = 128
-    learning_rate: float = 3e-4
-    tau: float = 0.005
-    initial_entropy: float = 0.02
-    warm_start: WarmStartSettings = field(default_factory=lambda: WarmStartSettings(0))
-    policy: PolicySettings = field(default_factory=PolicySettings)
-    seed: int = 0
-
-    def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
-        """An untrained agent that logs to `folder`."""
-        return SAC(
-            "MultiInputPolicy",
-            env,
-            ent_coef=f"auto_{self.initial_entropy}",
-            **_remembering(self),
-            **_shared(self, folder, device),
-        )
-
-
-@dataclass(frozen=True)
-class TD3Settings:
-    """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018).
+class ReplaySettings:
+    """What algorithms that learn from a replay memory share.
 
     Attributes:
         steps: Environment steps in all.
@@ -122,13 +79,10 @@ class TD3Settings:
         batch_size: Transitions of a gradient step.
         learning_rate: Adam's, falling linearly to a tenth.
         tau: Share of the new networks in their moving averages.
-        noise: Standard deviation of the exploration.
         warm_start: Gradient ascent through the ISP before the first step.
         policy: The networks.
         seed: Of networks, exploration and the draw of scenes.
     """
-
-    algorithm: ClassVar[Algorithm] = "TD3"
 
     steps: int = 10_000
     buffer: int = 10_000
@@ -137,10 +91,56 @@ class TD3Settings:
     batch_size: int = 128
     learning_rate: float = 3e-4
     tau: float = 0.005
-    noise: float = 0.15
     warm_start: WarmStartSettings = field(default_factory=lambda: WarmStartSettings(0))
     policy: PolicySettings = field(default_factory=PolicySettings)
     seed: int = 0
+
+    def replay(self) -> dict[str, Any]:
+        """Keyword arguments of Stable-Baselines3's off-policy algorithms."""
+        return {
+            "buffer_size": self.buffer,
+            "learning_starts": self.learning_starts,
+            "gradient_steps": self.updates,
+            "train_freq": 1,
+            "batch_size": self.batch_size,
+            "tau": self.tau,
+        }
+
+
+@dataclass(frozen=True)
+class SACSettings(ReplaySettings):
+    """Soft actor-critic with a learned temperature (Haarnoja et al. 2018).
+
+    Attributes:
+        initial_entropy: Temperature at the start.
+    """
+
+    algorithm: ClassVar[Algorithm] = "SAC"
+
+    initial_entropy: float = 0.02
+
+    def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
+        """An untrained agent that logs to `folder`."""
+        return SAC(
+            "MultiInputPolicy",
+            env,
+            ent_coef=f"auto_{self.initial_entropy}",
+            **self.replay(),
+            **_shared(self, folder, device),
+        )
+
+
+@dataclass(frozen=True)
+class TD3Settings(ReplaySettings):
+    """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018).
+
+    Attributes:
+        noise: Standard deviation of the exploration.
+    """
+
+    algorithm: ClassVar[Algorithm] = "TD3"
+
+    noise: float = 0.15
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
         """An untrained agent that logs to `folder`."""
@@ -150,7 +150,7 @@ class TD3Settings:
             "MultiInputPolicy",
             env,
             action_noise=VectorizedActionNoise(noise, env.num_envs),
-            **_remembering(self),
+            **self.replay(),
             **_shared(self, folder, device),
         )
 
@@ -166,15 +166,4 @@ def _shared(settings: AgentSettings, folder: Path, device: str) -> dict[str, Any
         "tensorboard_log": str(folder),
         "seed": settings.seed,
         "device": device,
-    }
-
-
-def _remembering(settings: SACSettings | TD3Settings) -> dict[str, Any]:
-    return {
-        "buffer_size": settings.buffer,
-        "learning_starts": settings.learning_starts,
-        "gradient_steps": settings.updates,
-        "train_freq": 1,
-        "batch_size": settings.batch_size,
-        "tau": settings.tau,
     }
