@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from agents.policies import mean_action
-from isp_env.environment import IspTuningVectorEnv
+from isp_env.environment import IspTuningVectorEnv, aim
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
 
@@ -142,13 +142,13 @@ def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, ste
 def _move(
     env: IspTuningVectorEnv, theta: Float[Tensor, "n d"], action: Float[Tensor, "n k"]
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-    """Where an action leads, as in the environment, and how far beyond its bounds it aims.
+    """Where an action leads, and how far beyond [-1, 1] it is itself.
 
     The slope passes the bounds: a policy that aims beyond them can still come back.
     """
-    action = action[:, : theta.shape[1]]
-    aim = action if env.settings.absolute else theta + env.settings.step_size * action
-    return aim + (aim.clamp(-1, 1) - aim).detach(), (action.abs() - 1).clamp(min=0)
+    there = aim(theta, action, env.settings)
+    beyond = (action[:, : theta.shape[1]].abs() - 1).clamp(min=0)
+    return there + (there.clamp(-1, 1) - there).detach(), beyond
 
 
 def _save(checkpoint: Path, state: dict, settings: WarmStartSettings, iteration: int) -> None:

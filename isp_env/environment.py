@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from isp_env.batches import replaced, take
@@ -155,12 +155,11 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         """One step of every environment: (observation, reward, terminated, truncated, info)."""
         action = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
         s, knobs = self._state, len(self.pipeline.parameters)
+        theta = aim(s.theta, action, self.settings).clamp(-1, 1)
         if self.settings.absolute:
             stop = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-            theta = action
         else:
             stop = (action[:, knobs] > 0) & (s.step > 0)
-            theta = (s.theta + self.settings.step_size * action[:, :knobs]).clamp(-1, 1)
         before = s.now.potential.value
         s.theta, s.step = torch.where(stop[:, None], s.theta, theta), s.step + 1
         degenerate = self._move(~stop)
@@ -245,6 +244,14 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         s = self._state
         values = to_values(self.pipeline.parameters, s.theta)
         return describe(s.scene, s.theta, values, s.now.potential)
+
+
+def aim(
+    theta: Float[Tensor, "n d"], action: Float[Tensor, "n k"], settings: TaskSettings
+) -> Float[Tensor, "n d"]:
+    """The theta that an action in [-1, 1] aims at, which may lie beyond the bounds [-1, 1]."""
+    action = action[:, : theta.shape[1]]
+    return action if settings.absolute else theta + settings.step_size * action
 
 
 def _degenerate(sight: Sight, neutral: Sight) -> Tensor:
