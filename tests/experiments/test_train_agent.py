@@ -1,0 +1,102 @@
+"""A tiny data set in BIQ2021's layout: which photographs are whose, and a whole run on them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from agents.algorithms import PPOSettings
+from agents.policies import PolicySettings, load_agent
+from agents.training import Pace
+from agents.warm_start import WarmStartSettings
+from attiqa.datasets.biq2021 import read_biq2021
+from attiqa.datasets.rated import random_split
+from experiments.agent_scenes import SceneSettings, held_out_scenes, training_scenes
+from experiments.train_agent import Settings, main
+from isp_env.pipeline import DEFAULT_PIPELINE
+
+PHOTOS, ASIDE = 14, 6
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> SceneSettings:
+    """Photographs of which the even ones are rated well."""
+    folder = tmp_path_factory.mktemp("biq2021")
+    (folder / "Images").mkdir()
+    rows, columns = np.mgrid[:72, :72] / 7
+    names = [f"{number}.jpg" for number in range(PHOTOS)]
+    for number, name in enumerate(names):
+        planes = [np.sin(rows + number), np.cos(columns), np.sin(rows + columns)]
+        photo = 0.5 + 0.3 * np.stack(planes, axis=-1)
+        Image.fromarray((photo * 255).astype(np.uint8)).save(folder / "Images" / name)
+    mos = [0.8 - 0.6 * (number % 2) for number in range(PHOTOS)]
+    table = pd.DataFrame({"Image Name": names, "MOS": mos})
+    table.to_csv(folder / "Train (Images and MOS).csv", index=False)
+    return SceneSettings(folder, training=9, held_out=5, judge_test=ASIDE, side=48)
+
+
+@pytest.fixture(scope="module")
+def stores(scenes, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stores")
+    training_scenes(scenes, folder)
+    held_out_scenes(scenes, folder)
+    return folder
+
+
+def photographs(names) -> set[str]:
+    return {Path(name.split(",")[0]).name for name in names}
+
+
+def test_held_out_scenes_show_what_neither_agent_nor_judge_was_trained_on(scenes, stores):
+    rated = read_biq2021(scenes.photos)
+    split = random_split(PHOTOS, 0, ASIDE, scenes.judge_split_seed)
+    good = {path.name for path, mos in zip(rated.paths, rated.mos, strict=True) if mos > 0.5}
+    of_judge = {rated.paths[row].name for row in split.train}
+    trained = photographs(training_scenes(scenes, stores).scenes)
+    held_out = photographs(held_out_scenes(scenes, stores).scenes)
+    assert trained == good & of_judge
+    assert held_out == good - of_judge
+
+
+def test_every_shot_differs_from_the_others_and_repeats(scenes, stores, tmp_path):
+    previews = training_scenes(scenes, stores).previews()
+    assert len(previews) == 9
+    assert len({row.tobytes() for row in previews.linear}) == 9
+    again = training_scenes(replace(scenes, training=2), tmp_path).previews()
+    assert np.array_equal(again.linear, previews.linear[:2])
+
+
+def test_a_run_trains_measures_and_exports(scenes, stores, tmp_path):
+    settings = Settings(
+        scenes,
+        PPOSettings(
+            steps=8,
+            rollout=2,
+            batch_size=4,
+            epochs=1,
+            warm_start=WarmStartSettings(1, 1, 2),
+            policy=PolicySettings(8, (8,)),
+        ),
+        out=tmp_path / "run",
+        stores=stores,
+        export=tmp_path / "agent",
+        environments=2,
+        pace=Pace(checkpoint=4, evaluation=4),
+        watched=2,
+    )
+    main(settings)
+    card = load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE).card
+    assert card.features == 1280
+    assert card.judge.startswith("attiqa-mini ")
+    assert card.metrics["held_out"]["scenes"] == 5
+    change = card.metrics["held_out"]["change"]
+    assert change["score"]["low"] <= change["score"]["mean"] <= change["score"]["high"]
+    assert change["renders"]["mean"] <= card.task.horizon
+    assert {"PSNR", "SSIM", "-CIEDE2000", "halo"} < set(change)
+    assert str(scenes.photos) not in (tmp_path / "agent.json").read_text()
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in history] == [4, 8]
