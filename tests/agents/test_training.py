@@ -189,6 +189,21 @@ def test_warm_start_climbs_the_potential(kind, settings, scenes, tmp_path):
     assert mean_gain(agent, env) > 0.3
 
 
+def test_a_warm_start_teaches_the_stop_and_the_critic(scenes, tmp_path):
+    """Dark scenes gain by the first step; once they are right, another step costs."""
+    env = task(scenes, settings=TaskSettings(horizon=2, step_size=1.0))
+    policy = TINY.build(IspTuningVecEnv(env), tmp_path, "cpu").policy
+    start = WarmStartSettings(80, 0, batch_size=4, learning_rate=5e-3)
+    warm_start(policy, env, start, 0, tmp_path / "warm_start.pt")
+    seen, info = env.reset(options={"scene": np.arange(4)})
+    first, _ = policy.predict(seen, deterministic=True)
+    assert (first[:, KNOBS] < 0).all()  # goes on
+    expected = policy.predict_values(policy.obs_to_tensor(seen)[0])[:, 0].detach().numpy()
+    _, _, _, _, after = env.step(np.c_[first[:, :KNOBS], -np.ones(4)])
+    assert expected == pytest.approx(after["potential"] - info["potential"], abs=0.5)
+    assert expected.mean() > 0.3
+
+
 def test_evaluations_are_recorded_while_training(scenes, tmp_path):
     def evaluation(agent: Agent) -> dict[str, float]:
         return {"action": float(agent.act(observations(scenes)).mean())}

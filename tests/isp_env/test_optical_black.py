@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from isp_env.optical_black import covered_black
-from isp_env.raw import read_raw
+from isp_env.raw import RawImage, read_raw
 
-ACTIVE_AREA = 50829
+AREA_OF_FILE = (50829, "I", 4, (0, 64, 64, 160), True)
 AREA = (6, 101, 206, 301)  # odd on purpose: the pattern starts at its corner
 STATED = np.full((2, 2), 1024.0)
 REAL = np.array([[1016.0, 1018.0], [1021.0, 1019.0]])
@@ -41,12 +41,22 @@ def test_the_stated_level_holds_where_no_covered_margin_is_seen(samples, area):
     assert note is None
 
 
-def test_a_file_is_read_with_the_measured_level_and_says_so(take, write_tagged):
+@pytest.fixture
+def wide(take) -> RawImage:
+    """A picture beside whose active area the covered columns read 595; the file states 600."""
     raw = take()
-    margin = np.full((64, 64), 595)
     assert raw.mosaic is not None
-    wide = np.concatenate([margin, raw.mosaic], axis=1).astype(np.uint16)
-    raw = dataclasses.replace(raw, mosaic=wide, crop=(0, 0, 64, 160))
-    read = read_raw(write_tagged(raw, (ACTIVE_AREA, "I", 4, (0, 64, 64, 160), True)))
+    samples = np.concatenate([np.full((64, 64), 595), raw.mosaic], axis=1).astype(np.uint16)
+    return dataclasses.replace(raw, mosaic=samples, crop=(0, 0, 64, 160))
+
+
+def test_a_file_is_read_with_the_measured_level_and_says_so(wide, write_tagged):
+    read = read_raw(write_tagged(wide, AREA_OF_FILE))
     assert read.black == pytest.approx(595)
     assert "595.0 instead of 600" in read.fallbacks[0]
+
+
+def test_levels_that_a_file_states_for_each_row_are_left_alone(wide, write_tagged, rationals):
+    read = read_raw(write_tagged(wide, AREA_OF_FILE, rationals(50716, np.linspace(0, 20, 64))))
+    assert read.black == pytest.approx(600)
+    assert not any("measured" in note for note in read.fallbacks)
