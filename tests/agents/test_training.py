@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settings
 from agents.playing import play
@@ -193,6 +194,7 @@ def test_a_warm_start_teaches_the_stop_and_the_critic(scenes, tmp_path):
     """Dark scenes gain by the first step; once they are right, another step costs."""
     env = task(scenes, settings=TaskSettings(horizon=2, step_size=1.0))
     policy = TINY.build(IspTuningVecEnv(env), tmp_path, "cpu").policy
+    assert isinstance(policy, ActorCriticPolicy)
     start = WarmStartSettings(80, 0, batch_size=4, learning_rate=5e-3)
     warm_start(policy, env, start, 0, tmp_path / "warm_start.pt")
     seen, info = env.reset(options={"scene": np.arange(4)})
