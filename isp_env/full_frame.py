@@ -24,7 +24,7 @@ from isp_env import detail
 from isp_env.compiled.strips import gather, scatter
 from isp_env.detail import Guide
 from isp_env.development import LinearImage, develop_area, linear_noise
-from isp_env.fusion import CHUNK, Kernel, fuse
+from isp_env.fusion import CHUNK, FusedLoop, fuse
 from isp_env.linear_source import linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
@@ -175,12 +175,12 @@ def _render_rows(
     maps = torch.stack([small[name][0] for name in pipeline.maps]).numpy()
     # sorted: their order would follow the knobs', which the kernel's does not depend on
     numbers = np.array([constants[name].item() for name in sorted(constants)], np.float32)
-    kernel = _kernel(pipeline)
+    loop = _fused(pipeline)
     factor = detail.guide_factor(max(shape))
     columns = _neighbours(width, factor, maps.shape[2])
     lines = _neighbours(height, factor, maps.shape[1])
     chunks = -(-width // CHUNK)
-    planes = np.zeros((STRIP * chunks, (3 + len(maps)) * CHUNK), np.float32)
+    planes = np.zeros((STRIP * chunks, loop.columns * CHUNK), np.float32)
     finished = np.zeros((STRIP * chunks, 3 * CHUNK), np.float32)
     wide, held = np.empty((2, len(maps), width), np.float32), np.array([-1, -1])
     linear = np.empty((3, tile, width), np.float32)
@@ -193,13 +193,13 @@ def _render_rows(
             strip = linear[:, first - top : last - top]
             weights = tuple(x[first:last] for x in lines)
             gather(strip, maps, weights, columns, wide, held, planes)
-            kernel(planes, numbers, finished)
+            loop.kernel(planes, numbers, finished)
             scatter(finished, np.float32(2**bits - 1), pixels[first:last])
     return pixels
 
 
 @cache
-def _kernel(pipeline: IspPipeline) -> Kernel:
+def _fused(pipeline: IspPipeline) -> FusedLoop:
     """The elementwise part of a pipeline as one loop."""
     names = sorted(pipeline.constants(pipeline.values(pipeline.neutral())))
 

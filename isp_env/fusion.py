@@ -1,15 +1,17 @@
-"""One fused loop out of many elementwise torch operations: full frames on a CPU, fast.
+"""One fused pass out of many elementwise torch operations: full frames on a CPU, fast.
 
 Run eagerly, every operation of a stage writes a whole plane to memory and reads it back. Here the
-pipeline's elementwise part is traced once (`make_fx`), written out as the body of a single loop
-over pixels, and compiled by numba, whose LLVM vectorises it. There is one mathematics, in torch,
-for gradients and GPUs; this is the same, faster. A test holds both together to 1e-5.
+pipeline's elementwise part is traced once (`make_fx`), written out as loops over a few hundred
+pixels that stay in the cache (`segments`), and compiled by numba, whose LLVM vectorises them. There
+is one mathematics, in torch, for gradients and GPUs; this is the same, faster. A test holds both
+together to 1e-5.
 """
 
 import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +23,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, fx
 
 from isp_env.files import atomic_path
+from isp_env.segments import Segment, Statement, cut
 
 Elementwise = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
 """(planes of one shape, numbers) -> planes."""
@@ -32,7 +35,11 @@ known when the loop is compiled: else LLVM cannot see that they do not overlap, 
 Kernel = Callable[
     [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Float32[np.ndarray, "n q"]], None
 ]
-"""(planes, numbers, out): fills `out`. Each row is a chunk: its first plane, its second, ..."""
+"""(planes, numbers, out): fills `out`. Each row is a chunk: its first plane, its second, ...; then,
+in `planes`, room to work in."""
+
+POWER_COST = 30
+"""Instructions of a power, about."""
 
 TEMPLATES = {
     "add.Tensor": "{0} + {1}",
@@ -70,8 +77,8 @@ F, I = np.float32, np.int32
 ONE, TWO, HALF = F(1), F(2), F(0.5)
 MANTISSA, EXPONENT_OF_ONE, BIAS = I(0x007FFFFF), I(0x3F800000), I(127)
 SHIFT, OFFSET = I(23), I(0x3F3504F3)  # bits of sqrt(1/2)
-L1, L3, L5, L7, L9 = (F(2 / math.log(2) / n) for n in (1, 3, 5, 7, 9))
-E1, E2, E3, E4, E5, E6 = (F(math.log(2) ** n / math.factorial(n)) for n in range(1, 7))
+L1, L3, L5 = F(2.8853913), F(0.96147077), F(0.59897507)
+E1, E2, E3, E4, E5 = F(0.693147), F(0.24022242), F(0.055507338), F(0.0096715166), F(0.0013264737)
 LOWEST, HIGHEST, ROUND = F(-126), F(127), F(127.5)
 FAST = {"contract", "arcp", "nsz", "reassoc"}
 inline = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
@@ -89,22 +96,22 @@ def copysign(x, y):
 
 @inline
 def log2(x):
-    """log2 of x > 0 by the series of artanh on [sqrt(1/2), sqrt(2)]; within 2e-7."""
+    """log2 of x > 0 by an odd minimax polynomial on [sqrt(1/2), sqrt(2)]; within 2e-7."""
     bits = F(x).view(I)
     exponent = I(I(bits - OFFSET) >> SHIFT)
     m = I(bits - I(exponent << SHIFT)).view(F)
     s = (m - ONE) / (m + ONE)
     z = s * s
-    return F(exponent) + s * (L1 + z * (L3 + z * (L5 + z * (L7 + z * L9))))
+    return F(exponent) + s * (L1 + z * (L3 + z * L5))
 
 
 @inline
 def exp2(x):
-    """2^x by a Taylor polynomial on [-1/2, 1/2]; within 2e-7."""
+    """2^x by a minimax polynomial on [-1/2, 1/2]; within 2e-7 of it, exact at 0."""
     x = LOWEST if x < LOWEST else (HIGHEST if x > HIGHEST else x)
     whole = F(I(x + ROUND)) - F(BIAS)  # rounding of a positive number
     f = x - whole
-    part = ONE + f * (E1 + f * (E2 + f * (E3 + f * (E4 + f * (E5 + f * E6)))))
+    part = ONE + f * (E1 + f * (E2 + f * (E3 + f * (E4 + f * E5))))
     return part * I(I(I(whole) + BIAS) << SHIFT).view(F)
 
 
@@ -117,8 +124,21 @@ def power(x, p):
 '''
 
 
-def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = None) -> Kernel:
-    """Compile an elementwise function of torch tensors to one loop.
+@dataclass(frozen=True)
+class FusedLoop:
+    """A compiled loop.
+
+    Attributes:
+        kernel: Fills the results from planes and numbers.
+        columns: How many chunks a row of planes holds: the planes, then room to work in.
+    """
+
+    kernel: Kernel
+    columns: int
+
+
+def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = None) -> FusedLoop:
+    """Compile an elementwise function of torch tensors to one pass over pixels.
 
     Args:
         function: Uses only operations of `TEMPLATES`, clamp and powers of positive tensors.
@@ -128,7 +148,7 @@ def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = Non
             without tracing, which takes seconds.
 
     Returns:
-        The kernel, compiled once and kept in the user's cache folder.
+        The loop, compiled once and kept in the user's cache folder.
 
     Raises:
         NotImplementedError: The function uses another operation.
@@ -138,59 +158,99 @@ def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = Non
     name = f"kernel_{_digest(text or f'{key} {torch.__version__}')}"
     if not (folder / f"{name}.py").exists():
         _write(folder / f"{name}.py", text or source(function, planes, numbers))
-    return _import(name, folder / f"{name}.py").kernel
+    module = _import(name, folder / f"{name}.py")
+    return FusedLoop(module.kernel, module.COLUMNS)
 
 
 def source(function: Elementwise, planes: int, numbers: int) -> str:
     """Write the Python source of the loop (see `fuse`)."""
+    traced = _trace(function, planes, numbers)
+    segments = cut(traced.statements, traced.results)
+    slots = [slot for segment in segments for slot in segment.keeps.values()]
+    lines = [f"{name} = F({value!r})" for value, name in traced.constants.items()]
+    lines += [f"COLUMNS = {planes + max(slots, default=-1) + 1}"]
+    lines += ["", "", '@numba.njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)']
+    lines += ["def kernel(planes, numbers, out):"]
+    lines += [f"    {line}" for line in traced.once]
+    lines += ["    for chunk in range(len(planes)):"]
+    for segment in segments:
+        results = traced.results if segment is segments[-1] else []
+        lines += [f"        for i in range({CHUNK}):"]
+        lines += [f"            {line}" for line in _body(segment, planes, results)]
+    return HEADER + "\n".join(lines) + "\n"
+
+
+def _body(segment: Segment, planes: int, results: Sequence[str]) -> list[str]:
+    """The lines of one loop: fetch, compute, keep for later ones."""
+    needed = {name for s in segment.statements for name in s.operands} | set(results)
+    columns = {f"p{index}": index for index in range(planes)}
+    columns |= {name: planes + slot for name, slot in segment.reads.items()}
+    lines = [
+        f"{name} = planes[chunk, i + {column * CHUNK}]"
+        for name, column in columns.items()
+        if name in needed
+    ]
+    lines += [f"{s.name} = {s.expression}" for s in segment.statements]
+    lines += [
+        f"planes[chunk, i + {(planes + slot) * CHUNK}] = {name}"
+        for name, slot in segment.keeps.items()
+    ]
+    return lines + [f"out[chunk, i + {k * CHUNK}] = {name}" for k, name in enumerate(results)]
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A function's operations: those on numbers alone, done once, and those on planes."""
+
+    once: list[str]
+    statements: list[Statement]
+    results: list[str]
+    constants: dict[float, str]
+
+
+def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
+    """Follow a function through torch: planes are p0, p1, ..., numbers u0, u1, ..."""
     from torch.fx.experimental.proxy_tensor import make_fx  # slow to import, and seldom needed
 
     examples = [torch.full((1, 4), 0.5) for _ in range(planes)]
     uniforms = [torch.full((1, 1), 0.5) for _ in range(numbers)]
     graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
-    once, each, constants = [], [], {}
+    traced = _Traced([], [], [], {})
     names: dict[fx.Node, str] = {}
+    known: dict[str, str] = {}  # expression: the name that it has already
     uniform: set[str] = set()
 
     def operand(value: Any) -> str:
         if isinstance(value, fx.Node):
             return names[value]
-        return constants.setdefault(float(value), f"C{len(constants)}")
+        return traced.constants.setdefault(float(value), f"C{len(traced.constants)}")
 
-    placeholders = iter(range(planes + numbers))
+    inputs = iter([f"p{i}" for i in range(planes)] + [f"u{i}" for i in range(numbers)])
     for node in graph.nodes:
         if node.op == "placeholder":
-            index = next(placeholders)
-            is_plane = index < planes
-            names[node] = f"p{index}" if is_plane else f"u{index - planes}"
-            if is_plane and node.users:
-                each.append(f"p{index} = planes[chunk, i + {index * CHUNK}]")
-            elif node.users:
-                once.append(f"u{index - planes} = numbers[{index - planes}]")
-                uniform.add(names[node])
+            name = names[node] = next(inputs)
+            if name.startswith("u") and node.users:
+                traced.once.append(f"{name} = numbers[{name[1:]}]")
+                uniform.add(name)
         elif node.op == "call_function":
-            names[node] = f"v{len(names)}"
-            line = f"{names[node]} = {_expression(node, operand)}"
-            if all(names[n] in uniform for n in node.all_input_nodes):
-                uniform.add(names[node])
-                once.append(line)
+            expression = _expression(node, operand)
+            if expression in known:
+                names[node] = known[expression]
+                continue
+            name = names[node] = known[expression] = f"v{len(names)}"
+            operands = tuple(names[n] for n in node.all_input_nodes)
+            if uniform.issuperset(operands):
+                uniform.add(name)
+                traced.once.append(f"{name} = {expression}")
             else:
-                each.append(line)
+                cost = POWER_COST if expression.startswith("power") else 1
+                varying = tuple(n for n in operands if n not in uniform)
+                traced.statements.append(Statement(name, expression, varying, cost))
         elif node.op == "output":
-            (results,) = node.args
-            each += [
-                f"out[chunk, i + {row * CHUNK}] = {names[result]}"
-                for row, result in enumerate(results)
-            ]
+            traced.results.extend(names[result] for result in node.args[0])
         else:
             raise NotImplementedError(f"cannot fuse a constant tensor ({node.target})")
-    lines = [f"{name} = F({value!r})" for value, name in constants.items()]
-    lines += ["", "", '@numba.njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)']
-    lines += ["def kernel(planes, numbers, out):"]
-    lines += [f"    {line}" for line in once]
-    lines += ["    for chunk in range(len(planes)):", f"        for i in range({CHUNK}):"]
-    lines += [f"            {line}" for line in each]
-    return HEADER + "\n".join(lines) + "\n"
+    return traced
 
 
 def _expression(node: fx.Node, operand: Callable[[Any], str]) -> str:

@@ -1,12 +1,14 @@
 """Pictures of a test camera, and their files with tags of one's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from isp_env import dng
+from isp_env.fusion import CHUNK, FusedLoop
 from isp_env.raw import RawImage
 from isp_env.simulation import CameraModel, Capture, simulate
 
@@ -67,3 +69,21 @@ def rationals() -> Callable[..., tuple]:
         return (code, "2i", len(pairs), tuple(number for pair in pairs for number in pair), True)
 
     return tag
+
+
+@pytest.fixture
+def run_fused() -> Callable[..., np.ndarray]:
+    """Runs a fused loop on planes whose size is a multiple of a chunk: results (q, n)."""
+
+    def run(
+        loop: FusedLoop, planes: Sequence[torch.Tensor], numbers: Sequence[float], results: int
+    ) -> np.ndarray:
+        chunks = planes[0].numel() // CHUNK
+        laid = np.full((chunks, loop.columns, CHUNK), np.nan, np.float32)
+        for column, plane in enumerate(planes):
+            laid[:, column] = plane.reshape(chunks, CHUNK)
+        out = np.empty((chunks, results * CHUNK), np.float32)
+        loop.kernel(laid.reshape(chunks, -1), np.array(numbers, np.float32), out)
+        return out.reshape(chunks, results, CHUNK).swapaxes(0, 1).reshape(results, -1)
+
+    return run

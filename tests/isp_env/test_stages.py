@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 
@@ -115,7 +114,7 @@ def test_compile():
 
 
 @EACH
-def test_fused(stage):
+def test_fused(stage, run_fused):
     """Compiled to one loop by this package."""
     planes, maps, constants = inputs(stage, (1, CHUNK))
     names, keys = list(maps), list(constants)
@@ -124,9 +123,8 @@ def test_fused(stage):
         given = dict(zip(names, planes[3:], strict=True))
         return stage.apply(tuple(planes[:3]), given, dict(zip(keys, numbers, strict=True)))
 
-    kernel = fuse(apply, 3 + len(names), len(keys))
-    out = np.empty((1, 3 * CHUNK), np.float32)
-    numbers = np.array([constants[key].item() for key in keys], np.float32)
-    kernel(torch.cat([*planes, *maps.values()], dim=1).numpy(), numbers, out)
-    expected = torch.cat(stage.apply(planes, maps, constants), dim=1).numpy()
-    assert out == pytest.approx(expected, abs=3e-6)
+    loop = fuse(apply, 3 + len(names), len(keys))
+    numbers = [constants[key].item() for key in keys]
+    found = run_fused(loop, [*planes, *maps.values()], numbers, 3)
+    expected = torch.cat(stage.apply(planes, maps, constants)).numpy()
+    assert found == pytest.approx(expected, abs=3e-6)
