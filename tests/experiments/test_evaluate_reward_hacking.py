@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image
 from skimage import data
 
@@ -26,6 +27,10 @@ from isp_env.preview_sources import simulated_sources
 from isp_env.preview_store import PreviewStore, StoreSettings
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
+
+BLUE, RED, GREEN = (
+    tuple(round(255 * c) for c in to_rgb(name)) for name in ("tab:blue", "tab:red", "tab:green")
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,8 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
     assert tried["right"]["truth above neutral"] == 1
     assert set(results["trials"]) <= set(results["curves"][FREE])
     with Image.open(tmp_path / "out" / "reward_hacking.png") as figure:
-        assert figure.width > 4 * figure.height / 2
+        colors = {color for _, color in figure.convert("RGB").getcolors(2**24)}
+    assert {BLUE, RED, GREEN} <= colors  # on the leash, without it, and during training
 
 
 def test_what_climbs_a_bad_judge_moves_away_from_the_truth(folder):
