@@ -36,14 +36,14 @@ class Guide:
 
     Attributes:
         planes: Its red, green and blue.
-        squares: Means of the squares of Y, R - Y and B - Y in scene-linear light over the pixels
-            that went into each pixel of the guide.
+        variance: Of Y, R - Y and B - Y in scene-linear light among the pixels that went into each
+            pixel of the guide.
         long_side: Pixels of the long side.
         averaged: How many pixels with noise of their own went into each of the guide's.
     """
 
     planes: tuple[Float[Tensor, "b h w"], ...]
-    squares: Float[Tensor, "b 3 h w"]
+    variance: Float[Tensor, "b 3 h w"]
     long_side: float
     averaged: int
 
@@ -61,10 +61,15 @@ def opponents(planes: Planes) -> Planes:
 
 def reduce(linear: Float[Tensor, "b 3 h w"], factor: int) -> Guide:
     """The guide of a scene-linear picture: means over factor x factor blocks."""
-    opponent = torch.stack(opponents(linear.unbind(1)), dim=1)
     means = _block_means(linear, factor)
-    squares = _block_means(opponent * opponent, factor)
-    return Guide(means.unbind(1), squares, max(linear.shape[-2:]) / factor, factor * factor)
+    variance = torch.zeros_like(means)
+    if factor > 1:
+        opponent = torch.stack(opponents(linear.unbind(1)), dim=1)
+        centre = _block_means(opponent, factor)
+        centre = centre.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+        height, width = linear.shape[-2:]
+        variance = _block_means((opponent - centre[..., :height, :width]).square(), factor)
+    return Guide(means.unbind(1), variance, max(linear.shape[-2:]) / factor, factor * factor)
 
 
 def enlarge(small: Float[Tensor, "b h w"], factor: int, size: tuple[int, int]) -> Tensor:
@@ -113,12 +118,13 @@ def measure_denoise(
         return signal / (signal + cost * noise)
 
     window = _window(DENOISE_RADIUS * guide.long_side)
+    window = _window(DENOISE_RADIUS * guide.long_side)
     mean, square = _box(planes, window), _box(planes * planes, window)
     coarse = gain_of(square - mean * mean, fine_noise / guide.averaged)
     gain, offset = _box(coarse, window), _box((1 - coarse) * mean, window)
     if guide.averaged > 1:
         smooth = gain * planes + offset
-        gain = gain_of(guide.squares - planes * planes, fine_noise)
+        gain = gain_of(guide.variance, fine_noise)
         offset = (1 - gain) * smooth
     maps = torch.cat([gain, offset], dim=1)
     return dict(zip(DENOISE_MAPS, maps.unbind(1), strict=True))

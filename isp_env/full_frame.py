@@ -150,8 +150,8 @@ def _render_sensor(
         noise = torch.from_numpy(linear_noise(raw)).float()
         image = LinearImage(develop_area(raw), noise)
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
-    means, squares = (torch.from_numpy(x)[None] for x in source.reduced(factor))
-    guide = Guide(means.unbind(1), squares, max(shape) / factor, (factor // 2) ** 2)
+    means, variance = (torch.from_numpy(x)[None] for x in source.reduced(factor))
+    guide = Guide(means.unbind(1), variance, max(shape) / factor, (factor // 2) ** 2)
     noise = torch.from_numpy(linear_noise(raw, 2)).float()[None]
     return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)
 

@@ -62,9 +62,9 @@ class MosaicSource:
     def reduced(
         self, factor: int
     ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
-        """Means of R, G, B and of the squares of Y, R - Y, B - Y over factor x factor blocks.
+        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
 
-        The squares are those of 2x2 blocks with their greens averaged. Blocks at the right and at
+        The variances are those of 2x2 blocks with their greens averaged. Blocks at the right and at
         the bottom may be smaller.
 
         Raises:
@@ -75,12 +75,12 @@ class MosaicSource:
         height, width = self.shape
         result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
         samples = np.empty((factor, width), np.float32)
-        sums = np.empty((6, width // 2), np.float32)
+        sums = np.empty((6, width // 2))
         for block, first in enumerate(range(0, height, factor)):
             part = samples[: min(factor, height - first)]
             self._white_balanced(np.arange(first, first + len(part)), part)
             sensor.sum_quads(part, self.cfa, self.matrix, sums)
-            sensor.block_means(sums, factor // 2, len(part) // 2, result[:, block])
+            sensor.block_statistics(sums, factor // 2, len(part) // 2, result[:, block])
         return result[:3], result[3:]
 
     def _white_balanced(
@@ -112,14 +112,14 @@ class ArraySource:
     def reduced(
         self, factor: int
     ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
-        """Means of R, G, B and of the squares of Y, R - Y, B - Y over factor x factor blocks."""
+        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks."""
         height, width = self.shape
         result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
-        sums = np.empty((6, width), np.float32)
+        sums = np.empty((6, width))
         for block, first in enumerate(range(0, height, factor)):
             rows = np.ascontiguousarray(self.linear[:, first : first + factor])
             sensor.sum_pixels(rows, sums)
-            sensor.block_means(sums, factor, rows.shape[1], result[:, block])
+            sensor.block_statistics(sums, factor, rows.shape[1], result[:, block])
         return result[:3], result[3:]
 
 

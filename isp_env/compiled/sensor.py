@@ -154,12 +154,12 @@ def malvar(root, top, cfa, matrix, offset, out):
 
 @jit
 def sum_quads(samples, cfa, matrix, sums):
-    """Sum R, G, B and the squared opponents of 2x2 blocks over rows of them."""
+    """Sum Y, R - Y, B - Y of 2x2 blocks, and their squares, over rows of them, in float64."""
     half = np.float32(0.5)
     red_y, red_x = (0, 0) if cfa[0, 0] == RED else (0, 1) if cfa[0, 1] == RED else (1, 0)
     if cfa[1, 1] == RED:
         red_y, red_x = 1, 1
-    sums[:] = np.float32(0)
+    sums[:] = 0.0
     pixels = np.empty((3, sums.shape[1]), np.float32)
     for row in range(0, len(samples), 2):
         with_red, with_blue = samples[row + red_y], samples[row + 1 - red_y]
@@ -173,8 +173,8 @@ def sum_quads(samples, cfa, matrix, sums):
 
 @jit
 def sum_pixels(rows, sums):
-    """Sum R, G, B and the squared opponents over rows (3, r, w)."""
-    sums[:] = np.float32(0)
+    """Sum Y, R - Y, B - Y and their squares over rows (3, r, w), in float64."""
+    sums[:] = 0.0
     matrix = np.eye(3, dtype=np.float32)
     for row in range(rows.shape[1]):
         add(rows[:, row], matrix, sums)
@@ -182,7 +182,7 @@ def sum_pixels(rows, sums):
 
 @jit
 def add(pixels, matrix, sums):
-    """Add the linear R, G, B and the squares of Y, R - Y, B - Y of a row to the sums."""
+    """Add Y, R - Y, B - Y of a row, and their squares, to the sums."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.ravel()
     y_red, y_green, y_blue = (
         np.float32(REC709_LUMINANCE[0]),
@@ -195,18 +195,35 @@ def add(pixels, matrix, sums):
         green = m10 * a + m11 * b + m12 * c
         blue = m20 * a + m21 * b + m22 * c
         y = y_red * red + y_green * green + y_blue * blue
-        sums[0, x] += red
-        sums[1, x] += green
-        sums[2, x] += blue
+        red_minus, blue_minus = np.float64(red - y), np.float64(blue - y)
+        y = np.float64(y)
+        sums[0, x] += y
+        sums[1, x] += red_minus
+        sums[2, x] += blue_minus
         sums[3, x] += y * y
-        sums[4, x] += (red - y) * (red - y)
-        sums[5, x] += (blue - y) * (blue - y)
+        sums[4, x] += red_minus * red_minus
+        sums[5, x] += blue_minus * blue_minus
 
 
 @jit
-def block_means(sums, columns, rows, out):
-    """Means of sums (k, w) over `columns` of them, each of `rows` values, into (k, w2)."""
-    for k in range(len(sums)):
-        for block in range(out.shape[1]):
-            part = sums[k, block * columns : (block + 1) * columns]
-            out[k, block] = part.sum() / np.float32(rows * len(part))
+def block_statistics(sums, columns, rows, out):
+    """Means of R, G, B and variances of Y, R - Y, B - Y from sums (6, w), into (6, w2).
+
+    Each block takes `columns` of the sums, each of `rows` values. A variance is a small difference
+    of large numbers, hence float64.
+    """
+    y_red, y_green, y_blue = REC709_LUMINANCE
+    for block in range(out.shape[1]):
+        part = sums[:, block * columns : (block + 1) * columns]
+        count = rows * part.shape[1]
+        y, red_minus, blue_minus = (
+            part[0].sum() / count,
+            part[1].sum() / count,
+            part[2].sum() / count,
+        )
+        out[0, block] = y + red_minus
+        out[1, block] = y - (y_red * red_minus + y_blue * blue_minus) / y_green
+        out[2, block] = y + blue_minus
+        out[3, block] = max(part[3].sum() / count - y**2, 0.0)
+        out[4, block] = max(part[4].sum() / count - red_minus**2, 0.0)
+        out[5, block] = max(part[5].sum() / count - blue_minus**2, 0.0)

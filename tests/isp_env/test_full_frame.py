@@ -98,10 +98,7 @@ def test_real_cameras(data):
     raw = read_raw(data / "raw" / "cameras" / "canon_kiss_x4_colorchart.dng")
     whole = upright(render_whole(raw, theta), raw.orientation)
     strips = render_raw(raw, theta, bits=16).astype(int)
-    # the noise of a guide's pixel is a small difference of large float32 numbers
-    difference = np.abs(strips - quantise(whole, 16).astype(int))
-    assert difference.max() <= 6
-    assert np.mean(difference > 2) < 1e-5
+    assert np.abs(strips - quantise(whole, 16).astype(int)).max() <= 1
 
 
 def test_the_order_of_the_knobs_does_not_matter(frame):

@@ -82,17 +82,17 @@ def test_odd_sides_lose_a_row_and_a_column():
 def test_reduced_by_hand(factor):
     raw = shot("GBRG")
     half = develop_area(raw, half=True).double().numpy()  # 2x2 blocks, as `demosaic` has them
-    means, squares = linear_source(raw).reduced(factor)
+    means, variance = linear_source(raw).reduced(factor)
     y = np.tensordot(REC709_LUMINANCE, half, 1)
-    planes = np.stack([*half, y**2, (half[0] - y) ** 2, (half[2] - y) ** 2])
+    planes = np.stack([*half, y, half[0] - y, half[2] - y])
     step = factor // 2
     assert means.shape[1:] == (-(-24 // step), -(-300 // step))
     for row in range(means.shape[1]):
         for column in (0, 3, means.shape[2] - 1):
             block = planes[:, row * step : (row + 1) * step, column * step : (column + 1) * step]
-            expected = block.mean((1, 2))
-            assert means[:, row, column] == pytest.approx(expected[:3], abs=1e-5)
-            assert squares[:, row, column] == pytest.approx(expected[3:], abs=1e-5)
+            mean, spread = block.mean((1, 2)), block.var((1, 2))
+            assert means[:, row, column] == pytest.approx(mean[:3], abs=1e-5)
+            assert variance[:, row, column] == pytest.approx(spread[3:], rel=1e-3, abs=1e-9)
 
 
 def test_odd_factors_are_refused():
@@ -113,8 +113,8 @@ def test_a_picture_without_a_mosaic():
     found = np.empty((3, 20, 30), np.float32)
     source.rows(0, 20, found)
     assert np.abs(found - develop_area(raw).numpy()).max() < 1e-5
-    means, squares = source.reduced(3)
-    assert means.shape == squares.shape == (3, 7, 10)
+    means, variance = source.reduced(3)
+    assert means.shape == variance.shape == (3, 7, 10)
     assert means[:, 6, 2] == pytest.approx(found[:, 18:20, 6:9].mean((1, 2)), abs=1e-6)
 
 
