@@ -34,6 +34,14 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *_trials(results["trials"])]) + "\n"
 
 
+def _family(name: str) -> str:
+    """What is drawn in one colour: all agents, and a search with all its budgets."""
+    kind, _, detail = name.partition(", ")
+    if kind.startswith("agent "):
+        return "agents, refined" if detail else "agents"
+    return f"{kind}, refined" if detail.startswith("refined") else kind
+
+
 def _interval(change: Mapping[str, float]) -> str:
     return f"{change['mean']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
 
@@ -53,7 +61,7 @@ def write_figure(path: Path, results: Mapping[str, Any]) -> None:
     axes = (("score", "score, change against neutral"), ("-CIEDE2000", "CIEDE2000, nearer by"))
     families: dict[str, list[Mapping[str, Any]]] = {}
     for name, values in results["controls"].items():
-        family = "agents" if name.startswith("agent ") else name.split(",")[0]
+        family = _family(name)
         families.setdefault(family, []).append(values)
     for panel, (measure, label) in zip(panels, axes, strict=True):
         for family, points in families.items():
@@ -61,7 +69,7 @@ def write_figure(path: Path, results: Mapping[str, Any]) -> None:
             means = [point["change"][measure]["mean"] for point in points]
             below = [m - p["change"][measure]["low"] for m, p in zip(means, points, strict=True)]
             above = [p["change"][measure]["high"] - m for m, p in zip(means, points, strict=True)]
-            style = "o" if family == "agents" else "o-"
+            style = "o" if family.startswith("agents") else "o-"
             panel.errorbar(renders, means, (below, above), fmt=style, label=family, capsize=2)
         panel.axhline(0, color="grey", linewidth=0.8)
         panel.set_xscale("log")

@@ -36,7 +36,7 @@ from agents.evaluation import Measured, batches, compare, joined, measure
 from agents.playing import controller
 from agents.policies import Agent, load_agent
 from agents.referees import Referee, Trial, broken_edits, trial
-from agents.search import cma_es, gradient_ascent, random_search
+from agents.search import cma_es, gradient_ascent, random_search, refined
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agents_report import table, write_figure
@@ -69,6 +69,8 @@ class Settings:
     """Renders of CMA-ES."""
     gradient: tuple[int, ...] = (50, 200)
     """Renders of the gradient ascent."""
+    refined: tuple[int, ...] = (5,)
+    """Renders of an agent and of gradient ascent from its choice; from neutral, too, as long."""
     costly: int = 200
     """The searches see so many of the scenes, the first ones."""
     judge: str = "embedded"
@@ -112,7 +114,7 @@ def main(settings: Settings) -> None:
             name: summarise(values, measured[NEUTRAL], measured.get("CMA-ES, 500"))
             for name, values in measured.items()
         },
-        "agent": over_seeds(measured, len(agents)),
+        "agent": over_seeds(measured, [f"{AGENT} {n}" for n in range(len(agents))]),
         "against auto-adjust": pairs(measured, "auto-adjust"),
         "seconds per scene": seconds,
         "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path | list)},
@@ -143,8 +145,20 @@ def controls(
         ("auto-adjust", auto_adjust, count),
         ("nearest to the truth", fit_truth(100), costly),
         *((f"{AGENT} {number}", controller(agent), count) for number, agent in enumerate(agents)),
+        *refinements(settings.refined, agents, count),
         *((name, search(budgets), costly) for name, budgets, search in searches if budgets),
     ]
+
+
+def refinements(
+    budgets: Sequence[int], agents: Sequence[Agent], count: int
+) -> list[tuple[str, Controller, int]]:
+    """A few gradient steps, from each agent's choice and, for comparison, from neutral."""
+    if not budgets:
+        return []
+    starts = [(f"{AGENT} {number}, refined", controller(a)) for number, a in enumerate(agents)]
+    starts.append(("neutral, refined", neutral))
+    return [(name, refined(start, budgets), count) for name, start in starts]
 
 
 @dataclass(frozen=True)
@@ -252,16 +266,16 @@ def _finite_mean(values: np.ndarray) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
-def over_seeds(measured: Mapping[str, Measured], seeds: int) -> dict[str, Any]:
+def over_seeds(measured: Mapping[str, Measured], agents: Sequence[str]) -> dict[str, Any]:
     """Mean and standard deviation, over the seeds, of the agents' mean changes."""
     start = measured[NEUTRAL]
-    every = [measured[f"{AGENT} {number}"] for number in range(seeds)]
+    every = [measured[name] for name in agents]
     names = [name for name in start if name != "renders"]
     gains = {n: [compare(values[n], start[n]).mean for values in every] for n in names}
     return {
         name: {
             "mean": float(np.mean(g)),
-            "deviation": float(np.std(g, ddof=1)) if seeds > 1 else None,
+            "deviation": float(np.std(g, ddof=1)) if len(g) > 1 else None,
             "seeds": g,
         }
         for name, g in gains.items()

@@ -1,11 +1,11 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
 
-from agents.controls import NOT_A_NUMBER, Tried, neutral
-from agents.search import cma_es, gradient_ascent, random_search
+from agents.controls import NOT_A_NUMBER, Found, Tried, neutral
+from agents.search import cma_es, gradient_ascent, random_search, refined
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
@@ -13,10 +13,19 @@ from isp_env.rewards import Potential, QualityReward, RewardSettings
 
 KNOBS = len(DEFAULT_PIPELINE.parameters)
 ROWS = np.arange(4)
+
+
+def untouched(judged: JudgedScenes, rows) -> Found:
+    """A proposal that looks at nothing."""
+    zeros = np.zeros(len(rows))
+    return Found(np.zeros((len(rows), KNOBS), np.float32), zeros, zeros, zeros.astype(int))
+
+
 SEARCHES = {
     "random": lambda budgets: random_search(budgets, seed=3),
     "cma": lambda budgets: cma_es(budgets, seed=3),
     "gradient": gradient_ascent,
+    "refined": lambda budgets: refined(untouched, budgets),
 }
 
 
@@ -155,6 +164,34 @@ def test_cma_es_finds_the_optimum_and_beats_random_search():
     assert found.value.mean() > 0.95
     assert (by_chance.value < found.earlier[0].value).all()
     assert found.score == pytest.approx(found.value / 2)
+
+
+def halfway(judged: Bowl, rows) -> Found:
+    """A proposal of one render on the way to the optimum."""
+    theta = 0.5 * judged.optimum(rows)
+    _, potential = judged.judge(rows, theta)
+    ones = np.ones(len(rows), int)
+    return Found(theta.numpy(), potential.value.numpy(), potential.score.numpy(), ones)
+
+
+def test_a_proposal_is_refined_from_where_it_is():
+    scenes = bowl()
+    found = refined(halfway, [1, 5])(scenes, ROWS)
+    assert (found.earlier[0].theta == halfway(scenes, ROWS).theta).all()
+    assert (found.value > found.earlier[0].value + 0.3).all()
+    assert found.value.mean() > gradient_ascent([5])(scenes, ROWS).value.mean() + 0.3
+    assert found.renders.tolist() == [5] * 4
+
+
+def test_a_proposal_that_costs_more_than_there_is_is_refused():
+    def wordy(judged, rows):
+        return replace(halfway(judged, rows), renders=np.full(len(rows), 3))
+
+    with pytest.raises(ValueError, match="proposal alone costs 3 renders"):
+        refined(wordy, [2, 5])(bowl(), ROWS)
+    scenes = bowl()
+    assert refined(wordy, [3, 5])(scenes, ROWS).renders.tolist() == [5] * 4
+    assert len(scenes.thetas) == 3  # the proposal's own picture, and two more
 
 
 def test_gradient_ascent_finds_the_optimum():

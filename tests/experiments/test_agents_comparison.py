@@ -30,11 +30,11 @@ def test_a_mean_over_nothing_finite_is_none():
 
 def test_seeds_are_compared_by_their_means():
     measured = {"neutral": START, "agent 0": FIRST, "agent 1": SECOND}
-    found = over_seeds(measured, 2)["score"]
+    found = over_seeds(measured, ["agent 0", "agent 1"])["score"]
     assert found["seeds"] == [1.5, 2.5]
     assert found["mean"] == 2
     assert found["deviation"] == pytest.approx(np.sqrt(0.5))
-    assert over_seeds(measured, 1)["score"]["deviation"] is None
+    assert over_seeds(measured, ["agent 0"])["score"]["deviation"] is None
 
 
 def test_agents_alone_are_compared_with_another_controller():

@@ -65,6 +65,7 @@ def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
         random=(1, 2),
         cma=(2, 4),
         gradient=(1, 2),
+        refined=(3,),
         costly=2,
         referee="embedded",
     )
@@ -78,6 +79,7 @@ def test_every_control_is_in_the_results(run):
         *("neutral", "auto-adjust", "nearest to the truth", "agent 0", "agent 1"),
         *("CMA-ES, 2", "CMA-ES, 4", "gradient ascent, 1", "gradient ascent, 2"),
         *("random search, 1", "random search, 2"),
+        *("agent 0, refined", "agent 1, refined", "neutral, refined"),
     }
     neutral = results["controls"]["neutral"]
     assert neutral["change"]["score"] == {"mean": 0, "low": 0, "high": 0, "wins": 0.5}
@@ -85,6 +87,10 @@ def test_every_control_is_in_the_results(run):
     assert results["controls"]["CMA-ES, 4"]["mean"]["renders"] == 4
     assert results["controls"]["CMA-ES, 4"]["scenes"] == 2
     assert results["controls"]["agent 0"]["mean"]["renders"] <= 1
+    refined = results["controls"]["agent 0, refined"]
+    assert refined["mean"]["renders"] == 3
+    gain = results["controls"]["agent 0"]["change"]["potential"]["mean"]
+    assert refined["change"]["potential"]["mean"] > gain
     nearest = results["controls"]["nearest to the truth"]["change"]
     assert nearest["PSNR"]["mean"] > 0
     assert results["agent"]["score"]["deviation"] == 0  # the same agent twice
