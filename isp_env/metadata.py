@@ -41,6 +41,21 @@ ILLUMINANT_KELVIN = {
 }
 D50_XY = (0.3457, 0.3585)
 
+# How many numbers a tag has for a camera of three colours; others are left out.
+SIZES = {
+    50719: ("DefaultCropOrigin", 2),
+    50720: ("DefaultCropSize", 2),
+    50721: ("ColorMatrix1", 9),
+    50722: ("ColorMatrix2", 9),
+    50723: ("CameraCalibration1", 9),
+    50724: ("CameraCalibration2", 9),
+    50727: ("AnalogBalance", 3),
+    50728: ("AsShotNeutral", 3),
+    50729: ("AsShotWhiteXY", 2),
+    50964: ("ForwardMatrix1", 9),
+    50965: ("ForwardMatrix2", 9),
+}
+
 
 @dataclass(frozen=True)
 class DngTags:
@@ -58,6 +73,7 @@ class DngTags:
     noise_profile: tuple[float, float] | None  # 51041, mean of the planes
     baseline_exposure: float  # 50730, EV
     gain_maps: tuple[GainMap, ...]  # 51009
+    left_out: tuple[str, ...]  # what the file says and cannot be used, and why
 
 
 @dataclass(frozen=True)
@@ -140,15 +156,26 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         raise RawFileError(path, f"only {present} of {needed} parts of the picture are in it")
     tags = {tag.code: tag for tag in (*first.tags, *page.tags)}  # the picture's own tags win
 
-    def values(code: int) -> np.ndarray | None:
-        return _numbers(tags[code]) if code in tags else None
+    malformed: dict[int, str] = {}
 
+    def values(code: int) -> np.ndarray | None:
+        return None if code not in tags or code in malformed else _numbers(tags[code])
+
+    for code, (name, size) in SIZES.items():
+        if (numbers := values(code)) is not None and numbers.size != size:
+            malformed[code] = f"{name} has {numbers.size} values, not {size}: left out"
+        elif numbers is None and code in tags:
+            malformed[code] = f"{name} is no number: left out"
+    left_out = [*malformed.values()]
     calibration = _calibration(values)
     matrix, neutral = _color(calibration, values)
     area, noise, baseline = values(50829), values(51041), values(50730)
     if noise is not None and not np.all((noise >= 0) & (noise < 1)):
-        log.warning("%s: NoiseProfile %s is no noise of a sensor: left out", path, noise)
+        left_out.append(f"NoiseProfile {noise.tolist()} is no noise of a sensor: left out")
         noise = None
+    to_rec709 = _from_forward_matrix(calibration, matrix, neutral)
+    if calibration.forward and to_rec709 is None:
+        left_out.append("ForwardMatrix cannot be used: colours by ColorMatrix alone")
     if baseline is not None and not abs(baseline[0]) < 20:
         raise RawFileError(path, f"damaged DNG structure (BaselineExposure {baseline[0]:g} EV)")
     gain_maps = parse_gain_maps(tags[51009].value) if 51009 in tags else ()
@@ -161,12 +188,13 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         black_rows=values(50716),
         black_columns=values(50715),
         crop=_crop(values),
-        camera_to_rec709=_from_forward_matrix(calibration, matrix, neutral),
+        camera_to_rec709=to_rec709,
         xyz_to_camera=matrix,
         as_shot_neutral=neutral,
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
         gain_maps=gain_maps,
+        left_out=tuple(left_out),
     )
 
 
@@ -201,7 +229,7 @@ def _crop(
 ) -> tuple[int, int, int, int] | None:
     """DefaultCropOrigin (50719) and DefaultCropSize (50720), which say column before row."""
     origin, size = values(50719), values(50720)
-    if origin is None or size is None or origin.size != 2 or size.size != 2:
+    if origin is None or size is None:
         return None
     left, top = np.round(origin).astype(int).tolist()
     width, height = np.round(size).astype(int).tolist()
@@ -228,11 +256,11 @@ def _calibration(values: Callable[[int], np.ndarray | None]) -> _Calibration:
     balance = values(50727)
     tags = ((50721, 50723, 50778, 50964), (50722, 50724, 50779, 50965))
     for matrix, calibration, illuminant, forward in tags:
-        if (color := values(matrix)) is None or color.size != 9:
+        if (color := values(matrix)) is None:
             continue
         unit = values(calibration)
-        reference = np.eye(3) if unit is None or unit.size != 9 else unit.reshape(3, 3)
-        if balance is not None and balance.size == 3:
+        reference = np.eye(3) if unit is None else unit.reshape(3, 3)
+        if balance is not None:
             reference = balance[:, None] * reference
         light = values(illuminant)
         kelvin = ILLUMINANT_KELVIN.get(0 if light is None else int(light[0]), 6500.0)
@@ -240,7 +268,7 @@ def _calibration(values: Callable[[int], np.ndarray | None]) -> _Calibration:
             continue
         found.color[kelvin] = reference @ color.reshape(3, 3)
         found.reference[kelvin] = reference
-        if (to_xyz := values(forward)) is not None and to_xyz.size == 9:
+        if (to_xyz := values(forward)) is not None:
             found.forward[kelvin] = to_xyz.reshape(3, 3)
     return found
 
@@ -251,7 +279,7 @@ def _color(
     """XYZ-to-camera matrix at the as-shot white, and the as-shot neutral (G = 1)."""
     matrices = calibration.color
     neutral, white_xy = values(50728), values(50729)
-    if neutral is not None and np.all(neutral > 0) and neutral.size == 3:
+    if neutral is not None and np.all(neutral > 0):
         neutral = neutral / neutral[1]
         return (color_matrix_for_neutral(matrices, neutral) if matrices else None), neutral
     if white_xy is not None and matrices:

@@ -117,6 +117,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     black = _black(libraw, tags, pattern)
     white = float(libraw.white_level)
     black_note, deltas = None, _black_deltas(tags, area)
+    left_out = (*tags.left_out, *_misfits(tags, area)) if tags else ()
     is_bayer = cfa is not None and len(cfa) == 2
     if tags and is_bayer and not any(d is not None for d in deltas):  # elsewhere LibRaw measures it
         black, black_note = covered_black(frame, area, black, white)
@@ -175,7 +176,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         simulated=exif.description.startswith(SIMULATED),
         fallbacks=tuple(
             note
-            for note in (black_note, neutral_note, matrix_note, noise_note, aspect_note)
+            for note in (*left_out, black_note, neutral_note, matrix_note, noise_note, aspect_note)
             if note
         ),
     )
@@ -244,6 +245,19 @@ def _black_deltas(
         d if d is not None and d.size == size and d.any() else None for d, size in found
     )
     return rows, columns
+
+
+def _misfits(tags: DngTags, area: tuple[int, int, int, int]) -> list[str]:
+    """Which black deltas are left out, because they are not one for each row or column."""
+    found = (
+        ("BlackLevelDeltaV", tags.black_rows, area[2] - area[0], "rows"),
+        ("BlackLevelDeltaH", tags.black_columns, area[3] - area[1], "columns"),
+    )
+    return [
+        f"{name} has {deltas.size} values for {size} {of}: left out"
+        for name, deltas, size, of in found
+        if deltas is not None and deltas.size != size
+    ]
 
 
 def _crop(

@@ -166,8 +166,9 @@ def test_cma_es_finds_the_optimum_and_beats_random_search():
     assert found.score == pytest.approx(found.value / 2)
 
 
-def halfway(judged: Bowl, rows) -> Found:
+def halfway(judged: JudgedScenes, rows) -> Found:
     """A proposal of one render on the way to the optimum."""
+    assert isinstance(judged, Bowl)
     theta = 0.5 * judged.optimum(rows)
     _, potential = judged.judge(rows, theta)
     ones = np.ones(len(rows), int)

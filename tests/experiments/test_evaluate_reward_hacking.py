@@ -77,7 +77,7 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
     assert tried["right"]["truth above neutral"] == 1
     assert set(results["trials"]) <= set(results["curves"][FREE])
     with Image.open(tmp_path / "out" / "reward_hacking.png") as figure:
-        colors = {color for _, color in figure.convert("RGB").getcolors(2**24)}
+        colors = {tuple(c) for c in np.asarray(figure.convert("RGB")).reshape(-1, 3).tolist()}
     assert {BLUE, RED, GREEN} <= colors  # on the leash, without it, and during training
 
 

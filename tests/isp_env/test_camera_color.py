@@ -80,7 +80,10 @@ def test_absurd_color_metadata_is_replaced_and_told(write_tagged, code, take, ra
 def test_impossible_noise_profile_is_left_out(write_tagged, take):
     read = read_raw(write_tagged(take(), (51041, "d", 2, (-1.0, 2.0), True)))
     assert read.noise_profile is None
-    assert read.fallbacks == ("no noise profile in the file: that of a typical sensor assumed",)
+    assert read.fallbacks == (
+        "NoiseProfile [-1.0, 2.0] is no noise of a sensor: left out",
+        "no noise profile in the file: that of a typical sensor assumed",
+    )
 
 
 def test_impossible_baseline_exposure_is_refused(write_tagged, take):

@@ -77,6 +77,30 @@ def test_stored_samples_go_through_the_linearization_table(write_tagged, take):
     np.testing.assert_array_equal(read.mosaic, table[raw.mosaic])
 
 
+def test_what_a_file_says_and_cannot_be_used_is_recorded(write_tagged, take, rationals, caplog):
+    path = write_tagged(
+        take(),
+        rationals(50716, np.ones(5)),
+        rationals(50719, (1.0, 2.0, 3.0)),
+        (50720, "2I", 2, (4, 0, 4, 1), True),
+        rationals(50964, np.zeros(9)),
+        rationals(51041, (-1.0, 0.0)),
+    )
+    raw = read_raw(path)
+    assert raw.black_rows is None
+    assert raw.crop == (0, 0, 64, 96)
+    assert raw.noise_profile is None
+    expected = [
+        "DefaultCropOrigin has 3 values, not 2: left out",
+        "DefaultCropSize is no number: left out",
+        "NoiseProfile [-1.0, 0.0] is no noise of a sensor: left out",
+        "ForwardMatrix cannot be used: colours by ColorMatrix alone",
+        "BlackLevelDeltaV has 5 values for 64 rows: left out",
+    ]
+    assert list(raw.fallbacks[:5]) == expected
+    assert all(f"{path}: {note}" in caplog.messages for note in expected)
+
+
 def test_a_crop_outside_the_area_is_refused(write_tagged, take):
     path = write_tagged(take(), (50719, "H", 2, (50, 2), True), (50720, "H", 2, (80, 60), True))
     with pytest.raises(RawFileError, match="default crop"):
