@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float
 from PIL import Image
 from rich.console import Console
 from rich.logging import RichHandler
@@ -27,18 +28,20 @@ from rich.progress import track
 from rich.table import Table
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.playing import play
+from agents.playing import controller
 from agents.policies import Agent, load_agent
+from agents.search import refined
 from attiqa.attributes import ATTRIBUTES
 from attiqa.scoring import QualityModel, load_model
 from isp_env.batch_inputs import find_inputs
 from isp_env.contact_sheet import Pair, write_contact_sheet
 from isp_env.development import LinearImage, resize
-from isp_env.environment import AutoresetMode, IspTuningVectorEnv
 from isp_env.errors import IspEnvError
 from isp_env.fidelity import fidelity
 from isp_env.files import atomic_path
 from isp_env.full_frame import render_raw
+from isp_env.judged import JudgedScenes
+from isp_env.parameters import to_values
 from isp_env.photograph import camera_exif, write_photograph
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
@@ -68,6 +71,9 @@ class Settings:
     """jpg and png have 8 bits, tif has 16."""
     quality: int = 95
     """JPEG quality."""
+    refine: int = 0
+    """Steps of gradient ascent from the agent's choice, a render each. They raise the score, and do
+    not bring pictures nearer to the truth."""
     seed: int = 0
     """Seed of everything random."""
     device: str = "cpu"
@@ -124,8 +130,8 @@ def enhance(
 ) -> tuple[dict[str, Any], Pair]:
     """Develop one file; returns its sidecar and its pair of pictures."""
     raw = read_raw(path)
-    choice = choose(raw, pipeline, agent, reward, settings.device)
-    theta = torch.from_numpy(choice["theta"])
+    theta, renders = choose(raw, pipeline, agent, reward, settings.refine, settings.device)
+    values = to_values(pipeline.parameters, theta[None])
     bits = 16 if settings.format == "tif" else 8
     pixels = render_raw(raw, theta, pipeline=pipeline, bits=bits, device=settings.device)
     write_photograph(pixels, photograph, exif=camera_exif(path), quality=settings.quality)
@@ -140,10 +146,10 @@ def enhance(
         "simulated": raw.simulated,
         "fallbacks": list(raw.fallbacks),
         "parameters": {
-            p.name: {"value": round(choice["parameters"][p.name], 4), "unit": p.unit}
+            p.name: {"value": round(values[p.name].item(), 4), "unit": p.unit}
             for p in pipeline.parameters
         },
-        "renders": choice["renders"],
+        "renders": renders,
         "score": {"before": scores[0], "after": scores[1]},
         "attributes": {
             name: {"before": attributes[0][i], "after": attributes[1][i]}
@@ -162,19 +168,24 @@ def enhance(
 
 
 def choose(
-    raw: RawImage, pipeline: IspPipeline, agent: Agent, reward: QualityReward, device: str
-) -> dict[str, Any]:
-    """Let the agent choose the parameters of one photograph on its preview."""
+    raw: RawImage,
+    pipeline: IspPipeline,
+    agent: Agent,
+    reward: QualityReward,
+    refine: int,
+    device: str,
+) -> tuple[Float[torch.Tensor, " d"], int]:
+    """Let the agent choose theta for one photograph on its preview; also says how many it rendered.
+
+    The best by the potential counts, the neutral rendering included.
+    """
     scenes = PreviewSet.of([raw], agent.card.preview_side)
-    env = IspTuningVectorEnv(
-        scenes,
-        reward,
-        pipeline=pipeline,
-        settings=agent.card.task,
-        autoreset_mode=AutoresetMode.DISABLED,
-        device=device,
-    )
-    return play(env, agent, np.zeros(1, np.int64))[0]
+    judged = JudgedScenes(scenes, reward, pipeline, device)
+    control = controller(agent)
+    if refine:
+        control = refined(control, [agent.card.task.horizon + refine])
+    found = control(judged, np.zeros(1, np.int64))
+    return torch.from_numpy(found.theta[0]), int(found.renders[0])
 
 
 def render(linear: LinearImage, theta: torch.Tensor, pipeline: IspPipeline) -> torch.Tensor:

@@ -46,6 +46,16 @@ def test_every_good_file_is_developed_and_the_bad_one_named(run):
     assert {p.name for p in out.iterdir()} == expected | {"results.json", "contact_sheet.png"}
 
 
+def test_the_agents_choice_is_refined(run, samples, tmp_path):
+    _, out, good = run
+    assert main(Settings(raw=[samples[1]], out=tmp_path, refine=3)) == 0
+    plain = json.loads((out / f"{good[0].stem}.json").read_text())
+    refined = json.loads((tmp_path / f"{good[0].stem}.json").read_text())
+    assert (plain["renders"], refined["renders"]) == (1, 4)
+    assert refined["parameters"] != plain["parameters"]
+    assert refined["score"]["after"] > plain["score"]["after"]
+
+
 def test_photographs_are_upright_and_of_full_size(run):
     _, out, good = run
     for path in good:
