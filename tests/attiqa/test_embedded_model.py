@@ -54,9 +54,7 @@ def test_distortions_cost_score_on_every_ladder(model, kodak):
     assert {name: r.srocc for name, r in responses.items() if not r.srocc < 0} == {}
 
 
-KNOWN_FAILURES = {
-    "sharpening": "46 % of the photographs are best without any, an end of the sweep"
-}
+KNOWN_FAILURES = {"sharpening": "46 % of the photographs are best without any, an end of the sweep"}
 
 
 @pytest.mark.data
