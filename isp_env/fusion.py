@@ -121,6 +121,12 @@ def power(x, p):
     return exp2(p * log2(x))
 
 
+@inline
+def exact_power(x, p):
+    """x^p of x > 0 to the last bit, slowly."""
+    return F(math.pow(x, p))
+
+
 '''
 
 
@@ -241,7 +247,8 @@ def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
             operands = tuple(names[n] for n in node.all_input_nodes)
             if uniform.issuperset(operands):
                 uniform.add(name)
-                traced.once.append(f"{name} = {expression}")
+                exact = expression.replace("power(", "exact_power(")  # once: speed does not matter
+                traced.once.append(f"{name} = {exact}")
             else:
                 cost = POWER_COST if expression.startswith("power") else 1
                 varying = tuple(n for n in operands if n not in uniform)
