@@ -191,8 +191,10 @@ def test_a_proposal_that_costs_more_than_there_is_is_refused():
     with pytest.raises(ValueError, match="proposal alone costs 3 renders"):
         refined(wordy, [2, 5])(bowl(), ROWS)
     scenes = bowl()
-    assert refined(wordy, [3, 5])(scenes, ROWS).renders.tolist() == [5] * 4
+    found = refined(wordy, [3, 5])(scenes, ROWS)
+    assert found.renders.tolist() == [5] * 4
     assert len(scenes.thetas) == 3  # the proposal's own picture, and two more
+    assert (found.earlier[0].theta == halfway(scenes, ROWS).theta).all()
 
 
 def test_gradient_ascent_finds_the_optimum():
