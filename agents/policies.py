@@ -58,7 +58,7 @@ class PolicySettings:
 
     picture_features: int = 64
     hidden: tuple[int, ...] = (128, 128)
-    log_std: float = -2.0
+    log_std: float = -2.5
 
     def arguments(self, algorithm: Algorithm) -> dict[str, Any]:
         """Keyword arguments of Stable-Baselines3's `MultiInputPolicy`."""

@@ -12,9 +12,8 @@ table) and agents.png (quality against the number of renders).
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +30,7 @@ from torch import Tensor
 
 from agents.automatic import auto_adjust
 from agents.cloning import fit_truth
-from agents.controls import Controller, Found, neutral
+from agents.controls import Found, neutral
 from agents.evaluation import Measured, batches, compare, joined, measure
 from agents.playing import controller
 from agents.policies import Agent, load_agent
@@ -41,6 +40,7 @@ from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agents_report import table, write_figure
 from experiments.independent_referees import independent_referees
+from experiments.kept_findings import Contender, KeptFindings, rows_of
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
@@ -96,11 +96,13 @@ def main(settings: Settings) -> None:
     judged = JudgedScenes(scenes, reward, DEFAULT_PIPELINE, settings.device)
     count = min(settings.count, len(scenes))
     referees = independent_referees(settings.referee, settings.device)
-    kept = Kept(settings.out / "found", _identity(settings, store, str(judge.card.sha256)))
+    identity = _identity(settings, store, str(judge.card.sha256))
+    kept = KeptFindings(settings.out / "found", identity)
     found: dict[str, Found] = {}
     seconds: dict[str, float] = {}
-    for name, control, scenes_seen in controls(settings, agents, count):
-        found |= kept.run(name, control, judged, scenes_seen, seconds)
+    for contender in contenders(settings, agents, count):
+        named, seconds[contender.name] = kept.run(contender, judged)
+        found |= named
     measured: dict[str, Measured] = {}
     for name, what in track(list(found.items()), "measuring"):
         parts = batches(len(what.theta))
@@ -130,110 +132,43 @@ def main(settings: Settings) -> None:
     show(table(results))
 
 
-def controls(
-    settings: Settings, agents: Sequence[Agent], count: int
-) -> list[tuple[str, Controller, int]]:
-    """Every controller, and how many of the scenes it sees."""
+def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[Contender]:
+    """Every control, and how many of the scenes it sees."""
     costly = min(settings.costly, count)
     searches = (
         ("CMA-ES", settings.cma, partial(cma_es, seed=settings.seed)),
         ("gradient ascent", settings.gradient, gradient_ascent),
         ("random search", settings.random, partial(random_search, seed=settings.seed)),
     )
+    versions = [hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in settings.agents]
+    players = [
+        Contender(f"{AGENT} {number}", controller(agent), count, version)
+        for number, (agent, version) in enumerate(zip(agents, versions, strict=True))
+    ]
     return [
-        (NEUTRAL, neutral, count),
-        ("auto-adjust", auto_adjust, count),
-        ("nearest to the truth", fit_truth(100), costly),
-        *((f"{AGENT} {number}", controller(agent), count) for number, agent in enumerate(agents)),
-        *refinements(settings.refined, agents, count),
-        *((name, search(budgets), costly) for name, budgets, search in searches if budgets),
+        Contender(NEUTRAL, neutral, count),
+        Contender("auto-adjust", auto_adjust, count),
+        Contender("nearest to the truth", fit_truth(100), costly),
+        *players,
+        *refinements(settings.refined, players, count),
+        *(
+            Contender(name, search(budgets), costly)
+            for name, budgets, search in searches
+            if budgets
+        ),
     ]
 
 
 def refinements(
-    budgets: Sequence[int], agents: Sequence[Agent], count: int
-) -> list[tuple[str, Controller, int]]:
+    budgets: Sequence[int], players: Sequence[Contender], count: int
+) -> list[Contender]:
     """A few gradient steps, from each agent's choice and, for comparison, from neutral."""
     if not budgets:
         return []
-    starts = [(f"{AGENT} {number}, refined", controller(a)) for number, a in enumerate(agents)]
-    starts.append(("neutral, refined", neutral))
-    return [(name, refined(start, budgets), count) for name, start in starts]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What controls found, in files: a run that is started again does not search again.
-
-    Attributes:
-        folder: Where they lie.
-        identity: Of scenes, judge and settings: other ones are other searches.
-    """
-
-    folder: Path
-    identity: str
-
-    def run(
-        self,
-        name: str,
-        control: Controller,
-        judged: JudgedScenes,
-        count: int,
-        seconds: dict[str, float],
-    ) -> dict[str, Found]:
-        """What a control finds at each of its budgets, by name; its time is added to `seconds`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        parts: list[list[Found]] = []
-        spent = 0.0
-        for number, rows in enumerate(track(list(batches(count)), name)):
-            path = self.folder / f"{name.replace(' ', '_')}_{self.identity}_{number}.npz"
-            if name.startswith(AGENT) or not path.exists():  # agents are quick, and may be others
-                start = time.perf_counter()
-                last = control(judged, rows)
-                _write(path, [*last.earlier, last], time.perf_counter() - start)
-            budgets, took = _read(path)
-            parts.append(budgets)
-            spent += took
-        seconds[name] = spent / count
-        budgets = [_joined(budget) for budget in zip(*parts, strict=True)]
-        if len(budgets) == 1:
-            return {name: budgets[0]}
-        return {f"{name}, {int(found.renders[0])}": found for found in budgets}
-
-
-def _write(path: Path, budgets: Sequence[Found], seconds: float) -> None:
-    keys = ("theta", "value", "score", "renders")
-    arrays = {
-        f"{key} {number}": getattr(found, key)
-        for number, found in enumerate(budgets)
-        for key in keys
-    }
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, seconds=np.array(seconds), **arrays)
-
-
-def _read(path: Path) -> tuple[list[Found], float]:
-    with np.load(path, allow_pickle=False) as arrays:
-        count = sum(name.startswith("theta") for name in arrays)
-        found = [
-            Found(*(arrays[f"{key} {n}"] for key in ("theta", "value", "score", "renders")))  # type: ignore[arg-type]
-            for n in range(count)
-        ]
-        return found, float(arrays["seconds"])
-
-
-def _joined(parts: Sequence[Found]) -> Found:
-    return Found(
-        np.concatenate([part.theta for part in parts]),
-        np.concatenate([part.value for part in parts]),
-        np.concatenate([part.score for part in parts]),
-        np.concatenate([part.renders for part in parts]),
-    )
-
-
-def rows_of(found: Found, rows: np.ndarray) -> Found:
-    """What was found for some of the scenes."""
-    return Found(found.theta[rows], found.value[rows], found.score[rows], found.renders[rows])
+    return [
+        replace(start, name=f"{start.name}, refined", control=refined(start.control, budgets))
+        for start in (*players, Contender(NEUTRAL, neutral, count))
+    ]
 
 
 def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[str, Any]:

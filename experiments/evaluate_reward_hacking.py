@@ -70,6 +70,8 @@ class Settings:
     """The second quality model: a name or a path."""
     reward: RewardSettings = field(default_factory=RewardSettings)
     """The potential on the leash; without it, the weights of all but the score are zero."""
+    leashes: tuple[float, ...] = ()
+    """Other weights of theta to climb with besides: how the embedded one was chosen."""
     history: Path | None = None
     """JSONL of a training run."""
     out: Path = Path("runs/reward_hacking")
@@ -79,13 +81,16 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Try the referees, climb twice, report."""
+    """Try the referees, climb on each leash and without, report."""
     store = PreviewStore.open(settings.scenes)
     scenes = store.previews()
     model = load_model(settings.judge, settings.device)
+    rewards = {LEASHED: settings.reward, FREE: unleashed(settings.reward)}
+    for weight in settings.leashes:
+        rewards[f"theta weight {weight:g}"] = replace(settings.reward, theta_weight=weight)
     potentials = {
         name: JudgedScenes(scenes, QualityReward(model.predict, reward), device=settings.device)
-        for name, reward in ((LEASHED, settings.reward), (FREE, unleashed(settings.reward)))
+        for name, reward in rewards.items()
     }
     rows = np.arange(min(settings.count, len(scenes)))
     neutral, _ = potentials[LEASHED].neutral(rows)
@@ -221,7 +226,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def show(results: dict[str, Any]) -> None:
-    """Print the trials, and where the two ascents end."""
+    """Print the trials, and where the ascents end."""
     curves = results["curves"]
     table = Table("measure", *curves, "right pairs", "images/s")
     for name in list(curves[FREE])[1:]:

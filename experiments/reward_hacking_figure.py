@@ -1,5 +1,6 @@
 """The figure of `evaluate_reward_hacking.py`: small panels, one for each measure."""
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 
 from isp_env.files import atomic_path
 
-COLORS = ("tab:blue", "tab:red")
+COLORS = ("tab:blue", "tab:red", "tab:olive", "tab:purple", "tab:cyan", "tab:brown")
 COLUMNS = 5
 TITLES = {
     "score": "{judge}: what is climbed",
@@ -51,7 +52,7 @@ def write_figure(path: Path, results: dict[str, Any]) -> None:
 
 
 def _curves(axis: Axes, curves: dict[str, Any], name: str) -> None:
-    for color, (arm, curve) in zip(COLORS, curves.items(), strict=True):
+    for color, (arm, curve) in zip(cycle(COLORS), curves.items(), strict=False):
         steps, values = curve["step"], curve[name]
         axis.plot(steps, values["change"], color=color, label=arm, linewidth=1.4)
         axis.fill_between(steps, values["low"], values["high"], color=color, alpha=0.2, linewidth=0)

@@ -118,7 +118,6 @@ def measure_denoise(
         return signal / (signal + cost * noise)
 
     window = _window(DENOISE_RADIUS * guide.long_side)
-    window = _window(DENOISE_RADIUS * guide.long_side)
     mean, square = _box(planes, window), _box(planes * planes, window)
     coarse = gain_of(square - mean * mean, fine_noise / guide.averaged)
     gain, offset = _box(coarse, window), _box((1 - coarse) * mean, window)

@@ -62,7 +62,7 @@ class RewardSettings:
     clipping_weight: float = 5.0
     chroma_weight: float = 0.5
     chroma_limit: float = 12.0
-    theta_weight: float = 2.0
+    theta_weight: float = 8.0
 
     def leash_free(self) -> "RewardSettings":
         """The same without penalties: what an unguarded optimiser does to the judge."""

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# workers share the processors: one thread for each, and for all that they start
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from jaxtyping import install_import_hook
 

@@ -60,7 +60,15 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
     history = tmp_path / "history.jsonl"
     history.write_text('{"step": 0, "score": 0.0}\n{"step": 64, "score": 0.1, "PSNR": -0.5}\n')
     out = tmp_path / "out"
-    settings = Settings(folder, steps=5, looks=(2, 9), referee="embedded", history=history, out=out)
+    settings = Settings(
+        folder,
+        steps=5,
+        looks=(2, 9),
+        referee="embedded",
+        leashes=(500.0,),
+        history=history,
+        out=out,
+    )
     main(settings)
     results = json.loads((tmp_path / "out" / "reward_hacking.json").read_text())
     assert results["scenes"] == 4
@@ -72,7 +80,9 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
         assert names < set(curves)
         assert curves["step"] == [0, 2, 5]
         assert all(curves[measure]["change"][0] == 0 for measure in names)
-    assert results["curves"][FREE]["score"]["change"][-1] > 0.01  # the ascent ascends
+    free, short = (results["curves"][name]["score"] for name in (FREE, "theta weight 500"))
+    assert free["change"][-1] > 0.01  # the ascent ascends
+    assert free["change"][-1] > 2 * abs(short["change"][-1])
     tried = results["trials"]["-CIEDE2000"]
     assert tried["right"]["truth above neutral"] == 1
     assert set(results["trials"]) <= set(results["curves"][FREE])

@@ -3,11 +3,19 @@
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from isp_env.batch_inputs import find_inputs
+from isp_env.dng import write_dng
 from isp_env.outcomes import Limits
+from isp_env.rendering import finished_before, render_many
+from isp_env.samples import NIKON_D750
+from isp_env.simulation import Capture, simulate
 
 LIMITS = Limits(memory=300_000_000, seconds=5.0)
 
@@ -35,42 +43,83 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
         list(run_on_cluster(mark, [], address="auto", limits=LIMITS))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Ray warns of itself and of what it imports
-def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, monkeypatch):
+@pytest.fixture
+def cluster(monkeypatch) -> Iterator:
+    """Two nodes of one CPU each, and this process connected to them."""
     ray = pytest.importorskip("ray", reason="Ray is an optional extra")
     from ray.cluster_utils import Cluster
 
-    from isp_env.cluster import run_on_cluster
-
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     size = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
+    nodes = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
     try:
-        second = cluster.add_node(wait=True, **size)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        tasks = [(str(tmp_path), number) for number in range(20)]
-        done: list[int] = []
-        kinds: dict[int, str] = {}
-
-        def already(task: tuple[str, int]) -> int | None:
-            return task[1] if (tmp_path / str(task[1])).exists() else None
-
-        before: set[int] = set()
-        run = run_on_cluster(mark, tasks, address="auto", limits=LIMITS, already_done=already)
-        for outcome in run:
-            done.append(outcome.task[1])
-            kinds[outcome.task[1]] = outcome.kind
-            if len(done) == 6:
-                before = set(done)
-                cluster.remove_node(second, allow_graceful=False)
-        assert Counter(done) == Counter(range(20))
-        assert kinds.pop(3) == "crash"
-        assert kinds.pop(5) in ("timeout", "done")  # its mark was found, if its node died
-        assert set(kinds.values()) == {"done"}
-        lines = {n: len((tmp_path / str(n)).read_text().split()) for n in range(20)}
-        assert all(lines[n] == 1 for n in before)
-        assert max(lines.values()) == 1
+        nodes.second = nodes.add_node(wait=True, **size)
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+        yield nodes
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        nodes.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray warns of itself and of what it imports
+def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, cluster):
+    from isp_env.cluster import run_on_cluster
+
+    tasks = [(str(tmp_path), number) for number in range(20)]
+    done: list[int] = []
+    kinds: dict[int, str] = {}
+
+    def already(task: tuple[str, int]) -> int | None:
+        return task[1] if (tmp_path / str(task[1])).exists() else None
+
+    before: set[int] = set()
+    run = run_on_cluster(mark, tasks, address="auto", limits=LIMITS, already_done=already)
+    for outcome in run:
+        done.append(outcome.task[1])
+        kinds[outcome.task[1]] = outcome.kind
+        if len(done) == 6:
+            before = set(done)
+            cluster.remove_node(cluster.second, allow_graceful=False)
+    assert Counter(done) == Counter(range(20))
+    assert kinds.pop(3) == "crash"
+    assert kinds.pop(5) in ("timeout", "done")  # its mark was found, if its node died
+    assert set(kinds.values()) == {"done"}
+    lines = {n: len((tmp_path / str(n)).read_text().split()) for n in range(20)}
+    assert all(lines[n] == 1 for n in before)
+    assert max(lines.values()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_batch_loses_a_node_and_renders_every_file_once(tmp_path, cluster):
+    from isp_env.cluster import run_on_cluster
+
+    (tmp_path / "shots").mkdir()
+    for seed in range(12):
+        photo = np.random.default_rng(seed).uniform(0, 1, (3, 16, 24)).repeat(8, 1).repeat(8, 2)
+        raw, _ = simulate(photo, NIKON_D750, Capture(iso=400), np.random.default_rng(seed))
+        write_dng(raw, tmp_path / "shots" / f"{seed:02}.dng")
+    inputs = find_inputs([tmp_path / "shots"])
+    together = partial(
+        run_on_cluster, address="auto", limits=Limits(), already_done=finished_before
+    )
+    statuses: list[str] = []
+    sources: list[Path] = []
+    first: dict[Path, int] = {}
+    for rendered in render_many(inputs, tmp_path / "out", executor=together):
+        sources.append(rendered.source)
+        statuses.append(rendered.status)
+        if len(sources) == 4:
+            first = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.jpg")}
+            cluster.remove_node(cluster.second, allow_graceful=False)
+    assert statuses == ["done"] * 12
+    assert sorted(sources) == [one.path for one in inputs]
+    assert len(first) >= 4
+    assert {p: p.stat().st_mtime_ns for p in first} == first
+    list(render_many(inputs, tmp_path / "alone", workers=1))
+    assert pictures(tmp_path / "out") == pictures(tmp_path / "alone")
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".jpg", ".json")}
