@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.stats import bootstrap
+from torch import Tensor
 
 from agents.controls import Found
 from agents.referees import Referee
 from isp_env.judged import JudgedScenes
+from isp_env.rewards import Potential
 from isp_env.side_effects import halo, mean_chroma
 
 BATCH = 20  # scenes looked at together
@@ -59,10 +61,47 @@ def measure(
     theta = torch.from_numpy(found.theta).to(judged.device)
     neutral, _ = judged.neutral(rows)
     images, potential = judged.judge(rows, theta, neutral)
+    renders = np.asarray(found.renders, np.float64)
+    return _measure(judged, rows, images, neutral, potential, renders, referees)
+
+
+@torch.inference_mode()
+def measure_pictures(
+    judged: JudgedScenes,
+    rows: Int[np.ndarray, " n"],
+    images: Float[Tensor, "n 3 h w"],
+    referees: Sequence[Referee] = (),
+) -> Measured:
+    """Look at pictures that another program made of the scenes `rows`.
+
+    Args:
+        judged: The scenes and the judge.
+        rows: Scenes.
+        images: Display RGB in [0, 1] of the previews' size.
+        referees: As for `measure`.
+
+    Returns:
+        As `measure`; the potential is that of a theta of 0, and no render was made here.
+    """
+    neutral, _ = judged.neutral(rows)
+    theta = neutral.new_zeros(len(rows), judged.knobs)
+    potential = judged.reward(images, neutral, theta)
+    return _measure(judged, rows, images, neutral, potential, np.zeros(len(rows)), referees)
+
+
+def _measure(
+    judged: JudgedScenes,
+    rows: Int[np.ndarray, " n"],
+    images: Float[Tensor, "n 3 h w"],
+    neutral: Float[Tensor, "n 3 h w"],
+    potential: Potential,
+    renders: Float[np.ndarray, " n"],
+    referees: Sequence[Referee],
+) -> Measured:
     values: dict[str, np.ndarray] = {
         "score": potential.score.cpu().numpy(),
         "potential": potential.value.cpu().numpy(),
-        "renders": np.asarray(found.renders, np.float64),
+        "renders": renders,
         "clipping": potential.clipping.cpu().numpy(),
         "chroma": mean_chroma(images).cpu().numpy(),
         "halo": halo(images, neutral).cpu().numpy(),

@@ -1,5 +1,6 @@
 """Where a model comes from: a name, file, folder or repository as the path of its weights."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ def weight_file(source: str | Path) -> Path:
     """Find the weight file of a model; its card lies beside it.
 
     Args:
-        source: "embedded"; the name of a card in attiqa/weights; a `.safetensors` file; a folder
+        source: "embedded"; the name of a network in attiqa/weights; a `.safetensors` file; a folder
             with one such file; or `hf://owner/repository[@revision]` on the Hugging Face hub.
 
     Raises:
         CheckpointError: Nothing there, several weight files, or the hub cannot be reached.
     """
     name = EMBEDDED if source == "embedded" else str(source)
-    names = sorted(card.stem for card in WEIGHTS.glob("*.json"))
+    cards = sorted(WEIGHTS.glob("*.json"))
+    names = [card.stem for card in cards if json.loads(card.read_text())["kind"] == "QualityNet"]
     if name in names:
         return WEIGHTS / f"{name}.safetensors"
     if name.startswith(HUB):

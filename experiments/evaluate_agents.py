@@ -2,7 +2,7 @@ r"""Agents beside every control, on the same held-out scenes, before referees no
 
     python experiments/train_agent.py ...   # once for each seed
     python experiments/evaluate_agents.py --scenes runs/scenes/held_out \
-        --agents runs/seed0/agent.json runs/seed1/agent.json
+        --agents runs/seed0/agent.json runs/seed1/agent.json --libraw --raw CAMERAS
 
 What searches find is kept in `--out`, a few scenes at a time: an interrupted run goes on. Writes
 agents.json (everything, with paired 95 % bootstrap intervals over the scenes), agents.md (the
@@ -31,7 +31,7 @@ from torch import Tensor
 from agents.automatic import auto_adjust
 from agents.cloning import fit_truth
 from agents.controls import Found, neutral
-from agents.evaluation import Measured, batches, compare, joined, measure
+from agents.evaluation import Measured, batches, compare, joined, measure, measure_pictures
 from agents.playing import controller
 from agents.policies import Agent, load_agent
 from agents.referees import Referee, Trial, broken_edits, trial
@@ -41,11 +41,14 @@ from attiqa.versions import versions
 from experiments.agents_report import table, write_figure
 from experiments.independent_referees import independent_referees
 from experiments.kept_findings import Contender, KeptFindings, rows_of
+from experiments.other_renderings import libraw_renderings
+from isp_env.batch_inputs import find_inputs
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_store import PreviewStore
 from isp_env.previews import PreviewSet
+from isp_env.raw import read_raw
 from isp_env.rewards import QualityReward, RewardSettings
 
 NEUTRAL, AGENT = "neutral", "agent"
@@ -73,6 +76,10 @@ class Settings:
     """Renders of an agent and of gradient ascent from its choice; from neutral, too, as long."""
     costly: int = 200
     """The searches see so many of the scenes, the first ones."""
+    libraw: bool = False
+    """Compare with LibRaw's renderings, too; the photographs of simulated scenes are read again."""
+    raw: list[str] = field(default_factory=list)
+    """Real RAW files and folders of them: the score alone is compared, there is no truth."""
     judge: str = "embedded"
     """Quality model of the reward: "embedded" or a path."""
     referee: str = "attiqa-referee"
@@ -109,6 +116,15 @@ def main(settings: Settings) -> None:
         measured[name] = joined(
             [measure(judged, rows, rows_of(what, rows), referees) for rows in parts]
         )
+    if settings.libraw:
+        side = scenes.linear.shape[-2:]
+        for name, pictures in libraw_renderings(store.names()[:count], side).items():
+            measured[name] = joined(
+                [
+                    measure_pictures(judged, rows, torch.from_numpy(pictures[rows]), referees)
+                    for rows in batches(count)
+                ]
+            )
     results = {
         "scenes": count,
         "trials": trials(referees, judged, count),
@@ -118,6 +134,7 @@ def main(settings: Settings) -> None:
         },
         "agent": over_seeds(measured, [f"{AGENT} {n}" for n in range(len(agents))]),
         "against auto-adjust": pairs(measured, "auto-adjust"),
+        "files": on_files(settings, reward, agents, max(scenes.linear.shape[-2:])),
         "seconds per scene": seconds,
         "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path | list)},
         "judge": f"{judge.card.name} {judge.card.sha256}",
@@ -140,6 +157,19 @@ def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[
         ("gradient ascent", settings.gradient, gradient_ascent),
         ("random search", settings.random, partial(random_search, seed=settings.seed)),
     )
+    return [
+        *quick_contenders(settings, agents, count),
+        Contender("nearest to the truth", fit_truth(100), costly),
+        *(
+            Contender(name, search(budgets), costly)
+            for name, budgets, search in searches
+            if budgets
+        ),
+    ]
+
+
+def quick_contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[Contender]:
+    """The controls that take a few renders of a scene at most."""
     versions = [hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in settings.agents]
     players = [
         Contender(f"{AGENT} {number}", controller(agent), count, version)
@@ -148,14 +178,8 @@ def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[
     return [
         Contender(NEUTRAL, neutral, count),
         Contender("auto-adjust", auto_adjust, count),
-        Contender("nearest to the truth", fit_truth(100), costly),
         *players,
         *refinements(settings.refined, players, count),
-        *(
-            Contender(name, search(budgets), costly)
-            for name, budgets, search in searches
-            if budgets
-        ),
     ]
 
 
@@ -169,6 +193,25 @@ def refinements(
         replace(start, name=f"{start.name}, refined", control=refined(start.control, budgets))
         for start in (*players, Contender(NEUTRAL, neutral, count))
     ]
+
+
+def on_files(
+    settings: Settings, reward: QualityReward, agents: Sequence[Agent], side: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """What agents and quick controls make of real RAW files: file -> control -> measures."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    row = np.zeros(1, np.int64)
+    for one in track(find_inputs(settings.raw) if settings.raw else [], "files"):
+        scene = PreviewSet.of([read_raw(one.path)], side)
+        judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE, settings.device)
+        found[one.path.name] = {
+            each.name: {
+                name: float(values[0])
+                for name, values in measure(judged, row, each.control(judged, row)).items()
+            }
+            for each in quick_contenders(settings, agents, 1)
+        }
+    return found
 
 
 def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Settings:
     patch: float = 0.011
     """Half the side of what is measured of a patch, as a fraction of the picture's width."""
     grey: int = 20
-    """Number of the patch that the white balance is taken from: 20, 21 or 22."""
+    """Patch that the white balance is taken from: 20, 21 or 22; 20 after a look at all three."""
     cameras: list[Path] = field(default_factory=list)
     """RAW files for the figure, and for the measurement of lens shading."""
     out: Path = Path("runs/evaluate_color")

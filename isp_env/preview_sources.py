@@ -5,6 +5,7 @@ A source is a small picklable description; the worker process that makes its pre
 
 import io
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -114,6 +115,19 @@ class SimulatedSource:
     def name(self) -> str:
         """Everything that the shot depends on."""
         return f"{self.path.resolve()}, shot {self.number} of seed {self.seed} at {self.side}"
+
+    @classmethod
+    def named(cls, name: str) -> "SimulatedSource":
+        """The source of this name.
+
+        Raises:
+            ValueError: It is no name of a simulated shot.
+        """
+        found = re.fullmatch(r"(.+), shot (\d+) of seed (\d+) at (\d+)", name, re.DOTALL)
+        if found is None:
+            raise ValueError(f"{name!r} is not the name of a simulated shot")
+        path, number, seed, side = found.groups()
+        return cls(Path(path), int(seed), int(number), int(side))
 
     def shoot(self) -> Shot:
         """Read the photograph and simulate."""

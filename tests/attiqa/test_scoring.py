@@ -227,7 +227,8 @@ def test_whole_photographs_have_the_right_gradient(tiny_net, clean):
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"none\.safetensors: no such model; .*attiqa"):
+    known = r"\['attiqa-mini', 'attiqa-referee'\]"
+    with pytest.raises(CheckpointError, match=rf"none\.safetensors: no such model; .*{known}"):
         load_model(tmp_path / "none.safetensors")
 
 

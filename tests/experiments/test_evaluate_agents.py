@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from agents.policies import Agent, AgentCard, PolicySettings, knobs, save_agent
 from experiments import evaluate_agents
 from experiments.evaluate_agents import Settings, main
+from experiments.other_renderings import LIBRAW
 from isp_env.environment import TaskSettings
 from isp_env.observations import observation_space
 from isp_env.pipeline import DEFAULT_PIPELINE
@@ -19,6 +20,7 @@ from isp_env.preview_building import build_previews
 from isp_env.preview_sources import simulated_sources
 from isp_env.preview_store import StoreSettings
 from isp_env.rewards import RewardSettings
+from isp_env.samples import sample_files
 
 SIDE, COUNT, FEATURES = 64, 3, 1280
 NETWORK = PolicySettings(8, (8,))
@@ -67,6 +69,8 @@ def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
         gradient=(1, 2),
         refined=(3,),
         costly=2,
+        libraw=True,
+        raw=[str(sample_files()[0])],
         referee="embedded",
     )
     main(settings)
@@ -80,7 +84,18 @@ def test_every_control_is_in_the_results(run):
         *("CMA-ES, 2", "CMA-ES, 4", "gradient ascent, 1", "gradient ascent, 2"),
         *("random search, 1", "random search, 2"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),
+        *("LibRaw", "LibRaw, auto-bright"),
     }
+    libraw = results["controls"]["LibRaw"]
+    assert libraw["scenes"] == COUNT
+    assert libraw["change"]["PSNR"]["mean"] != 0
+    ((name, on_file),) = results["files"].items()
+    assert name == sample_files()[0].name
+    assert set(on_file) == {
+        *("neutral", "auto-adjust", "agent 0", "agent 1"),
+        *("agent 0, refined", "agent 1, refined", "neutral, refined"),
+    }
+    assert "PSNR" not in on_file["neutral"]  # nobody knows the truth
     neutral = results["controls"]["neutral"]
     assert neutral["change"]["score"] == {"mean": 0, "low": 0, "high": 0, "wins": 0.5}
     assert results["controls"]["random search, 2"]["scenes"] == 2
@@ -101,7 +116,7 @@ def test_every_control_is_in_the_results(run):
 def test_searches_report_the_gain_of_the_potential(run):
     _, results = run
     for name, values in results["controls"].items():
-        if name not in ("auto-adjust", "nearest to the truth"):
+        if name not in ("auto-adjust", "nearest to the truth", *LIBRAW):
             assert values["change"]["potential"]["mean"] >= -1e-6, name
 
 

@@ -88,6 +88,13 @@ def test_shots_of_few_photographs_differ(tmp_path):
         simulated_sources([], 5, seed=1)
 
 
+def test_a_simulated_source_is_found_by_its_name(tmp_path):
+    source = SimulatedSource(tmp_path / "a, shot 2 of seed 3 at 4", 7, 5, side=96)
+    assert SimulatedSource.named(source.name) == source
+    with pytest.raises(ValueError, match=r"photo.png.*not the name of a simulated shot"):
+        SimulatedSource.named("photo.png")
+
+
 def test_large_and_odd_photographs_are_reduced(tmp_path):
     path = save(data.astronaut()[:301, :401], tmp_path / "a.png")
     raw = SimulatedSource(path, 0, 0, side=101).shoot().raw
