@@ -19,7 +19,7 @@ from isp_env.judged import JudgedScenes
 
 CMA_SIGMA = 0.3  # of the first generation; theta spans [-1, 1]
 LEARNING_RATE = 0.05  # Adam's steps in theta
-REFINING_RATE = 0.15  # best score after 4 steps, of 0.05 to 0.2, on 40 training scenes
+REFINING_RATE = 0.08  # best score after 4 steps, of 0.03 to 0.12, on 40 training scenes
 
 T = TypeVar("T")
 

@@ -5,16 +5,23 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 
-from agents.playing import play
+from agents.controls import Found
+from agents.playing import controller
 from agents.policies import Agent, load_agent
+from agents.search import refined
 from attiqa.scoring import load_model
-from isp_env.environment import AutoresetMode, IspTuningVectorEnv
+from isp_env.judged import JudgedScenes
 from isp_env.manifest import recipe_hash
+from isp_env.parameters import to_values
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
 from isp_env.raw import RawImage
 from isp_env.rewards import QualityReward
+
+REFINE = 4
+"""Gradient steps from the agent's choice unless told otherwise: five renders with its own."""
 
 
 @dataclass(frozen=True)
@@ -24,35 +31,54 @@ class AgentChooser:
     Attributes:
         agent: What `load_agent` takes.
         judge: What `load_model` takes.
-        identity: Says which agent and judge these are, by their content.
+        refine: Gradient steps from the agent's choice.
+        identity: Says which agent, judge and steps these are, by their content.
     """
 
     agent: str
     judge: str
+    refine: int
     identity: str
 
     @classmethod
-    def of(cls, agent: str, judge: str = "embedded") -> "AgentChooser":
+    def of(cls, agent: str, judge: str = "embedded", refine: int = REFINE) -> "AgentChooser":
         """A chooser whose identity changes with the files.
 
         Raises:
             AgentError: The agent's files are missing or damaged.
         """
         card, model = load_agent(agent, DEFAULT_PIPELINE).card, load_model(judge).card
-        content = {"agent": str(card), "judge": str(model.sha256)}
-        return cls(agent, judge, f"agent {agent}, {recipe_hash(content)[:16]}")
+        content = {"agent": str(card), "judge": str(model.sha256), "refine": refine}
+        return cls(agent, judge, refine, f"agent {agent}, {recipe_hash(content)[:16]}")
 
     def __call__(self, raw: RawImage) -> Mapping[str, float]:
         """Physical values of the parameters that the agent moves."""
         agent, reward = _load(self.agent, self.judge)
-        env = IspTuningVectorEnv(
-            PreviewSet.of([raw], agent.card.preview_side),
-            reward,
-            pipeline=DEFAULT_PIPELINE.only(agent.card.knobs),
-            settings=agent.card.task,
-            autoreset_mode=AutoresetMode.DISABLED,
-        )
-        return play(env, agent, np.zeros(1, np.int64))[0]["parameters"]
+        theta = torch.from_numpy(choose(raw, agent, reward, self.refine).theta)
+        knobs = DEFAULT_PIPELINE.only(agent.card.knobs).parameters
+        return {name: value.item() for name, value in to_values(knobs, theta).items()}
+
+
+def choose(
+    raw: RawImage, agent: Agent, reward: QualityReward, refine: int = REFINE, device: str = "cpu"
+) -> Found:
+    """Let an agent choose theta for one photograph on its preview; one row, of its own knobs.
+
+    The best by the potential counts, the neutral rendering included.
+
+    Args:
+        raw: Sensor data.
+        agent: Plays an episode of its task.
+        reward: Judges the renderings.
+        refine: Steps of gradient ascent from there, a render each.
+        device: Where all of it runs.
+    """
+    scene = PreviewSet.of([raw], agent.card.preview_side)
+    judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE.only(agent.card.knobs), device)
+    control = controller(agent)
+    if refine:
+        control = refined(control, [agent.card.task.horizon + refine])
+    return control(judged, np.zeros(1, np.int64))
 
 
 @cache

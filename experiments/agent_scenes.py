@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rich.progress import track
 
+from attiqa.checkpoints import Card
 from attiqa.datasets.biq2021 import read_biq2021
-from attiqa.datasets.rated import random_split
+from attiqa.datasets.rated import random_split, split_hash
 from isp_env.preview_building import build_previews
 from isp_env.preview_sources import SimulatedSource, simulated_sources
 from isp_env.preview_store import PreviewStore, StoreSettings
@@ -47,6 +48,14 @@ def training_scenes(settings: SceneSettings, folder: Path) -> PreviewStore:
 def held_out_scenes(settings: SceneSettings, folder: Path) -> PreviewStore:
     """The store of held-out scenes, built where it is not there yet."""
     return _store(settings, folder / "held_out", settings.held_out, held_out=True)
+
+
+def unknown_to(card: Card, settings: SceneSettings) -> bool:
+    """Whether a judge's card says that it was trained without the held-out photographs."""
+    rated = read_biq2021(settings.photos)
+    split = random_split(len(rated.paths), 0, settings.judge_test, settings.judge_split_seed)
+    kept_aside = split_hash([path.name for path in rated.paths], split)
+    return card.training.get("split", {}).get("sha256") == kept_aside
 
 
 def _store(settings: SceneSettings, folder: Path, count: int, *, held_out: bool) -> PreviewStore:

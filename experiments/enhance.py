@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Float
 from PIL import Image
 from rich.console import Console
 from rich.logging import RichHandler
@@ -28,11 +27,10 @@ from rich.progress import track
 from rich.table import Table
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.playing import controller
 from agents.policies import Agent, load_agent
-from agents.search import refined
 from attiqa.attributes import ATTRIBUTES
 from attiqa.scoring import QualityModel, load_model
+from experiments.agent_chooser import REFINE, choose
 from isp_env.batch_inputs import find_inputs
 from isp_env.contact_sheet import Pair, write_contact_sheet
 from isp_env.development import LinearImage, resize
@@ -40,15 +38,14 @@ from isp_env.errors import IspEnvError
 from isp_env.fidelity import fidelity
 from isp_env.files import atomic_path
 from isp_env.full_frame import render_raw
-from isp_env.judged import JudgedScenes
 from isp_env.parameters import to_values
 from isp_env.photograph import camera_exif, write_photograph
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
-from isp_env.previews import PreviewSet
-from isp_env.raw import RawImage, read_raw
+from isp_env.raw import read_raw
 from isp_env.reduced import preview
 from isp_env.rewards import QualityReward
 from isp_env.samples import sample_files, truth_of
+from isp_env.sidecars import FORMAT
 
 SCORING_SIDE = 640  # renderings are scored and compared with the truth at this size
 
@@ -71,9 +68,8 @@ class Settings:
     """jpg and png have 8 bits, tif has 16."""
     quality: int = 95
     """JPEG quality."""
-    refine: int = 0
-    """Steps of gradient ascent from the agent's choice, a render each. They raise the score, and do
-    not bring pictures nearer to the truth."""
+    refine: int = REFINE
+    """Steps of gradient ascent through ISP and reward from the agent's choice, a render each."""
     seed: int = 0
     """Seed of everything random."""
     device: str = "cpu"
@@ -130,7 +126,8 @@ def enhance(
 ) -> tuple[dict[str, Any], Pair]:
     """Develop one file; returns its sidecar and its pair of pictures."""
     raw = read_raw(path)
-    theta, renders = choose(raw, pipeline, agent, reward, settings.refine, settings.device)
+    found = choose(raw, agent, reward, settings.refine, settings.device)
+    theta = torch.from_numpy(found.theta[0])
     values = to_values(pipeline.parameters, theta[None])
     bits = 16 if settings.format == "tif" else 8
     pixels = render_raw(raw, theta, pipeline=pipeline, bits=bits, device=settings.device)
@@ -140,6 +137,7 @@ def enhance(
     judged = judge.score([before, after])
     scores, attributes = judged.score.tolist(), judged.attributes.tolist()
     result: dict[str, Any] = {
+        "format": FORMAT,
         "source": str(path),
         "photograph": photograph.name,
         "camera": f"{raw.make} {raw.model}".strip(),
@@ -149,7 +147,7 @@ def enhance(
             p.name: {"value": round(values[p.name].item(), 4), "unit": p.unit}
             for p in pipeline.parameters
         },
-        "renders": renders,
+        "renders": int(found.renders[0]),
         "score": {"before": scores[0], "after": scores[1]},
         "attributes": {
             name: {"before": attributes[0][i], "after": attributes[1][i]}
@@ -165,27 +163,6 @@ def enhance(
         }
     captions = (f"neutral {scores[0]:.3f}", f"enhanced {scores[1]:.3f}")
     return result, Pair(before.cpu(), after.cpu(), path.stem, captions)
-
-
-def choose(
-    raw: RawImage,
-    pipeline: IspPipeline,
-    agent: Agent,
-    reward: QualityReward,
-    refine: int,
-    device: str,
-) -> tuple[Float[torch.Tensor, " d"], int]:
-    """Let the agent choose theta for one photograph on its preview; also says how many it rendered.
-
-    The best by the potential counts, the neutral rendering included.
-    """
-    scenes = PreviewSet.of([raw], agent.card.preview_side)
-    judged = JudgedScenes(scenes, reward, pipeline, device)
-    control = controller(agent)
-    if refine:
-        control = refined(control, [agent.card.task.horizon + refine])
-    found = control(judged, np.zeros(1, np.int64))
-    return torch.from_numpy(found.theta[0]), int(found.renders[0])
 
 
 def render(linear: LinearImage, theta: torch.Tensor, pipeline: IspPipeline) -> torch.Tensor:

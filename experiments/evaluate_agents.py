@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,7 @@ from agents.evaluation import Measured, batches, compare, joined, measure, measu
 from agents.playing import controller
 from agents.policies import Agent, load_agent
 from agents.referees import Referee, Trial, broken_edits, trial
-from agents.search import cma_es, gradient_ascent, random_search, refined
+from agents.search import REFINING_RATE, cma_es, gradient_ascent, random_search, refined
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agents_report import table, write_figure
@@ -190,7 +190,12 @@ def refinements(
     if not budgets:
         return []
     return [
-        replace(start, name=f"{start.name}, refined", control=refined(start.control, budgets))
+        Contender(
+            f"{start.name}, refined",
+            refined(start.control, budgets),
+            count,
+            f"{start.version}{REFINING_RATE}",
+        )
         for start in (*players, Contender(NEUTRAL, neutral, count))
     ]
 

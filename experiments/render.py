@@ -65,6 +65,8 @@ class Settings:
     """Parameters for all files, as NAME=VALUE in physical units."""
     agent: str | None = None
     """An agent that chooses: "embedded" or the path of its .json card."""
+    refine: int = 4
+    """Steps of gradient ascent through ISP and reward from the agent's choice."""
     overwrite: bool = False
     """Render again what is there, and replace pictures that another program made."""
     dry_run: bool = False
@@ -108,7 +110,7 @@ def main(settings: Settings) -> int:
                 sidecars=settings.sidecars,
                 preset=settings.preset,
                 parameters=_parameters(settings.parameters),
-                choose=_chooser(settings.agent),
+                choose=_chooser(settings.agent, settings.refine),
                 overwrite=settings.overwrite,
             ),
             workers=settings.workers,
@@ -177,12 +179,12 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _chooser(agent: str | None):
+def _chooser(agent: str | None, refine: int):
     if agent is None:
         return None
     from experiments.agent_chooser import AgentChooser
 
-    return AgentChooser.of(agent)
+    return AgentChooser.of(agent, refine=refine)
 
 
 def _cluster(settings: Settings, limits):

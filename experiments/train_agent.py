@@ -32,7 +32,12 @@ from agents.referees import full_references
 from agents.training import Pace, train
 from attiqa.scoring import load_model
 from attiqa.versions import versions
-from experiments.agent_scenes import SceneSettings, held_out_scenes, training_scenes
+from experiments.agent_scenes import (
+    SceneSettings,
+    held_out_scenes,
+    training_scenes,
+    unknown_to,
+)
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
@@ -82,6 +87,10 @@ def main(settings: Settings) -> None:
     training = training_scenes(settings.scenes, settings.stores)
     held_out = held_out_scenes(settings.scenes, settings.stores)
     judge = load_model(settings.judge, device=settings.device)
+    untrained = "neither the agent nor its judge was trained on"
+    if not unknown_to(judge.card, settings.scenes):
+        untrained = "the agent was not trained on; its judge may have been"
+        logging.warning("held-out scenes show photographs that %s", untrained)
     reward = QualityReward(judge.perceive, settings.reward)
     env = IspTuningVectorEnv(
         training.previews(),
@@ -101,8 +110,7 @@ def main(settings: Settings) -> None:
     record = {
         "settings": _without_paths(asdict(settings)),
         "data": "simulated shots of BIQ2021's training part, MOS >= "
-        f"{settings.scenes.min_mos}; held-out scenes show photographs that neither the agent nor "
-        "its judge was trained on",
+        f"{settings.scenes.min_mos}; held-out scenes show photographs that {untrained}",
         "training_scenes": len(training.scenes),
         "training_sha256": training.sha256(),
         "held_out_sha256": held_out.sha256(),

@@ -1,5 +1,6 @@
 """What `pretrain` and `finetune` run on, and what their cards say about it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,24 +10,26 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 @dataclass(frozen=True)
 class Machine:
-    """Where to train; under torchrun, `devices` is its number of processes per node."""
+    """Where to train."""
 
     accelerator: str = "auto"
     """cpu, cuda, mps; the best there is by default."""
-    devices: int = 1
-    """Processes per node, one device each."""
-    nodes: int = 1
-    """Machines."""
+    devices: int | None = None
+    """Processes per node, one device each; by default as many as torchrun began, or one."""
+    nodes: int | None = None
+    """Machines; by default as many as torchrun began on, or one."""
     precision: str = "32-true"
     """Of Fabric; bf16-mixed on a GPU that has it."""
 
     def launch(self, out: Path) -> Fabric:
         """Start the processes; TensorBoard's files go to a folder."""
         out.mkdir(parents=True, exist_ok=True)
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        everywhere = int(os.environ.get("WORLD_SIZE", str(here)))
         fabric = Fabric(
             accelerator=self.accelerator,
-            devices=self.devices,
-            num_nodes=self.nodes,
+            devices=self.devices or here,
+            num_nodes=self.nodes or everywhere // here,
             precision=self.precision,  # pyright: ignore[reportArgumentType]  # checked by Fabric
             loggers=TensorBoardLogger(out, name="tensorboard"),
         )

@@ -10,7 +10,12 @@ import tifffile
 from PIL import Image
 
 from experiments.enhance import Settings, main, output_names
+from isp_env.full_frame import render_raw
+from isp_env.parameters import to_theta
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.raw import read_raw
 from isp_env.samples import sample_files, truth_of
+from isp_env.sidecars import read_parameters
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +53,10 @@ def test_every_good_file_is_developed_and_the_bad_one_named(run):
 
 def test_the_agents_choice_is_refined(run, samples, tmp_path):
     _, out, good = run
-    assert main(Settings(raw=[samples[1]], out=tmp_path, refine=3)) == 0
-    plain = json.loads((out / f"{good[0].stem}.json").read_text())
-    refined = json.loads((tmp_path / f"{good[0].stem}.json").read_text())
-    assert (plain["renders"], refined["renders"]) == (1, 4)
+    assert main(Settings(raw=[samples[1]], out=tmp_path, refine=0)) == 0
+    plain = json.loads((tmp_path / f"{good[0].stem}.json").read_text())
+    refined = json.loads((out / f"{good[0].stem}.json").read_text())
+    assert (plain["renders"], refined["renders"]) == (1, 5)
     assert refined["parameters"] != plain["parameters"]
     assert refined["score"]["after"] > plain["score"]["after"]
 
@@ -75,6 +80,16 @@ def test_sidecar_tells_parameters_and_scores(run):
     assert sidecar["simulated"] is True
     assert 1 <= sidecar["renders"] <= 5
     assert sidecar["fidelity"]["before"]["psnr"] > 5
+
+
+def test_a_sidecar_renders_the_photograph_again(run, tmp_path):
+    _, out, good = run
+    values = read_parameters(out / f"{good[0].stem}.json", DEFAULT_PIPELINE.parameters)
+    theta = to_theta(DEFAULT_PIPELINE.parameters, values)[0]
+    with Image.open(out / f"{good[0].stem}.jpg") as photograph:
+        shown = np.asarray(photograph, np.float32)
+    again = render_raw(read_raw(good[0]), theta)
+    assert np.abs(shown - again).mean() < 4  # JPEG
 
 
 def test_an_underexposed_photograph_becomes_brighter_and_better(run):
