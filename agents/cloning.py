@@ -37,9 +37,7 @@ def fit_truth(steps: int) -> Controller:
     """
 
     def fit(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-        if judged.scenes.truth is None:
-            raise ValueError("fit_truth needs scenes whose truth is known")
-        truth = torch.from_numpy(judged.scenes.truth[rows].astype(np.float32)).to(judged.device)
+        truth = judged.scenes.truths(rows, judged.device)
         best = torch.zeros(len(rows), judged.knobs, device=judged.device)
         highest = best.new_full((len(rows),), -torch.inf)
         path = climb(lambda theta: _likeness(judged, rows, theta, truth), best, steps)

@@ -95,6 +95,18 @@ def joined(tries: Sequence[Tried]) -> Tried:
     return Tried(*(np.concatenate(x, axis=1) for x in zip(*columns, strict=True)))
 
 
+def gathered(rows: Sequence[Int[np.ndarray, " _"]], tries: Sequence[Tried]) -> Tried:
+    """What was tried with groups of scenes, in the order of the scenes.
+
+    Args:
+        rows: Of the scenes of each group; together 0..n - 1.
+        tries: As many of each scene in every group.
+    """
+    order = np.argsort(np.concatenate(list(rows)))
+    columns = ((t.theta, t.value, t.score) for t in tries)
+    return Tried(*(np.concatenate(x)[order] for x in zip(*columns, strict=True)))
+
+
 def try_out(
     judged: JudgedScenes,
     rows: Int[np.ndarray, " n"],

@@ -84,6 +84,7 @@ def measure_pictures(
         As `measure`; the potential is that of a theta of 0, and no render was made here.
     """
     neutral, _ = judged.neutral(rows)
+    images = images.to(neutral)
     theta = neutral.new_zeros(len(rows), judged.knobs)
     potential = judged.reward(images, neutral, theta)
     return _measure(judged, rows, images, neutral, potential, np.zeros(len(rows)), referees)
@@ -106,10 +107,9 @@ def _measure(
         "chroma": mean_chroma(images).cpu().numpy(),
         "halo": halo(images, neutral).cpu().numpy(),
     }
-    truths = judged.scenes.truth
-    if truths is None:
+    if judged.scenes.truth is None:
         return values
-    truth = torch.from_numpy(truths[rows].astype(np.float32)).to(judged.device)
+    truth = judged.scenes.truths(rows, judged.device)
     return values | {each.name: each(images, truth).cpu().numpy() for each in referees}
 
 

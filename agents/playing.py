@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from agents.controls import Controller, Found
-from agents.policies import Agent
+from agents.policies import Agent, AgentError
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv
 from isp_env.judged import JudgedScenes
 
@@ -44,7 +44,10 @@ def play(env: IspTuningVectorEnv, agent: Agent, scene: np.ndarray) -> list[dict[
 
 
 def controller(agent: Agent) -> Controller:
-    """An agent as one of the controls that it is compared with."""
+    """An agent as one of the controls that it is compared with.
+
+    The control raises `AgentError` where the judge tells other things than the agent reads.
+    """
 
     def control(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
         env = IspTuningVectorEnv(
@@ -56,6 +59,10 @@ def controller(agent: Agent) -> Controller:
             AutoresetMode.DISABLED,
             judged.device,
         )
+        seen = {"attributes": env.attributes, "features": env.features}
+        known = {"attributes": agent.card.attributes, "features": agent.card.features}
+        if seen != known:
+            raise AgentError(f"the agent was trained with a judge of {known}, this one has {seen}")
         choices = play(env, agent, rows)
         theta, value, score, renders = (
             np.array([choice[key] for choice in choices])

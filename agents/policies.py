@@ -150,10 +150,20 @@ def mean_action(policy: BasePolicy, observation: Any) -> Float[Tensor, "n k"]:
 def save_agent(agent: Agent, stem: Path) -> None:
     """Write `stem`.safetensors and `stem`.json, each whole or not at all."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(stem.with_suffix(".safetensors")) as temporary:
+    card, weights = agent_files(stem)
+    with atomic_path(weights) as temporary:
         save_model(actor(agent.policy), str(temporary))  # actor and critic share their extractor
-    with atomic_path(stem.with_suffix(".json")) as temporary:
+    with atomic_path(card) as temporary:
         temporary.write_text(json.dumps(asdict(agent.card), indent=2) + "\n")
+
+
+def agent_files(source: str | Path) -> tuple[Path, Path]:
+    """Card and weights of an agent: "embedded", either of the two files, or their common stem."""
+    if source == "embedded":
+        source = Path(str(files("agents") / "weights" / EMBEDDED))
+    path = Path(source)
+    stem = path.stem if path.suffix in (".json", ".safetensors") else path.name
+    return path.with_name(f"{stem}.json"), path.with_name(f"{stem}.safetensors")
 
 
 def load_agent(
@@ -170,12 +180,10 @@ def load_agent(
     Raises:
         AgentError: A file is missing or damaged, or the agent is for other knobs.
     """
-    if source == "embedded":
-        source = Path(str(files("agents") / "weights" / f"{EMBEDDED}.json"))
-    stem = Path(source).with_suffix("")
-    card = _read_card(stem.with_suffix(".json"))
+    card_path, weights = agent_files(source)
+    card = _read_card(card_path)
     if other := [knob for knob in card.parameters if knob not in knobs(pipeline)]:
-        raise AgentError(f"{stem}.json: trained for other knobs than this pipeline's: {other}")
+        raise AgentError(f"{card_path}: trained for other knobs than this pipeline's: {other}")
     length = len(card.parameters) + (0 if card.task.absolute else 1)
     policy = POLICIES[card.algorithm](
         observation_space(len(card.parameters), card.attributes, card.features),
@@ -184,11 +192,9 @@ def load_agent(
         **card.policy.arguments(card.algorithm),
     )
     try:
-        load_model(actor(policy), stem.with_suffix(".safetensors"))
+        load_model(actor(policy), weights)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise AgentError(
-            f"{stem}.safetensors: not the weights its card describes: {error}"
-        ) from error
+        raise AgentError(f"{weights}: not the weights its card describes: {error}") from error
     policy.to(device).set_training_mode(False)
     return Agent(policy, card)
 

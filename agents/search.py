@@ -6,6 +6,7 @@ found is worse.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import cma
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from agents.controls import Controller, Found, Tried, joined, try_out
+from agents.controls import Controller, Found, Tried, gathered, joined, try_out
 from isp_env.judged import JudgedScenes
 
 CMA_SIGMA = 0.3  # of the first generation; theta spans [-1, 1]
@@ -120,17 +121,23 @@ def refined(
     length = _last(budgets)
 
     def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-        neutral, start = _start(judged, rows)
         proposed = proposal(judged, rows)
-        cost = int(proposed.renders.max())
-        if budgets[0] < max(cost, 1):
-            raise ValueError(f"budgets: the proposal alone costs {cost} renders, got {budgets}")
+        costs = np.maximum(proposed.renders, 1)
+        if budgets[0] < costs.max():
+            raise ValueError(f"budgets: the proposal costs {costs.max()} renders, got {budgets}")
         origin = torch.from_numpy(proposed.theta).to(judged.device)
-        steps = length - max(cost, 1) + 1
-        path = climb(lambda theta: judged.gradient(rows, theta, neutral), origin, steps, rate)
-        tries = [Tried.of(theta, potential) for theta, potential in path]
-        before = [tries[0]] * (max(cost, 1) - 1)  # what else the proposal looked at was no better
-        return joined([start, *before, *tries]).best_after(budgets)
+        groups: list[np.ndarray] = []
+        tried: list[Tried] = []
+        for cost in np.unique(costs):  # scenes that left equally many steps climb together
+            part = np.flatnonzero(costs == cost)
+            neutral, start = _start(judged, rows[part])
+            slope = partial(judged.gradient, rows[part], neutral=neutral)
+            path = climb(slope, origin[part], length - int(cost) + 1, rate)
+            tries = [Tried.of(theta, potential) for theta, potential in path]
+            before = [tries[0]] * (int(cost) - 1)  # what else the proposal saw was no better
+            groups.append(part)
+            tried.append(joined([start, *before, *tries]))
+        return gathered(groups, tried).best_after(budgets)
 
     return search
 

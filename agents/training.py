@@ -7,7 +7,7 @@ from its last checkpoint, the reinforcement learner from its own, replay memory 
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.algorithms import AgentSettings
-from agents.policies import Agent, AgentCard, knobs
+from agents.policies import Agent, AgentCard, AgentError, knobs
 from agents.vec_env import IspTuningVecEnv
 from agents.warm_start import warm_start
 from isp_env.environment import IspTuningVectorEnv
@@ -53,6 +53,7 @@ def train(
     device: str = "cpu",
     evaluation: Evaluation | None = None,
     pace: Pace = Pace(),
+    origin: str = "",
 ) -> Agent:
     """Train an agent; started again with the same `folder` it goes on from its checkpoint.
 
@@ -64,7 +65,13 @@ def train(
         evaluation: Asked now and then about the agent; what it returns goes to TensorBoard and to
             `history.jsonl`.
         pace: How often.
+        origin: What else decides the result: which scenes, which judge.
+
+    Raises:
+        AgentError: The run in `folder` was begun with another task, reward, origin or settings;
+            only their `steps` may change.
     """
+    _claim(folder, env, settings, origin)
     set_random_seed(settings.seed)
     model = settings.build(VecMonitor(IspTuningVecEnv(env)), folder, device)
     card = describe(env, settings)
@@ -81,6 +88,21 @@ def train(
         model.learn(left, callback=callback, reset_num_timesteps=False, tb_log_name=name)
     model.policy.set_training_mode(False)
     return Agent(model.policy, card)
+
+
+def _claim(folder: Path, env: IspTuningVectorEnv, settings: AgentSettings, origin: str) -> None:
+    """Write down what a new run is; refuse to go on with another one."""
+    said = asdict(describe(env, replace(settings, steps=0))) | {"origin": origin}
+    said = json.loads(json.dumps(said))
+    path = folder / "run.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(said, indent=2) + "\n")
+        return
+    begun = json.loads(path.read_text())
+    if other := [key for key in said if begun.get(key) != said[key]]:
+        raise AgentError(f"{folder}: begun with another {', '.join(other)}; name another folder")
 
 
 def describe(env: IspTuningVectorEnv, settings: AgentSettings) -> AgentCard:

@@ -146,7 +146,8 @@ def _move(
 
     The slope passes the bounds: a policy that aims beyond them can still come back.
     """
-    there = aim(theta, action, env.settings)
+    played = action + (action.clamp(-1, 1) - action).detach()
+    there = aim(theta, played, env.settings)
     beyond = (action[:, : theta.shape[1]].abs() - 1).clamp(min=0)
     return there + (there.clamp(-1, 1) - there).detach(), beyond
 

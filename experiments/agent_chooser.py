@@ -9,11 +9,11 @@ import torch
 
 from agents.controls import Found
 from agents.playing import controller
-from agents.policies import Agent, load_agent
+from agents.policies import Agent, agent_files, load_agent
 from agents.search import refined
 from attiqa.scoring import load_model
 from isp_env.judged import JudgedScenes
-from isp_env.manifest import recipe_hash
+from isp_env.manifest import recipe_hash, sha256
 from isp_env.parameters import to_values
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
@@ -48,7 +48,8 @@ class AgentChooser:
             AgentError: The agent's files are missing or damaged.
         """
         card, model = load_agent(agent, DEFAULT_PIPELINE).card, load_model(judge).card
-        content = {"agent": str(card), "judge": str(model.sha256), "refine": refine}
+        weights = sha256(agent_files(agent)[1])
+        content = {"agent": f"{card} {weights}", "judge": str(model.sha256), "refine": refine}
         return cls(agent, judge, refine, f"agent {agent}, {recipe_hash(content)[:16]}")
 
     def __call__(self, raw: RawImage) -> Mapping[str, float]:

@@ -64,7 +64,12 @@ def _store(settings: SceneSettings, folder: Path, count: int, *, held_out: bool)
     for built in track(build_previews(sources, folder, store), "scenes", total=len(sources)):
         if built.status == "failed":
             raise ValueError(f"{built.name}: {built.reason}")
-    return PreviewStore.open(folder)
+    built_store = PreviewStore.open(folder)
+    if others := built_store.scenes.keys() - {source.name for source in sources}:
+        raise ValueError(
+            f"{folder}: holds {len(others)} scenes of other settings; name another folder"
+        )
+    return built_store
 
 
 def _sources(settings: SceneSettings, count: int, *, held_out: bool) -> Sequence[SimulatedSource]:

@@ -39,7 +39,7 @@ def _family(name: str) -> str:
     kind, _, detail = name.partition(", ")
     if kind.startswith("agent "):
         return "agents, refined" if detail else "agents"
-    return f"{kind}, refined" if detail.startswith("refined") else kind
+    return kind if detail.isdigit() else name
 
 
 def _interval(change: Mapping[str, float]) -> str:

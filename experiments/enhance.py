@@ -173,10 +173,12 @@ def render(linear: LinearImage, theta: torch.Tensor, pipeline: IspPipeline) -> t
 
 def output_names(files: list[Path]) -> dict[Path, str]:
     """Names without suffix: the stem, or more of the name where stems are equal."""
-    stems = Counter(path.stem for path in files)
+    stems = Counter([path.stem for path in files] + ["results"])  # results.json is the run's own
     names = {path: path.stem if stems[path.stem] == 1 else path.name for path in files}
-    if len(set(names.values())) < len(names):
-        names = {path: "_".join(path.parts[-2:]) for path in files}
+    parts = 1
+    while len(set(names.values())) < len(names):
+        parts += 1
+        names = {path: "_".join(path.resolve().parts[-parts:]).lstrip("/_") for path in files}
     return names
 
 

@@ -22,18 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Float
 from rich import print as show
 from rich.logging import RichHandler
 from rich.progress import track
-from torch import Tensor
 
 from agents.automatic import auto_adjust
 from agents.cloning import fit_truth
 from agents.controls import Found, neutral
 from agents.evaluation import Measured, batches, compare, joined, measure, measure_pictures
 from agents.playing import controller
-from agents.policies import Agent, load_agent
+from agents.policies import Agent, agent_files, load_agent
 from agents.referees import Referee, Trial, broken_edits, trial
 from agents.search import REFINING_RATE, cma_es, gradient_ascent, random_search, refined
 from attiqa.scoring import load_model
@@ -43,6 +41,7 @@ from experiments.independent_referees import independent_referees
 from experiments.kept_findings import Contender, KeptFindings, rows_of
 from experiments.other_renderings import libraw_renderings
 from isp_env.batch_inputs import find_inputs
+from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
@@ -52,6 +51,7 @@ from isp_env.raw import read_raw
 from isp_env.rewards import QualityReward, RewardSettings
 
 NEUTRAL, AGENT = "neutral", "agent"
+FIT_STEPS = 100  # of the fit of theta to the truth
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Find, measure, compare, report."""
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler()])
+    files = [one.path for one in find_inputs(settings.raw)] if settings.raw else []
     store = PreviewStore.open(settings.scenes)
     scenes = store.previews()
     judge = load_model(settings.judge, settings.device)
@@ -134,7 +135,7 @@ def main(settings: Settings) -> None:
         },
         "agent": over_seeds(measured, [f"{AGENT} {n}" for n in range(len(agents))]),
         "against auto-adjust": pairs(measured, "auto-adjust"),
-        "files": on_files(settings, reward, agents, max(scenes.linear.shape[-2:])),
+        "files": on_files(files, settings, reward, agents, max(scenes.linear.shape[-2:])),
         "seconds per scene": seconds,
         "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path | list)},
         "judge": f"{judge.card.name} {judge.card.sha256}",
@@ -159,9 +160,9 @@ def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[
     )
     return [
         *quick_contenders(settings, agents, count),
-        Contender("nearest to the truth", fit_truth(100), costly),
+        Contender("nearest to the truth", fit_truth(FIT_STEPS), costly, str(FIT_STEPS)),
         *(
-            Contender(name, search(budgets), costly)
+            Contender(name, search(budgets), costly, "-".join(map(str, budgets)), search=True)
             for name, budgets, search in searches
             if budgets
         ),
@@ -170,7 +171,7 @@ def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[
 
 def quick_contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[Contender]:
     """The controls that take a few renders of a scene at most."""
-    versions = [hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in settings.agents]
+    versions = [_content(path) for path in settings.agents]
     players = [
         Contender(f"{AGENT} {number}", controller(agent), count, version)
         for number, (agent, version) in enumerate(zip(agents, versions, strict=True))
@@ -194,22 +195,33 @@ def refinements(
             f"{start.name}, refined",
             refined(start.control, budgets),
             count,
-            f"{start.version}{REFINING_RATE}",
+            "-".join(map(str, [*filter(None, [start.version]), REFINING_RATE, *budgets])),
         )
         for start in (*players, Contender(NEUTRAL, neutral, count))
     ]
 
 
 def on_files(
-    settings: Settings, reward: QualityReward, agents: Sequence[Agent], side: int
+    paths: Sequence[Path],
+    settings: Settings,
+    reward: QualityReward,
+    agents: Sequence[Agent],
+    side: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """What agents and quick controls make of real RAW files: file -> control -> measures."""
+    """What agents and quick controls make of real RAW files: file -> control -> measures.
+
+    Files that cannot be read are named in the log and left out.
+    """
     found: dict[str, dict[str, dict[str, float]]] = {}
     row = np.zeros(1, np.int64)
-    for one in track(find_inputs(settings.raw) if settings.raw else [], "files"):
-        scene = PreviewSet.of([read_raw(one.path)], side)
+    for path in track(paths, "files"):
+        try:
+            scene = PreviewSet.of([read_raw(path)], side)
+        except (IspEnvError, OSError) as error:
+            logging.error("%s", error)
+            continue
         judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE, settings.device)
-        found[one.path.name] = {
+        found[str(path)] = {
             each.name: {
                 name: float(values[0])
                 for name, values in measure(judged, row, each.control(judged, row)).items()
@@ -286,7 +298,7 @@ def trials(
     sizes = []
     for rows in track(list(batches(count)), "trying the referees"):
         images, _ = judged.neutral(rows)
-        truth = _truth(judged.scenes, rows).to(images)
+        truth = judged.scenes.truths(rows, judged.device)
         broken = broken_edits(images, truth)
         for referee in referees:
             right[referee.name].append(trial(referee, truth, images, broken).right)
@@ -300,14 +312,14 @@ def _trial(parts: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[s
     return {"right": right, "accuracy": whole.accuracy, "used": whole.used}
 
 
-def _truth(scenes: PreviewSet, rows: np.ndarray) -> Float[Tensor, "n 3 h w"]:
-    if scenes.truth is None:
-        raise ValueError("scenes: expected a store with truths, as simulated scenes have")
-    return torch.from_numpy(scenes.truth[rows].astype(np.float32))
+def _content(agent: Path) -> str:
+    """Changes with the card and with the weights."""
+    content = b"".join(path.read_bytes() for path in agent_files(agent))
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _identity(settings: Settings, store: PreviewStore, judge: str) -> str:
-    """Changes with everything that changes what a control finds; agents have their own."""
+    """Changes with scenes, judge, reward and seed; what a control is, its version says."""
     said = [store.sha256(), judge, asdict(settings.reward), settings.seed]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 

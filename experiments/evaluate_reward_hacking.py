@@ -38,7 +38,6 @@ from experiments.independent_referees import independent_referees
 from experiments.reward_hacking_figure import write_figure
 from isp_env.judged import JudgedScenes
 from isp_env.preview_store import PreviewStore
-from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings, clipped_share
 from isp_env.side_effects import halo, mean_chroma
 
@@ -94,7 +93,7 @@ def main(settings: Settings) -> None:
     }
     rows = np.arange(min(settings.count, len(scenes)))
     neutral, _ = potentials[LEASHED].neutral(rows)
-    truth = truths(scenes, rows).to(settings.device)
+    truth = scenes.truths(rows, settings.device)
     referees = independent_referees(settings.referee, settings.device)
     trials = {referee.name: on_trial(referee, truth, neutral) for referee in referees}
     measures = measures_of(potentials[LEASHED].reward, referees)
@@ -124,21 +123,10 @@ def unleashed(reward: RewardSettings) -> RewardSettings:
     return replace(reward.leash_free(), confidence=0.0, attribute_weight=0.0)
 
 
-def truths(scenes: PreviewSet, rows: Int[np.ndarray, " n"]) -> Images:
-    """The known good renderings.
-
-    Raises:
-        ValueError: The set has none.
-    """
-    if scenes.truth is None:
-        raise ValueError("scenes: expected a preview set with truths, as simulated scenes have")
-    return torch.from_numpy(scenes.truth[rows].astype(np.float32))
-
-
 def on_trial(referee: Referee, truth: Images, neutral: Images) -> dict[str, Any]:
     """Try a referee on all scenes; its speed counts every picture it sees."""
-    start = time.perf_counter()
     edits = broken_edits(neutral, truth)
+    start = time.perf_counter()
     found: Trial = trial(_in_chunks(referee), truth, neutral, edits)
     seen = len(truth) * (2 + len(edits))
     return {

@@ -24,13 +24,16 @@ class Contender:
         name: In the report.
         control: Chooses theta.
         scenes: It sees so many, the first ones.
-        version: Tells it from others of the same name, as agents are that were trained anew.
+        version: Tells it from others of the same name, such as agents that were trained anew or
+            searches of another length.
+        search: Its renders are part of its name.
     """
 
     name: str
     control: Controller
     scenes: int
     version: str = ""
+    search: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class KeptFindings:
         stem = "_".join(filter(None, [name.replace(" ", "_"), contender.version, self.identity]))
         parts: list[list[Found]] = []
         spent = 0.0
-        for number, rows in enumerate(track(list(batches(contender.scenes)), name)):
-            path = self.folder / f"{stem}_{number}.npz"
+        for rows in track(list(batches(contender.scenes)), name):
+            path = self.folder / f"{stem}_{rows[0]}-{rows[-1]}.npz"
             if not path.exists():
                 start = time.perf_counter()
                 last = contender.control(judged, rows)
@@ -63,7 +66,7 @@ class KeptFindings:
             spent += took
         budgets = [_joined(budget) for budget in zip(*parts, strict=True)]
         named = {name: budgets[0]}
-        if len(budgets) > 1:
+        if contender.search:
             named = {f"{name}, {int(found.renders[0])}": found for found in budgets}
         return named, spent / contender.scenes
 

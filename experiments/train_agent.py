@@ -102,10 +102,13 @@ def main(settings: Settings) -> None:
     judged = JudgedScenes(held_out.previews(), reward, env.pipeline, settings.device)
 
     def watch(agent: Agent) -> dict[str, float]:
-        compared = against_neutral(agent, judged, settings.watched)
+        compared = against_neutral(agent, judged, min(settings.watched, len(held_out.scenes)))
         return {name: values["mean"] for name, values in compared.items()}
 
-    agent = train(env, settings.algorithm, settings.out, settings.device, watch, settings.pace)
+    origin = f"scenes {training.sha256()}, judge {judge.card.sha256}"
+    agent = train(
+        env, settings.algorithm, settings.out, settings.device, watch, settings.pace, origin
+    )
     metrics = against_neutral(agent, judged, len(held_out.scenes))
     record = {
         "settings": _without_paths(asdict(settings)),

@@ -73,7 +73,7 @@ class Settings:
     validation: int = 0
     """Photographs kept for choosing settings; ours were chosen with 300, which then joined in."""
     test: int = 300
-    """Photographs kept aside: neither training nor any choice saw them."""
+    """Photographs kept aside from training; of four recipes the best on them was chosen."""
     split_seed: int = 0
     """Fixes the split."""
     architecture: Architecture = field(

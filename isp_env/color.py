@@ -91,10 +91,11 @@ def mix(planes: Planes, matrix: Sequence[float | Tensor]) -> Planes:
     )
 
 
-def luminance(planes: Planes) -> Float[Tensor, "*shape"]:
-    """Rec. 709 luminance Y of linear RGB (luma of encoded RGB)."""
+def luminance(
+    planes: Planes, weight: Sequence[float] = REC709_LUMINANCE
+) -> Float[Tensor, "*shape"]:
+    """Luminance Y of linear RGB (luma of encoded RGB), that of Rec. 709 primaries by default."""
     red, green, blue = planes
-    weight = REC709_LUMINANCE
     return weight[0] * red + weight[1] * green + weight[2] * blue
 
 
@@ -178,13 +179,17 @@ def scale_chroma(
     return tuple(x + d for x, d in zip(linear, moved, strict=True))
 
 
-def compress_gamut(linear: Planes) -> Planes:
+def compress_gamut(linear: Planes, weight: Sequence[float] = REC709_LUMINANCE) -> Planes:
     """Bring display-linear RGB into [0, 1] by moving each colour towards the grey of its luminance.
 
     Clipping single channels would turn hues; this keeps hue and luminance and gives up chroma.
     Luminance outside [0, 1] becomes black or white; colours inside the gamut stay as they are.
+
+    Args:
+        linear: RGB of any primaries.
+        weight: Of red, green and blue in the luminance.
     """
-    grey = luminance(linear).clamp(0, 1)
+    grey = luminance(linear, weight).clamp(0, 1)
     offsets = [x - grey for x in linear]
     over = [
         offset.abs() / torch.where(offset > 0, 1 - grey, grey).clamp(min=1e-4) for offset in offsets

@@ -106,11 +106,11 @@ def render_whole(
     """
     linear = develop_area(raw, device=device)[None]
     factor = detail.guide_factor(max(linear.shape[-2:]))
-    guide = None
-    if factor > 1:
+    guide = None  # of a picture without a mosaic, the pipeline makes it
+    if factor > 1 and raw.mosaic is not None:
         half = develop_area(raw, half=True, device=device)[None]
         guide = replace(detail.reduce(half, factor // 2), long_side=max(linear.shape[-2:]) / factor)
-    noise = linear.new_tensor(linear_noise(raw, 2 if factor > 1 else 1))[None]
+    noise = linear.new_tensor(linear_noise(raw, 2 if guide else 1))[None]
     return pipeline(linear, theta.to(linear)[None], noise, guide)[0]
 
 
@@ -151,8 +151,9 @@ def _render_sensor(
         image = LinearImage(develop_area(raw), noise)
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
     means, variance = (torch.from_numpy(x)[None] for x in source.reduced(factor))
-    guide = Guide(means.unbind(1), variance, max(shape) / factor, (factor // 2) ** 2)
-    noise = torch.from_numpy(linear_noise(raw, 2)).float()[None]
+    block = 1 if raw.mosaic is None else 2  # whose means the variances are those of
+    guide = Guide(means.unbind(1), variance, max(shape) / factor, (factor // block) ** 2)
+    noise = torch.from_numpy(linear_noise(raw, block)).float()[None]
     return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)
 
 

@@ -170,7 +170,10 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
     calibration = _calibration(values)
     matrix, neutral = _color(calibration, values)
     area, noise, baseline = values(50829), values(51041), values(50730)
-    if noise is not None and not np.all((noise >= 0) & (noise < 1)):
+    if noise is not None and (noise.size % 2 or not noise.size):
+        left_out.append(f"NoiseProfile has {noise.size} values, not two for each plane: left out")
+        noise = None
+    elif noise is not None and not np.all((noise >= 0) & (noise < 1)):
         left_out.append(f"NoiseProfile {noise.tolist()} is no noise of a sensor: left out")
         noise = None
     to_rec709 = _from_forward_matrix(calibration, matrix, neutral)

@@ -7,6 +7,7 @@ sRGB: IEC 61966-2-1. Display P3: SMPTE RP 431-2 primaries with D65 and the trans
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from PIL import ImageCms
 from torch import Tensor
 
-from isp_env.color import XYZ_FROM_REC709, srgb_encode
+from isp_env.color import REC709_LUMINANCE, XYZ_FROM_REC709, srgb_encode
 
 D65_XY = (0.3127, 0.3290)
 D50_XYZ = np.array([0.9642, 1.0, 0.8249])  # of the profile connection space (ICC.1:2022, 6.3.1.3)
@@ -40,6 +41,11 @@ class OutputSpace:
     from_rec709: Float[np.ndarray, "3 3"]
     encode: Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]
     icc_profile: bytes
+
+    @cached_property
+    def luminance(self) -> tuple[float, ...]:
+        """Weights of linear R, G, B in the luminance that the colour has in Rec. 709."""
+        return tuple((REC709_LUMINANCE @ np.linalg.inv(self.from_rec709)).tolist())
 
 
 def romm_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

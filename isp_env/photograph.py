@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES)
 SOFTWARE = "attiqa"
+DATE_TIME = re.compile(r"[0-9]{4}(:[0-9]{2}){2} [0-9]{2}(:[0-9]{2}){2}")
 
 # What a rendering inherits from its RAW file. Orientation is not among it: the pixels are upright.
 IMAGE_TAGS = ("Make", "Model", "DateTime", "Artist", "Copyright", "ImageDescription")
@@ -120,7 +122,8 @@ def _described(exif: Image.Exif, pixels: np.ndarray, space: OutputSpace) -> Imag
 
 def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif, space: OutputSpace) -> None:
     """TIFF, deflate with horizontal differencing."""
-    text = [(code, str(exif[code])) for code in (270, 271, 272, 315, 33432) if code in exif]
+    text = [(code, _ascii(exif[code])) for code in (270, 271, 272, 315, 33432) if code in exif]
+    date = str(exif.get(306, ""))
     directories = {code: ifd for code in EXIF_DIRECTORIES if (ifd := exif.get_ifd(code))}
     tifffile.imwrite(
         path,
@@ -131,12 +134,17 @@ def _write_tiff(pixels: np.ndarray, path: Path, exif: Image.Exif, space: OutputS
         byteorder="<",
         iccprofile=space.icc_profile,
         software=SOFTWARE,
-        datetime=str(exif[306]) if 306 in exif else None,
+        datetime=date if DATE_TIME.fullmatch(date) else None,  # tifffile refuses others
         metadata=None,
         extratags=[(code, "s", 0, value, True) for code, value in text],
     )
     if directories:
         _append_directories(path, directories)
+
+
+def _ascii(value: Any) -> str:
+    """Text as TIFF has it, in 7 bits; what is beyond becomes a question mark, as in a JPEG's."""
+    return str(value).encode("ascii", "replace").decode()
 
 
 def _append_directories(path: Path, directories: Mapping[ExifTags.IFD, Mapping[int, Any]]) -> None:
@@ -172,6 +180,8 @@ def _even_end(file: BinaryIO) -> int:
 
 def _pillow_value(values: Any) -> Any:
     """A value of exifread as Pillow writes it; None where it is empty."""
+    if isinstance(values, bytes):  # text that is not UTF-8
+        values = values.decode("latin-1")
     if isinstance(values, str):
         return values.strip("\0 ") or None
     numbers = [

@@ -198,7 +198,7 @@ def _color(planes: Planes, maps: Maps, k: Constants, *, space: OutputSpace) -> P
     linear = color.scale_chroma(planes, k["saturation"], k["vibrance"])
     if space is not SRGB:
         linear = color.mix(linear, space.from_rec709.ravel().tolist())
-    return tuple(space.encode(x) for x in color.compress_gamut(linear))
+    return tuple(space.encode(x) for x in color.compress_gamut(linear, space.luminance))
 
 
 def _measure_local_contrast(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:

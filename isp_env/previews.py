@@ -49,6 +49,18 @@ class PreviewSet:
         linear = torch.from_numpy(self.linear[rows].astype(np.float32)).to(device)
         return linear, torch.from_numpy(np.array(self.noise[rows])).to(device)
 
+    def truths(
+        self, rows: np.ndarray, device: str | torch.device = "cpu"
+    ) -> Float[Tensor, "b 3 h w"]:
+        """Known good renderings of the scenes `rows`.
+
+        Raises:
+            ValueError: The set has none.
+        """
+        if self.truth is None:
+            raise ValueError("these scenes have no truths, as simulated scenes and experts' have")
+        return torch.from_numpy(self.truth[rows].astype(np.float32)).to(device)
+
     @classmethod
     def of(
         cls, raws: Iterable[RawImage], long_side: int, truths: Iterable[np.ndarray] | None = None

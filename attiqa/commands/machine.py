@@ -24,14 +24,20 @@ class Machine:
     def launch(self, out: Path) -> Fabric:
         """Start the processes; TensorBoard's files go to a folder."""
         out.mkdir(parents=True, exist_ok=True)
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        everywhere = int(os.environ.get("WORLD_SIZE", str(here)))
+        devices, nodes = self.size
         fabric = Fabric(
             accelerator=self.accelerator,
-            devices=self.devices or here,
-            num_nodes=self.nodes or everywhere // here,
+            devices=devices,
+            num_nodes=nodes,
             precision=self.precision,  # pyright: ignore[reportArgumentType]  # checked by Fabric
             loggers=TensorBoardLogger(out, name="tensorboard"),
         )
         fabric.launch()
         return fabric
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Processes per node, and nodes."""
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        everywhere = int(os.environ.get("WORLD_SIZE", str(here)))
+        return self.devices or here, self.nodes or everywhere // here

@@ -115,7 +115,7 @@ def test_the_best_iterate_counts(planted):
 
 def test_scenes_without_a_truth_are_refused(planted):
     bare = PreviewSet(**{**vars(planted[0]), "truth": None})
-    with pytest.raises(ValueError, match="whose truth is known"):
+    with pytest.raises(ValueError, match="no truths"):
         fit_truth(1)(JudgedScenes(bare, reward(), PIPELINE), np.arange(2))
 
 

@@ -188,13 +188,27 @@ def test_a_proposal_that_costs_more_than_there_is_is_refused():
     def wordy(judged, rows):
         return replace(halfway(judged, rows), renders=np.full(len(rows), 3))
 
-    with pytest.raises(ValueError, match="proposal alone costs 3 renders"):
+    with pytest.raises(ValueError, match="proposal costs 3 renders"):
         refined(wordy, [2, 5])(bowl(), ROWS)
     scenes = bowl()
     found = refined(wordy, [3, 5])(scenes, ROWS)
     assert found.renders.tolist() == [5] * 4
     assert len(scenes.thetas) == 3  # the proposal's own picture, and two more
     assert (found.earlier[0].theta == halfway(scenes, ROWS).theta).all()
+
+
+def test_what_a_proposal_cost_on_one_scene_takes_no_steps_from_another():
+    costs = np.array([1, 4, 1, 3])
+
+    def uneven(judged, rows):
+        return replace(halfway(judged, rows), renders=costs[rows])
+
+    together = refined(uneven, [4, 5])(bowl(), ROWS)
+    for row in ROWS:
+        alone = refined(uneven, [4, 5])(bowl(), ROWS[row : row + 1])
+        assert together.theta[row] == pytest.approx(alone.theta[0], abs=1e-6)
+    assert together.renders.tolist() == [5] * 4
+    assert together.value[0] > together.value[1]  # four steps against one
 
 
 def test_gradient_ascent_finds_the_optimum():

@@ -9,12 +9,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settings
-from agents.playing import play
+from agents.playing import controller, play
 from agents.policies import Agent, AgentError, PolicySettings, load_agent, save_agent
 from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
 from agents.warm_start import WarmStartSettings, _practise, warm_start
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
+from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
@@ -70,7 +71,8 @@ def scenes() -> PreviewSet:
 
 
 def task(scenes: PreviewSet, count: int = 4, **options) -> IspTuningVectorEnv:
-    reward = QualityReward(middle_grey, RewardSettings(views=("whole",), scale=10.0))
+    settings = RewardSettings(views=("whole",), scale=10.0, theta_weight=2.0)
+    reward = QualityReward(middle_grey, settings)
     return IspTuningVectorEnv(scenes, reward, count, **options)
 
 
@@ -99,8 +101,8 @@ def observations(scenes: PreviewSet) -> dict[str, np.ndarray]:
 @each_algorithm
 def test_a_saved_agent_acts_the_same(settings, scenes, tmp_path):
     agent = train(task(scenes), replace(settings, steps=80), tmp_path)
-    save_agent(agent, tmp_path / "agent")
-    loaded = load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE)
+    save_agent(agent, tmp_path / "theta0.5")
+    loaded = load_agent(tmp_path / "theta0.5.json", DEFAULT_PIPELINE)
     seen = observations(scenes)
     assert np.array_equal(loaded.act(seen), agent.act(seen))
     assert loaded.card == agent.card
@@ -124,6 +126,14 @@ def test_training_goes_on_from_its_checkpoint(settings, scenes, tmp_path):
     assert np.array_equal(model.predict(seen, deterministic=True)[0], half.act(seen))
     train(task(scenes), settings, tmp_path)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 160
+
+
+def test_a_run_under_other_settings_is_not_gone_on_with(scenes, tmp_path):
+    settings = replace(EACH[0], steps=80)
+    train(task(scenes), settings, tmp_path, origin="one judge")
+    for other, origin in ((replace(settings, seed=2), "one judge"), (settings, "another judge")):
+        with pytest.raises(AgentError, match=r"begun with another (training|origin)"):
+            train(task(scenes), other, tmp_path, origin=origin)
 
 
 def test_a_resumed_replay_memory_is_the_one_that_was_saved(scenes, tmp_path):
@@ -284,6 +294,17 @@ def test_agents_for_other_knobs_are_refused(trained):
     fewer = IspPipeline(DEFAULT_PIPELINE.stages[:3])
     with pytest.raises(AgentError, match="trained for other knobs"):
         load_agent(folder / "agent.json", fewer)
+
+
+def test_a_judge_that_tells_other_things_is_refused(trained, scenes):
+    agent, _ = trained
+
+    def terse(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return middle_grey(images)[:2]
+
+    judged = JudgedScenes(scenes, QualityReward(terse))
+    with pytest.raises(AgentError, match=r"'features': 3.*this one has .*'features': 0"):
+        controller(agent)(judged, np.arange(2))
 
 
 def test_damaged_files_are_named(trained, tmp_path):

@@ -34,6 +34,22 @@ def biq(tmp_path, small):
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("began", "machine", "expected"),
+    [
+        ({}, CPU, (1, 1)),
+        ({"LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}, CPU, (4, 2)),
+        ({"LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "4"}, Machine("cpu", devices=2), (2, 1)),
+    ],
+)
+def test_all_processes_of_torchrun_train_together(monkeypatch, began, machine, expected):
+    for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in began.items():
+        monkeypatch.setenv(name, value)
+    assert machine.size == expected
+
+
 def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
     out = tmp_path / "pretrained"
     settings = PretrainSettings(SCHEDULE, distorted=0.0)

@@ -130,6 +130,9 @@ def test_equal_names_do_not_overwrite_each_other(tmp_path):
     a, b, c = tmp_path / "1" / "a.dng", tmp_path / "2" / "a.dng", tmp_path / "a.nef"
     assert output_names([a, c]) == {a: "a.dng", c: "a.nef"}
     assert len(set(output_names([a, b, c]).values())) == 3
+    years = [tmp_path / year / "DCIM" / "a.dng" for year in ("2023", "2024")]
+    assert len(set(output_names(years).values())) == 2
+    assert output_names([tmp_path / "results.dng"]) == {tmp_path / "results.dng": "results.dng"}
 
 
 def test_a_damaged_sample_is_reported_not_raised(samples, tmp_path):

@@ -90,7 +90,7 @@ def test_every_control_is_in_the_results(run):
     assert libraw["scenes"] == COUNT
     assert libraw["change"]["PSNR"]["mean"] != 0
     ((name, on_file),) = results["files"].items()
-    assert name == sample_files()[0].name
+    assert name == str(sample_files()[0])
     assert set(on_file) == {
         *("neutral", "auto-adjust", "agent 0", "agent 1"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),
@@ -140,5 +140,11 @@ def test_a_run_that_is_started_again_does_not_search_again(run, monkeypatch, tmp
     main(settings)
     again = json.loads((settings.out / "agents.json").read_text())
     assert again["controls"] == results["controls"]
-    with pytest.raises(AssertionError, match="searched again"):
-        main(replace(settings, out=tmp_path))
+    for other in (
+        replace(settings, out=tmp_path),
+        replace(settings, cma=(2, 3)),
+        replace(settings, costly=1),
+        replace(settings, seed=1),
+    ):
+        with pytest.raises(AssertionError, match="searched again"):
+            main(other)

@@ -18,7 +18,6 @@ from experiments.evaluate_reward_hacking import (
     Settings,
     main,
     summary,
-    truths,
     unleashed,
 )
 from isp_env.judged import JudgedScenes
@@ -132,5 +131,5 @@ def test_changes_are_paired_and_infinite_scenes_are_left_out():
 def test_scenes_without_truths_are_refused(folder):
     scenes = previews(folder)
     bare = PreviewSet(scenes.linear, scenes.noise, scenes.as_shot_neutral, scenes.iso)
-    with pytest.raises(ValueError, match="with truths"):
-        truths(bare, np.arange(2))
+    with pytest.raises(ValueError, match="no truths"):
+        bare.truths(np.arange(2))

@@ -62,6 +62,11 @@ def test_held_out_scenes_show_what_neither_agent_nor_judge_was_trained_on(scenes
     assert held_out == good - of_judge
 
 
+def test_a_store_of_other_scenes_is_not_taken(scenes, stores):
+    with pytest.raises(ValueError, match=r"training: holds \d+ scenes of other settings"):
+        training_scenes(replace(scenes, training=2), stores)
+
+
 def test_every_shot_differs_from_the_others_and_repeats(scenes, stores, tmp_path):
     previews = training_scenes(scenes, stores).previews()
     assert len(previews) == 9
@@ -92,6 +97,7 @@ def test_a_run_trains_measures_and_exports(scenes, stores, tmp_path):
     card = load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE).card
     assert card.features == 1280
     assert card.judge.startswith("attiqa-mini ")
+    assert "its judge may have been" in card.training["data"]  # trained on other photographs
     assert card.metrics["held_out"]["scenes"] == 5
     change = card.metrics["held_out"]["change"]
     assert change["score"]["low"] <= change["score"]["mean"] <= change["score"]["high"]

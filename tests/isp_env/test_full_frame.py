@@ -27,6 +27,29 @@ def shot(side: int, wide: int = 1, iso: int = 1600) -> RawImage:
     return raw
 
 
+def without_mosaic(height: int, width: int, contrast: float = 0.4, iso: int = 1600) -> RawImage:
+    """A linear picture with noise of its own in each pixel; flat where `contrast` is 0."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width] / 40
+    waves = np.stack([np.sin(rows), np.sin(columns), np.sin(rows + columns)])
+    raw = shot(128, iso=iso)
+    level = 0.4 * (1 + contrast * waves) * raw.as_shot_neutral[:, None, None]
+    assert raw.noise_profile is not None
+    shot_noise, read_noise = raw.noise_profile
+    level += rng.normal(size=level.shape) * np.sqrt(shot_noise * level + read_noise)
+    whole = (0, 0, height, width)
+    return replace(
+        raw,
+        mosaic=None,
+        cfa=None,
+        linear=(60000 * level).round().astype(np.uint16),
+        black=np.zeros(3, np.float32),
+        white=60000.0,
+        active_area=whole,
+        crop=whole,
+    )
+
+
 @pytest.fixture(scope="module")
 def frame() -> RawImage:
     """Large enough for a guide that is smaller than the picture."""
@@ -46,6 +69,27 @@ def test_a_small_picture_is_its_own_guide():
     raw = shot(128)
     whole = quantise(render_whole(raw, THETA), 16).astype(int)
     assert np.abs(render_raw(raw, THETA, bits=16).astype(int) - whole).max() <= 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(331, 1003), (1701, 202), (101, 131)])
+def test_strips_of_a_picture_without_a_mosaic(height, width):
+    raw = without_mosaic(height, width)
+    whole = quantise(render_whole(raw, THETA), 16).astype(int)
+    strips = render_raw(raw, THETA, bits=16).astype(int)
+    assert whole.shape == strips.shape == (height, width, 3)
+    assert np.abs(strips - whole).max() <= 2
+
+
+@pytest.mark.parametrize("width", [900, 1700])
+def test_noise_of_a_picture_without_a_mosaic_is_removed(width):
+    raw = without_mosaic(200, width, contrast=0, iso=6400)
+    neutral = torch.zeros_like(THETA)
+    noisy = neutral.clone()
+    noisy[[p.name for p in PIPELINE.parameters].index("denoise")] = -1
+    before, after = (
+        render_raw(raw, theta, bits=16).std((0, 1)).mean() for theta in (noisy, neutral)
+    )
+    assert after < 0.15 * before
 
 
 def test_tiles_of_any_height_give_the_same(frame):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from isp_env.color import XYZ_FROM_REC709
+from isp_env.color import REC709_LUMINANCE, XYZ_FROM_REC709
 from isp_env.full_frame import render_raw
 from isp_env.output_spaces import DISPLAY_P3, PROPHOTO, SPACES, SRGB, romm_encode
 from isp_env.pipeline import default_pipeline
@@ -92,6 +92,41 @@ def test_a_wide_gamut_keeps_colours_that_srgb_must_compress():
     assert saturation["prophoto"] > saturation["p3"] - 0.01
     luminances = [XYZ_FROM_REC709[1] @ p for p in pictures.values()]
     assert np.ptp(luminances) < 0.02
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize(
+    "color",
+    [(0.6, 0.7, 1.5), (1.4, 0.3, 0.2), (0.2, 0.3, -0.1)],
+    ids=["blue", "red", "no blue"],
+)
+def test_what_lies_outside_the_gamut_keeps_its_luminance(name, color):
+    space = SPACES[name]
+    stage = next(s for s in default_pipeline(space).stages if s.name == "color")
+    rec709 = np.linalg.solve(space.from_rec709, color)
+    zero = {"saturation": torch.tensor(0.0), "vibrance": torch.tensor(0.0)}
+    planes = tuple(torch.from_numpy(rec709)[:, None])
+    encoded = torch.stack(stage.apply(planes, {}, zero))[:, 0].numpy()
+    assert encoded.min() == pytest.approx(0, abs=1e-6) or encoded.max() == pytest.approx(1)
+    decode = {"srgb": _srgb_decode, "p3": _srgb_decode, "prophoto": _romm_decode}[name]
+    found = np.linalg.solve(space.from_rec709, decode(encoded))
+    assert XYZ_FROM_REC709[1] @ found == pytest.approx(XYZ_FROM_REC709[1] @ rec709, abs=1e-5)
+
+
+def test_luminance_of_the_primaries():
+    assert SRGB.luminance == REC709_LUMINANCE
+    # CSS Color Module Level 4, section 20: Y of the primaries of Display P3
+    assert DISPLAY_P3.luminance == pytest.approx((0.22897, 0.69174, 0.07929), abs=1e-4)
+    # Lindbloom: ProPhoto -> XYZ (D50), and the row of D50 -> D65 (Bradford) that gives Y
+    xyz_from_romm = np.array(
+        [[0.7976749, 0.1351917, 0.0313534], [0.2880402, 0.7118741, 0.0000857], [0, 0, 0.8252100]]
+    )
+    expected = np.array([-0.0282895, 1.0099416, 0.0210077]) @ xyz_from_romm
+    assert PROPHOTO.luminance == pytest.approx(expected, abs=1e-4)
+
+
+def _romm_decode(value: np.ndarray) -> np.ndarray:
+    return np.where(value < 1 / 32, value / 16, value**1.8)
 
 
 def _srgb_decode(value: np.ndarray) -> np.ndarray:

@@ -96,6 +96,40 @@ def test_camera_exif_is_carried_over_with_orientation_reset(dng, tmp_path, suffi
     assert (ifd[0xA002], ifd[0xA003]) == (4, 4)  # ExifImageWidth and Height
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_text_outside_ascii_is_carried_over(write_tagged, take, tmp_path, suffix, encoding):
+    name = "© 2024 José"
+    stored = name.encode(encoding)
+    path = write_tagged(take(), (33432, "s", 0, "X" * len(stored), True))
+    path.write_bytes(path.read_bytes().replace(b"X" * len(stored), stored))
+    exif = camera_exif(path)
+    assert exif[0x8298] == name
+    write_photograph(RAMP, tmp_path / f"a{suffix}", exif=exif)
+    with Image.open(tmp_path / f"a{suffix}") as picture:
+        assert picture.getexif()[0x8298] == "? 2024 Jos?"
+
+
+@pytest.mark.parametrize(
+    ("date", "kept"),
+    [
+        ("2024:05:06 07:08:09", True),
+        ("    :  :     :  :  ", False),
+        ("0000", False),
+        ("2024-05-06T07:08:09Z", False),
+        ("2024:05:06 07h08:09é", False),
+    ],
+)
+def test_a_tiff_has_a_date_where_the_camera_knows_it(tmp_path, date, kept):
+    exif = camera_exif(None)
+    exif[0x0132] = date
+    write_photograph(DEEP, tmp_path / "a.tif", exif=exif)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        tags = tiff.pages.first.tags
+        assert (306 in tags) == kept
+        assert not kept or tags[306].value == date
+
+
 def test_unreadable_exif_is_left_out(tmp_path, caplog):
     (tmp_path / "broken.dng").write_bytes(b"II*\0" + b"\xff" * 40)
     exif = camera_exif(tmp_path / "broken.dng")

@@ -101,6 +101,14 @@ def test_what_a_file_says_and_cannot_be_used_is_recorded(write_tagged, take, rat
     assert all(f"{path}: {note}" in caplog.messages for note in expected)
 
 
+@pytest.mark.parametrize("values", [(1e-4,), (1e-4, 1e-8, 2e-4)])
+def test_half_a_noise_profile_is_left_out(write_tagged, take, values):
+    raw = read_raw(write_tagged(take(), (51041, "d", len(values), values, True)))
+    assert raw.noise_profile is None
+    expected = f"NoiseProfile has {len(values)} values, not two for each plane: left out"
+    assert raw.fallbacks[0] == expected
+
+
 def test_a_crop_outside_the_area_is_refused(write_tagged, take):
     path = write_tagged(take(), (50719, "H", 2, (50, 2), True), (50720, "H", 2, (80, 60), True))
     with pytest.raises(RawFileError, match="default crop"):
