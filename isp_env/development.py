@@ -4,6 +4,8 @@ Black and white level, lens shading (DNG GainMap), as-shot white balance, demosa
 to linear Rec. 709, baseline exposure, orientation. What comes out is what the pipeline renders.
 """
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +56,7 @@ def develop_area(
     """Develop the whole active area, as it lies on the sensor (see `develop`)."""
     gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
     if raw.mosaic is not None and raw.cfa is not None and raw.cfa.shape == BAYER:
-        mosaic = _normalise(raw, device).clamp(max=1)
-        for gain_map in raw.gain_maps:
-            mosaic = _apply_gain_map(mosaic, gain_map)
+        mosaic = _shade(_normalise(raw, device).clamp(max=1), raw.gain_maps)
         mosaic = mosaic * _tile(gains[raw.cfa], mosaic)
         rgb = (
             half_size(mosaic[None], raw.cfa)
@@ -64,8 +64,8 @@ def develop_area(
             else demosaic(mosaic[None], raw.cfa, root_offset(raw))
         )
     elif raw.linear is not None:
-        levels = (raw.linear - raw.black[:, None, None]) / (raw.white - raw.black[:, None, None])
-        rgb = torch.from_numpy(levels.astype(np.float32)).to(device)[None].clamp(max=1)
+        planes = _normalise_linear(raw, device).clamp(max=1).unbind(0)
+        rgb = torch.stack([_shade(x, plane_maps(raw, c)) for c, x in enumerate(planes)])[None]
         rgb = rgb * rgb.new_tensor(gains)[:, None, None]
         rgb = functional.avg_pool2d(rgb, 2) if half else rgb
     else:
@@ -103,6 +103,11 @@ def linear_noise(raw: RawImage, block: int = 1) -> Float[np.ndarray, "3 2"]:
         camera_noise /= (share * block**2)[:, None]
     exposure = 2.0**raw.baseline_exposure
     return raw.camera_to_rec709**2 @ camera_noise * np.array([exposure, exposure**2])
+
+
+def plane_maps(raw: RawImage, plane: int) -> tuple[GainMap, ...]:
+    """The gain maps of a linear image that are for its red (0), green (1) or blue (2)."""
+    return tuple(m for m in raw.gain_maps if m.plane <= plane < m.plane + m.planes)
 
 
 def root_offset(raw: RawImage) -> float:
@@ -154,18 +159,38 @@ def _normalise(raw: RawImage, device: str | torch.device) -> Float[Tensor, "h w"
     assert raw.mosaic is not None
     height, width = (side - side % 2 for side in raw.mosaic.shape)
     samples = torch.from_numpy(raw.mosaic[:height, :width].astype(np.float32)).to(device)
-    black = _tile(raw.black, samples)
-    if raw.black_rows is not None:
-        black = black + samples.new_tensor(raw.black_rows[:height])[:, None]
-    if raw.black_columns is not None:
-        black = black + samples.new_tensor(raw.black_columns[:width])
+    black = _add_deltas(_tile(raw.black, samples), raw)
     return (samples - black) / (raw.white - black)
+
+
+def _normalise_linear(raw: RawImage, device: str | torch.device) -> Float[Tensor, "3 h w"]:
+    """Camera RGB of a linear image to 0 = black, 1 = white."""
+    assert raw.linear is not None
+    samples = torch.from_numpy(raw.linear.astype(np.float32)).to(device)
+    black = samples.new_tensor(raw.black)[:, None, None].expand_as(samples)
+    black = _add_deltas(black, raw)
+    return (samples - black) / (raw.white - black)
+
+
+def _add_deltas(black: Float[Tensor, "*c h w"], raw: RawImage) -> Float[Tensor, "*c h w"]:
+    """Black level with what is added to it in each row and in each column."""
+    height, width = black.shape[-2:]
+    if raw.black_rows is not None:
+        black = black + black.new_tensor(raw.black_rows[:height])[:, None]
+    if raw.black_columns is not None:
+        black = black + black.new_tensor(raw.black_columns[:width])
+    return black
 
 
 def _tile(pattern: np.ndarray, mosaic: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
     """A 2x2 pattern repeated over the mosaic."""
     height, width = mosaic.shape
     return mosaic.new_tensor(pattern).repeat(height // 2, width // 2)
+
+
+def _shade(plane: Float[Tensor, "h w"], maps: Sequence[GainMap]) -> Float[Tensor, "h w"]:
+    """Multiply a mosaic, or one plane of a linear image, by gain maps."""
+    return functools.reduce(_apply_gain_map, maps, plane)
 
 
 def _apply_gain_map(mosaic: Float[Tensor, "h w"], gain: GainMap) -> Float[Tensor, "h w"]:

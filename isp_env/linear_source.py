@@ -12,7 +12,7 @@ from jaxtyping import Float32, Num, UInt8
 
 from isp_env.compiled import sensor
 from isp_env.compiled.sensor import HALO
-from isp_env.development import root_offset
+from isp_env.development import plane_maps, root_offset
 from isp_env.opcodes import GainMap
 from isp_env.raw import RawImage
 
@@ -27,7 +27,7 @@ class MosaicSource:
         black_rows: Added to it in each row.
         white: Level of saturation.
         gains: White balance of each CFA position.
-        shading: Gain maps: `_map_numbers` of each, and their tables.
+        shading: Gain maps: numbers of each (`_pack`), and their tables.
         cfa: 0 red, 1 green, 2 blue.
         matrix: White-balanced camera RGB to linear Rec. 709, baseline exposure included.
         offset: Added under the square root in which the mosaic is interpolated.
@@ -95,29 +95,62 @@ class MosaicSource:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """The same of a picture that needs no demosaicing: scene-linear Rec. 709, (3, h, w)."""
+    """The same of a linear image, which needs no demosaicing.
 
-    linear: Float32[np.ndarray, "3 h w"]
+    Attributes:
+        camera: Samples: red, green and blue as the camera sees them.
+        black: Black level of each at each column, twice: of even and of odd rows.
+        black_rows: Added to it in each row.
+        white: Level of saturation.
+        gains: White balance.
+        shading: Gain maps of each, as in a `MosaicSource`.
+        matrix: White-balanced camera RGB to linear Rec. 709, baseline exposure included.
+    """
+
+    camera: Num[np.ndarray, "3 h w"]
+    black: Float32[np.ndarray, "3 2 w"]
+    black_rows: Float32[np.ndarray, " h"]
+    white: np.float32
+    gains: Float32[np.ndarray, "3"]
+    shading: tuple[tuple[Float32[np.ndarray, "_ 12"], Float32[np.ndarray, "_ _ _"]], ...]
+    matrix: Float32[np.ndarray, "3 3"]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
-        _, height, width = self.linear.shape
+        _, height, width = self.camera.shape
         return height, width
 
     def rows(self, top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
-        """Fill `out` with the rows from `top` to before `bottom`."""
-        out[:] = self.linear[:, top:bottom]
+        """Fill `out` with the rows from `top` to before `bottom`, however they are tiled."""
+        height, width = self.shape
+        places = np.arange(top, bottom)
+        camera = np.empty((3, len(places), width), np.float32)
+        for samples, black, shading, plane in zip(
+            self.camera, self.black, self.shading, camera, strict=True
+        ):
+            sensor.normalise(samples, places, black, self.black_rows, self.white, plane)
+            if len(shading[0]):
+                sensor.shade(*shading, places, height, plane)
+        camera *= self.gains[:, None, None]
+        clipped = np.minimum(camera, np.float32(1))
+        red, green, blue = clipped + (camera - clipped).mean(0)  # `recover_highlights`
+        for plane, (from_red, from_green, from_blue) in zip(out, self.matrix, strict=True):
+            plane[:] = from_red * red + from_green * green + from_blue * blue
 
     def reduced(
         self, factor: int
     ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
-        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks."""
+        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
+
+        The variances are those of pixels. Blocks at the right and at the bottom may be smaller.
+        """
         height, width = self.shape
         result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
         sums = np.empty((6, width))
         for block, first in enumerate(range(0, height, factor)):
-            rows = np.ascontiguousarray(self.linear[:, first : first + factor])
+            rows = np.empty((3, min(factor, height - first), width), np.float32)
+            self.rows(first, first + rows.shape[1], rows)
             sensor.sum_pixels(rows, sums)
             sensor.block_statistics(sums, factor, rows.shape[1], result[:, block])
         return result[:3], result[3:]
@@ -135,7 +168,7 @@ def linear_source(raw: RawImage) -> LinearSource:
     gains = (raw.as_shot_neutral.max() / raw.as_shot_neutral).astype(np.float32)
     matrix = (raw.camera_to_rec709 * 2.0**raw.baseline_exposure).astype(np.float32)
     if raw.mosaic is None or raw.cfa is None or raw.cfa.shape != (2, 2):
-        return ArraySource(_develop_linear(raw, gains, matrix))
+        return _array_source(raw, gains, matrix)
     height, width = (side - side % 2 for side in raw.mosaic.shape)
     black = np.tile(raw.black, (1, width // 2)).astype(np.float32)
     if raw.black_columns is not None:
@@ -154,17 +187,25 @@ def linear_source(raw: RawImage) -> LinearSource:
     )
 
 
-def _develop_linear(
+def _array_source(
     raw: RawImage, gains: Float32[np.ndarray, "3"], matrix: Float32[np.ndarray, "3 3"]
-) -> Float32[np.ndarray, "3 h w"]:
+) -> ArraySource:
     if raw.linear is None:
         raise ValueError(f"{raw.path}: neither a Bayer mosaic nor a linear image")
-    black = raw.black.astype(np.float32)[:, None, None]
-    levels = (raw.linear - black) / (np.float32(raw.white) - black)
-    camera = np.minimum(levels, np.float32(1)) * gains[:, None, None]
-    clipped = np.minimum(camera, np.float32(1))
-    camera = clipped + (camera - clipped).mean(0)  # `development.recover_highlights`
-    return (matrix @ camera.reshape(3, -1)).reshape(camera.shape)
+    _, height, width = raw.linear.shape
+    black = np.tile(raw.black[:, None, None], (1, 2, width)).astype(np.float32)
+    if raw.black_columns is not None:
+        black += raw.black_columns.astype(np.float32)
+    rows = np.zeros(height) if raw.black_rows is None else raw.black_rows
+    return ArraySource(
+        camera=raw.linear,
+        black=black,
+        black_rows=rows.astype(np.float32),
+        white=np.float32(raw.white),
+        gains=gains,
+        shading=tuple(_pack(plane_maps(raw, plane)) for plane in range(3)),
+        matrix=matrix,
+    )
 
 
 def _pack(

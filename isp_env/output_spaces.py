@@ -6,8 +6,7 @@ sRGB: IEC 61966-2-1. Display P3: SMPTE RP 431-2 primaries with D65 and the trans
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,17 +34,19 @@ class OutputSpace:
         from_rec709: Linear Rec. 709 to linear RGB of this space; white stays white.
         encode: Transfer function, linear [0, 1] to encoded [0, 1]; elementwise.
         icc_profile: To embed, the same bytes each time.
+        luminance: Weights of its linear R, G, B in the luminance of Rec. 709.
     """
 
     name: str
     from_rec709: Float[np.ndarray, "3 3"]
     encode: Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]
     icc_profile: bytes
+    luminance: tuple[float, ...] = field(init=False)
 
-    @cached_property
-    def luminance(self) -> tuple[float, ...]:
-        """Weights of linear R, G, B in the luminance that the colour has in Rec. 709."""
-        return tuple((REC709_LUMINANCE @ np.linalg.inv(self.from_rec709)).tolist())
+    def __post_init__(self) -> None:
+        """Once: where it is needed, a pipeline may be traced."""
+        weights = REC709_LUMINANCE @ np.linalg.inv(self.from_rec709)
+        object.__setattr__(self, "luminance", tuple(weights.tolist()))
 
 
 def romm_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -5,7 +5,7 @@ not say is replaced by an assumption that is logged and listed in `RawImage.fall
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -140,12 +140,16 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     matrix, matrix_note = xyz_to_camera(libraw, tags)
     by_tags = tags.camera_to_rec709 if tags else None
     to_rec709 = camera_to_rec709(matrix) if by_tags is None else by_tags
-    deltas = deltas if is_bayer else (None, None)
+    gain_maps = tags.gain_maps if tags else ()
+    if cfa is None and pixels.ndim == 2:  # its only plane has become three
+        gain_maps = tuple(replace(m, planes=3) for m in gain_maps if m.plane == 0)
     if cfa is not None and len(cfa) == 6:
         if (side := min(image.shape)) < LIBRAW_XTRANS_TILE:
             reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_XTRANS_TILE}"
             raise RawFileError(path, reason)
         image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
+        left_out = (*left_out, *_unknown_to_libraw(deltas, gain_maps))
+        deltas, gain_maps = (None, None), ()
     noise = tags.noise_profile if tags else None
     noise_note = NO_NOISE_PROFILE if noise is None else None
     aspect = libraw.sizes.pixel_aspect
@@ -164,7 +168,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         camera_to_rec709=to_rec709,
         noise_profile=noise,
         baseline_exposure=tags.baseline_exposure if tags else 0.0,
-        gain_maps=tags.gain_maps if tags else (),
+        gain_maps=gain_maps,
         orientation=ORIENTATION_OF_FLIP[libraw.sizes.flip],
         iso=exif.iso or libraw.other.iso_speed or None,
         exposure_time=exif.exposure_time or libraw.other.shutter_speed or None,
@@ -260,6 +264,20 @@ def _misfits(tags: DngTags, area: tuple[int, int, int, int]) -> list[str]:
     ]
 
 
+def _unknown_to_libraw(
+    deltas: tuple[np.ndarray | None, np.ndarray | None], gain_maps: tuple[GainMap, ...]
+) -> list[str]:
+    """What is left out of a mosaic that LibRaw demosaics, because it comes before that."""
+    found = (
+        ("BlackLevelDeltaV", deltas[0] is not None),
+        ("BlackLevelDeltaH", deltas[1] is not None),
+        ("GainMap (lens shading)", bool(gain_maps)),
+    )
+    return [
+        f"{name} of an X-Trans mosaic is not applied: left out" for name, is_in in found if is_in
+    ]
+
+
 def _crop(
     area: tuple[int, int, int, int], tags: DngTags | None, is_mosaic: bool, path: Path
 ) -> tuple[int, int, int, int]:
@@ -294,7 +312,11 @@ def _demosaic_with_libraw(
         output_bps=16,
         user_flip=0,
     )
-    camera = np.moveaxis(rgb / (gains / gains.max()), 2, 0).round().clip(0, 65535)
+    camera = np.empty((3, *rgb.shape[:2]), np.uint16)
+    for channel, gain in enumerate((gains / gains.max()).astype(np.float32)):
+        plane = rgb[..., channel] / gain
+        camera[channel] = np.rint(plane, out=plane).clip(0, 65535, out=plane)
     # LibRaw leaves zeros in the outermost pixels that have no neighbour of a colour
-    inside = camera[:, 1:-1, 1:-1].astype(np.uint16)
-    return np.pad(inside, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    camera[:, 0], camera[:, -1] = camera[:, 1], camera[:, -2]
+    camera[..., 0], camera[..., -1] = camera[..., 1], camera[..., -2]
+    return camera

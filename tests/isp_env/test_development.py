@@ -8,7 +8,14 @@ import torch
 from skimage import data
 from torch.nn.functional import interpolate
 
-from isp_env.development import LinearImage, develop, recover_highlights, resize, upright
+from isp_env.development import (
+    LinearImage,
+    develop,
+    develop_area,
+    recover_highlights,
+    resize,
+    upright,
+)
 from isp_env.dng import write_dng
 from isp_env.fidelity import fidelity
 from isp_env.opcodes import GainMap
@@ -169,6 +176,30 @@ def test_gain_map_multiplies_its_phase_and_interpolates():
     ).rgb.mean(1)
     expected = 1 + (torch.arange(ratio.shape[1]) + 0.5) / ratio.shape[1]
     assert torch.allclose(ratio, expected.expand_as(ratio), atol=0.02)
+
+
+def test_gain_maps_and_black_deltas_of_a_linear_image():
+    """Each map is for its planes; a row's or a column's black level is that of all planes."""
+    raw = replace(shot("chelsea")[0], baseline_exposure=0.0, camera_to_rec709=np.eye(3))
+    linear = np.random.default_rng(0).uniform(0.1, 0.3, (3, 30, 41)).astype(np.float32)
+    plain = replace(
+        raw,
+        mosaic=None,
+        cfa=None,
+        linear=linear,
+        black=np.zeros(3, np.float32),
+        white=1.0,
+        as_shot_neutral=np.ones(3),
+    )
+    left, right = 2.0, 3.0
+    grid = np.array([[left, right]], np.float32)
+    maps = (GainMap(0, 0, 30, 41, 1, 2, 1, 1, grid, 1.0, 1.0, 0.0, 0.0),)
+    rows, columns = np.linspace(0, 0.05, 30), np.linspace(0, 0.03, 41)
+    changed = replace(plain, gain_maps=maps, black_rows=rows, black_columns=columns)
+    black = rows[:, None] + columns
+    expected = (linear - black) / (1 - black)
+    expected[1:] *= left + (right - left) * (np.arange(41) + 0.5) / 41
+    assert develop_area(changed).numpy() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.data

@@ -1,5 +1,6 @@
 """The compiled loops against `development` in torch, and against numpy by hand."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -100,22 +101,55 @@ def test_odd_factors_are_refused():
         linear_source(shot()).reduced(3)
 
 
-def test_a_picture_without_a_mosaic():
-    rng = np.random.default_rng(3)
-    linear = rng.integers(0, 4000, (3, 20, 30)).astype(np.uint16)
-    area = (0, 0, 20, 30)
-    raw = replace(
-        shot(), mosaic=None, cfa=None, linear=linear, black=np.array([10.0, 20.0, 30.0], np.float32)
-    )
-    raw = replace(raw, white=3500.0, active_area=area, crop=area)
+def without_mosaic(height: int, width: int) -> RawImage:
+    """A linear image of noise, some of it saturated."""
+    linear = np.random.default_rng(3).integers(0, 4000, (3, height, width)).astype(np.uint16)
+    whole = (0, 0, height, width)
+    black = np.array([10.0, 20.0, 30.0], np.float32)
+    raw = replace(shot(), mosaic=None, cfa=None, linear=linear, black=black, white=3500.0)
+    return replace(raw, active_area=whole, crop=whole)
+
+
+@pytest.mark.parametrize("extras", [False, True], ids=["plain", "maps and deltas"])
+def test_a_picture_without_a_mosaic(extras):
+    raw = without_mosaic(20, 31)
+    if extras:
+        rng = np.random.default_rng(4)
+        gains = rng.uniform(0.8, 2, (3, 4)).astype(np.float32)
+        maps = tuple(
+            GainMap(top, 1, 17, 31, plane, planes, 1, 1, gains + top, 0.5, 1 / 3, 0.05, -0.01)
+            for top, plane, planes in ((0, 0, 1), (4, 1, 2))
+        )
+        deltas = rng.normal(0, 50, 20), rng.normal(0, 50, 31)
+        raw = replace(raw, gain_maps=maps, black_rows=deltas[0], black_columns=deltas[1])
     source = linear_source(raw)
     assert isinstance(source, ArraySource)
-    found = np.empty((3, 20, 30), np.float32)
+    found = np.empty((3, 20, 31), np.float32)
     source.rows(0, 20, found)
     assert np.abs(found - develop_area(raw).numpy()).max() < 1e-5
+    for top in range(0, 20, 7):
+        tile = np.empty_like(found[:, top : top + 7])
+        source.rows(top, top + tile.shape[1], tile)
+        assert np.array_equal(tile, found[:, top : top + 7])
     means, variance = source.reduced(3)
-    assert means.shape == variance.shape == (3, 7, 10)
+    assert means.shape == variance.shape == (3, 7, 11)
     assert means[:, 6, 2] == pytest.approx(found[:, 18:20, 6:9].mean((1, 2)), abs=1e-6)
+    red_minus = found[0] - np.tensordot(REC709_LUMINANCE, found, 1)
+    assert variance[1, 6, 2] == pytest.approx(red_minus[18:20, 6:9].var(), rel=1e-3)
+
+
+def test_rows_of_a_linear_image_are_converted_when_asked_for():
+    raw = without_mosaic(600, 500)
+    out = np.empty((3, 32, 500), np.float32)
+    peak = 0
+    for _ in range(2):  # the first time compiles
+        tracemalloc.start()
+        source = linear_source(raw)
+        source.rows(32, 64, out)
+        source.reduced(4)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 6 * 600 * 500  # bytes; the picture in float32 has twice as many
 
 
 def test_nothing_to_develop():

@@ -1,6 +1,7 @@
 """What `read_raw` makes of good files: metadata, phases, orientation, the kinds of sensors."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import tifffile
 from isp_env import dng
 from isp_env.development import develop, develop_area
 from isp_env.errors import RawFileError
-from isp_env.raw import read_raw
+from isp_env.opcodes import GainMap
+from isp_env.raw import _demosaic_with_libraw, read_raw
 from isp_env.simulation import (
     BGGR,
     GBRG,
@@ -21,6 +23,12 @@ from isp_env.simulation import (
 )
 
 COLOR_MATRIX, AS_SHOT_NEUTRAL, AS_SHOT_WHITE_XY, ACTIVE_AREA = 50721, 50728, 50729, 50829
+
+
+def gain_map(plane: int = 0) -> GainMap:
+    """Shading of a lens."""
+    gains = np.array([[2, 1.5, 2], [1.5, 1, 1.5], [2, 1.5, 2]], np.float32)
+    return GainMap(0, 0, 64, 96, plane, 1, 1, 1, gains, 0.5, 0.5, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("phase", [RGGB, GRBG, GBRG, BGGR])
@@ -180,7 +188,8 @@ def test_xtrans_comes_as_linear_camera_rgb(tmp_path, exposure, take, camera):
 
 
 def test_monochrome_has_three_equal_channels(write_tagged, take):
-    raw = dataclasses.replace(take(), black=np.full((1, 1), 600, np.float32))
+    black = np.full((1, 1), 600, np.float32)
+    raw = dataclasses.replace(take(), black=black, gain_maps=(gain_map(),))
     path = write_tagged(raw, without=(33421, 33422, AS_SHOT_NEUTRAL, COLOR_MATRIX, 50778))
     with tifffile.TiffFile(path) as tiff:
         place = tiff.pages.first.tags["PhotometricInterpretation"].offset
@@ -193,6 +202,58 @@ def test_monochrome_has_three_equal_channels(write_tagged, take):
         np.testing.assert_array_equal(channel, raw.mosaic)
     np.testing.assert_array_equal(read.black, [600, 600, 600])
     np.testing.assert_array_equal(read.as_shot_neutral, [1, 1, 1])
+    assert [(m.plane, m.planes) for m in read.gain_maps] == [(0, 3)]
+
+
+def test_shading_and_black_deltas_of_a_linear_image(tmp_path, take):
+    raw = take()
+    assert raw.mosaic is not None
+    lens = gain_map(plane=1)
+    linear = dataclasses.replace(
+        raw,
+        mosaic=None,
+        cfa=None,
+        linear=np.stack([raw.mosaic] * 3),
+        black=np.full(3, 600, np.float32),
+        black_rows=np.linspace(0, 20, 64),
+        gain_maps=(lens,),
+    )
+    dng.write_dng(linear, tmp_path / "linear.dng")
+    read = read_raw(tmp_path / "linear.dng")
+    assert read.black_rows == pytest.approx(linear.black_rows, abs=1e-5)
+    assert [(m.plane, m.planes) for m in read.gain_maps] == [(1, 1)]
+    flat = develop_area(dataclasses.replace(read, gain_maps=(), black_rows=None))
+    assert (develop_area(read) - flat).abs().max() > 0.1
+
+
+def test_shading_and_black_deltas_of_xtrans_are_left_out(tmp_path, take, camera):
+    raw = take(512, 520, dataclasses.replace(camera, cfa=X_TRANS))
+    extras = {"gain_maps": (gain_map(),), "black_columns": np.linspace(0, 9, 520)}
+    dng.write_dng(dataclasses.replace(raw, **extras), tmp_path / "xtrans.dng")
+    read = read_raw(tmp_path / "xtrans.dng")
+    assert (read.gain_maps, read.black_columns) == ((), None)
+    assert read.fallbacks[:2] == (
+        "BlackLevelDeltaH of an X-Trans mosaic is not applied: left out",
+        "GainMap (lens shading) of an X-Trans mosaic is not applied: left out",
+    )
+
+
+class Rendered(rawpy.RawPy):
+    """A file that LibRaw has rendered."""
+
+
+def test_xtrans_is_converted_a_channel_at_a_time(monkeypatch):
+    """LibRaw's pixels with their white balance undone, and nothing large beside the result."""
+    balanced = np.random.default_rng(0).integers(0, 65536, (300, 400, 3)).astype(np.uint16)
+    monkeypatch.setattr(Rendered, "postprocess", lambda libraw, **settings: balanced)
+    tracemalloc.start()
+    found = _demosaic_with_libraw(Rendered(), np.array([0.5, 1.0, 0.7]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * 300 * 400  # bytes: 6 for the result, 4 for a channel and 4 for the last
+    expected = np.moveaxis(balanced / [1, 0.5, 0.5 / 0.7], 2, 0).round().clip(0, 65535)
+    assert np.abs(found[:, 1:-1, 1:-1] - expected[:, 1:-1, 1:-1]).max() <= 1
+    assert np.array_equal(found, np.pad(found[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1)), "edge"))
 
 
 def test_xtrans_too_small_for_libraw_is_refused(tmp_path, take, camera):
