@@ -1,7 +1,7 @@
 """What controls found, kept in files, so that an interrupted comparison goes on where it was."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +73,16 @@ class KeptFindings:
 
 def rows_of(found: Found, rows: np.ndarray) -> Found:
     """What was found for some of the scenes."""
-    return Found(**{field: getattr(found, field)[rows] for field in FIELDS})
+    return _found(lambda field: getattr(found, field)[rows])
 
 
 def _joined(parts: Sequence[Found]) -> Found:
-    return Found(
-        **{field: np.concatenate([getattr(part, field) for part in parts]) for field in FIELDS}
-    )
+    return _found(lambda field: np.concatenate([getattr(part, field) for part in parts]))
+
+
+def _found(column: Callable[[str], np.ndarray]) -> Found:
+    theta, value, score, renders = map(column, FIELDS)
+    return Found(theta, value, score, renders)
 
 
 def _write(path: Path, budgets: Sequence[Found], seconds: float) -> None:
@@ -96,7 +99,7 @@ def _read(path: Path) -> tuple[list[Found], float]:
     with np.load(path, allow_pickle=False) as arrays:
         count = sum(name.startswith("theta") for name in arrays)
         found = [
-            Found(**{field: arrays[f"{field} {number}"] for field in FIELDS})
+            _found(lambda field, number=number: arrays[f"{field} {number}"])
             for number in range(count)
         ]
         return found, float(arrays["seconds"])
