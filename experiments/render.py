@@ -40,7 +40,7 @@ class Settings:
     listed: Path | None = None
     """File with one name in each line, "-" for the standard input."""
     workers: int = 2
-    """Processes."""
+    """Processes; 0 renders in this one, without limits."""
     format: Literal["jpg", "png", "tif"] = "jpg"
     """Of the photographs."""
     bits: Literal[8, 16] = 8
@@ -68,7 +68,7 @@ class Settings:
     refine: int = 4
     """Steps of gradient ascent through ISP and reward from the agent's choice."""
     overwrite: bool = False
-    """Render again what is there, and replace pictures that another program made."""
+    """Render again what is there, and replace pictures of other programs and other RAW files."""
     dry_run: bool = False
     """Say what would be rendered, and write nothing."""
     memory: float = 1.5

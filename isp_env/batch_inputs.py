@@ -87,9 +87,11 @@ def output_paths(
         suffix: Of the photographs.
 
     Raises:
-        BatchError: The pattern has an unknown field, leads out of `out`, or two inputs get the same
-            name.
+        BatchError: The pattern has an unknown field or leads out of `out`, two inputs get the same
+            name, or one would be written over an input.
     """
+    # some file systems do not tell a.jpg from A.jpg
+    sources = {str(one.path.resolve()).casefold(): one.path for one in inputs}
     paths: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
     for index, one in enumerate(inputs, 1):
@@ -109,7 +111,12 @@ def output_paths(
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise BatchError(f"pattern {pattern!r}: {name!r} lies outside of {out}")
         path = out / f"{name}{suffix}"
-        key = str(path).casefold()  # some file systems do not tell a.jpg from A.jpg
+        if source := sources.get(str(path.resolve()).casefold()):
+            raise BatchError(
+                f"{one.path} would be written over the input {source}: choose another folder or "
+                "pattern, for example {name}"
+            )
+        key = str(path).casefold()
         if key in taken:
             raise BatchError(
                 f"{taken[key]} and {one.path} would both be written to {path}: "

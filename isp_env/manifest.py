@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from isp_env.sidecars import FORMAT
+
 NAME = ".render-manifest.jsonl"
 _BLOCK = 1 << 20
 
@@ -21,7 +23,7 @@ class Entry:
     """One finished picture.
 
     Attributes:
-        source: RAW file.
+        source: RAW file, absolute.
         source_size: Its bytes.
         source_mtime_ns: Its time stamp.
         source_sha256: Its content.
@@ -67,25 +69,50 @@ class Manifest:
     def is_done(self, source: Path, recipe: str, output: Path) -> bool:
         """Whether `output` is there as this recipe made it of this content of `source`.
 
-        The content is compared only where size or time stamp differ.
+        The content is compared only where path, size or time stamp differ.
         """
         entry = self.entries.get(self.name_of(output))
         if entry is None or entry.recipe != recipe or not output.is_file():
             return False
-        if output.stat().st_size != entry.output_size:
+        if output.stat().st_size != entry.output_size or _is_blank(output):
             return False
         status = source.stat()
-        if (status.st_size, status.st_mtime_ns) == (entry.source_size, entry.source_mtime_ns):
+        same_time = status.st_mtime_ns == entry.source_mtime_ns
+        if status.st_size == entry.source_size and same_time and _is_same_path(source, entry):
             return True
         return status.st_size == entry.source_size and sha256(source) == entry.source_sha256
 
-    def knows(self, output: Path) -> bool:
-        """Whether this folder's batches made `output`."""
-        return self.name_of(output) in self.entries
+    def objection(self, source: Path, output: Path) -> str | None:
+        """Why a rendering of `source` must not replace `output`, which is there; None if it may."""
+        if _is_blank(output):
+            return None
+        entry = self.entries.get(self.name_of(output))
+        if entry is None:
+            return "no batch of this folder has recorded it"
+        if output.stat().st_size != entry.output_size:
+            return "it was changed after it was rendered"
+        if not _is_same_path(source, entry) and sha256(source) != entry.source_sha256:
+            return f"it was rendered from {entry.source}"
+        return None
 
     def name_of(self, output: Path) -> str:
         """How the manifest calls a picture."""
         return output.relative_to(self.folder).as_posix()
+
+
+def sidecar_path(output: Path) -> Path:
+    """Sidecar of a photograph."""
+    return output.with_name(f"{output.name}.json")
+
+
+def own_sidecar(source: Path, output: Path) -> dict[str, Any]:
+    """Sidecar of a picture that is as a batch made it of this content of `source`; else empty."""
+    try:
+        sidecar = json.loads(sidecar_path(output).read_text(encoding="utf-8"))
+        found = (sidecar["format"], sidecar["output_sha256"], sidecar["source_sha256"])
+        return sidecar if found == (FORMAT, sha256(output), sha256(source)) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def sha256(path: Path) -> str:
@@ -100,3 +127,13 @@ def sha256(path: Path) -> str:
 def recipe_hash(content: Mapping[str, Any]) -> str:
     """Hash of settings, independent of the order of their names."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_same_path(source: Path, entry: Entry) -> bool:
+    return source.resolve() == Path(entry.source).resolve()
+
+
+def _is_blank(output: Path) -> bool:
+    """Whether a file is empty or begins with zeros, as a power failure leaves it; no picture is."""
+    with output.open("rb") as file:
+        return not any(file.read(512))

@@ -6,10 +6,10 @@ the parameters that made it; the manifest of the output folder says what is fini
 """
 
 import contextlib
-import glob
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ from typing import Literal, Protocol, runtime_checkable
 from isp_env.batch_inputs import BatchError, RawInput, output_paths
 from isp_env.files import atomic_path
 from isp_env.full_frame import FULL_SIZE, OutputSize, render_raw
-from isp_env.manifest import Entry, Manifest, recipe_hash, sha256
+from isp_env.manifest import Entry, Manifest, own_sidecar, recipe_hash, sha256, sidecar_path
 from isp_env.outcomes import Limits, Outcome
 from isp_env.output_spaces import SPACES
 from isp_env.parameters import to_theta
@@ -34,6 +34,7 @@ from isp_env.workers import run_isolated
 log = logging.getLogger(__name__)
 
 LOG = "render-log.jsonl"
+TEMPORARY = re.compile(r"\.(.+)-[a-z0-9_]{8}(\.[^.]+)")  # names of `atomic_path`
 Executor = Callable[..., Iterator[Outcome["RenderJob"]]]
 """`run_isolated` with its workers and limits, or its like on a cluster: (function, tasks)."""
 
@@ -67,7 +68,7 @@ class RenderSettings:
         preset: Parameters for all files, over the sidecars.
         parameters: Physical values for all files, over the preset.
         choose: Chooses for each file, over everything else.
-        overwrite: Replace pictures that are there, whoever made them.
+        overwrite: Replace pictures that are there, whoever made or changed them.
     """
 
     suffix: str = ".jpg"
@@ -135,7 +136,8 @@ def render_many(
         inputs: From `find_inputs`.
         out: Folder of the photographs, the manifest and the log.
         settings: What is made of them.
-        workers: Processes; fewer where the memory does not hold so many.
+        workers: Processes; fewer where the memory does not hold so many. 0 renders in this process,
+            without limits.
         limits: Memory and time of each file.
         executor: Runs the jobs; by default `run_isolated` with `workers` and `limits`.
         dry_run: Nothing is rendered or written.
@@ -146,6 +148,8 @@ def render_many(
         SidecarError: The preset or the parameters are wrong.
     """
     check_settings(settings)
+    if workers < 0:
+        raise BatchError(f"workers {workers}: expected 0 or more")
     known = DEFAULT_PIPELINE.parameters
     paths = output_paths(inputs, out, settings.pattern, settings.suffix)
     base = read_parameters(settings.preset, known) if settings.preset else {}
@@ -229,19 +233,16 @@ def render_file(job: RenderJob) -> Entry:
         "version": version("attiqa"),
     }
     job.output.parent.mkdir(parents=True, exist_ok=True)
-    # a picture that is there always belongs to the sidecar that is there (`finished_before`)
-    job.output.unlink(missing_ok=True)
-    with atomic_path(sidecar_path(job.output)) as temporary:
-        temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     exif = camera_exif(job.source)
     space = SPACES[settings.space]
-    write_photograph(pixels, job.output, exif=exif, space=space, quality=settings.quality)
+    with atomic_path(job.output) as picture:
+        write_photograph(pixels, picture, exif=exif, space=space, quality=settings.quality)
+        sidecar["output_sha256"] = sha256(picture)
+        # a picture that is there always belongs to the sidecar that is there (`own_sidecar`)
+        job.output.unlink(missing_ok=True)
+        with atomic_path(sidecar_path(job.output)) as temporary:
+            temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     return _entry(job, status, digest)
-
-
-def sidecar_path(output: Path) -> Path:
-    """Sidecar of a photograph."""
-    return output.with_name(f"{output.name}.json")
 
 
 def check_settings(settings: RenderSettings) -> None:
@@ -310,11 +311,12 @@ def _plan(
             return job
         if manifest.is_done(source, recipe, output):
             return Rendered(source, output, "skipped"), None
-        if output.exists() and not manifest.knows(output):
+        if output.exists() and (objection := manifest.objection(source, output)):
             if entry := finished_before(job):
                 return Rendered(source, output, "skipped"), entry
-            reason = f"{output} exists, and no batch of this folder made it: not overwritten"
-            return Rendered(source, output, "failed", reason), None
+            if not own_sidecar(source, output):
+                reason = f"{output} exists, and {objection}: not overwritten without --overwrite"
+                return Rendered(source, output, "failed", reason), None
     except (SidecarError, OSError) as error:
         return Rendered(source, output, "failed", str(error)), None
     return job
@@ -322,19 +324,15 @@ def _plan(
 
 def finished_before(job: RenderJob) -> Entry | None:
     """The entry of a picture whose batch was killed before it could record it."""
-    try:
-        sidecar = json.loads(sidecar_path(job.output).read_text(encoding="utf-8"))
-        same = sidecar["recipe"] == job.recipe
-        if not same or sidecar["source_sha256"] != sha256(job.source):
-            return None
-        return _entry(job, job.source.stat(), sidecar["source_sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+    sidecar = own_sidecar(job.source, job.output)
+    if sidecar.get("recipe") != job.recipe:
         return None
+    return _entry(job, job.source.stat(), sidecar["source_sha256"])
 
 
 def _entry(job: RenderJob, source: os.stat_result, digest: str) -> Entry:
     return Entry(
-        source=str(job.source),
+        source=str(job.source.resolve()),
         source_size=source.st_size,
         source_mtime_ns=source.st_mtime_ns,
         source_sha256=digest,
@@ -345,11 +343,14 @@ def _entry(job: RenderJob, source: os.stat_result, digest: str) -> Entry:
 
 
 def _sweep(outputs: Iterable[Path]) -> None:
-    """Remove what killed workers left: temporary files of `atomic_path`."""
-    for output in outputs:
-        for path in (output, sidecar_path(output)):
-            if path.parent.is_dir():
-                for left in path.parent.glob(f".{glob.escape(path.stem)}-????????{path.suffix}"):
+    """Remove what killed workers left: temporary files of `atomic_path`, and of one inside it."""
+    files = {path for output in outputs for path in (output, sidecar_path(output))}
+    for folder in {path.parent for path in files}:
+        for left in folder.glob(".*"):
+            name = left.name
+            while temporary := TEMPORARY.fullmatch(name):
+                name = temporary[1] + temporary[2]
+                if folder / name in files:
                     left.unlink(missing_ok=True)
 
 

@@ -68,8 +68,11 @@ def run_isolated(
         limits: Memory and time of a task.
 
     Raises:
+        ValueError: The number of workers is negative.
         WorkerError: Workers do not start, for example because `function` cannot be imported.
     """
+    if workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {workers}")
     tasks = iter(tasks)
     if workers == 0:
         for task in tasks:

@@ -70,8 +70,9 @@ def test_dry_run_writes_nothing(shots, tmp_path, capsys):
         {"parameters": ("exposure=bright",)},
         {"parameters": ("blur=1",)},
         {"quality": 0},
+        {"workers": -1},
     ],
-    ids=["nothing", "no such file", "no number", "no such knob", "no quality"],
+    ids=["nothing", "no such file", "no number", "no such knob", "no quality", "no workers"],
 )
 def test_a_batch_that_cannot_begin_exits_with_2(shots, tmp_path, wrong):
     settings = {"raw": [str(shots)]} | wrong

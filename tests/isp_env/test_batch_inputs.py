@@ -56,6 +56,15 @@ def test_collisions_name_both_files(photos):
         )
 
 
+def test_no_input_is_written_over(photos, monkeypatch):
+    inputs = find_inputs([photos / "c" / "one.jpg"])
+    monkeypatch.chdir(photos / "a")
+    for out in (photos / "c", Path("../c")):
+        with pytest.raises(BatchError, match=r"would be written over the input .*c/one\.jpg"):
+            output_paths(inputs, out, "{stem}", ".jpg")
+    assert output_paths(inputs, photos / "c", "{name}", ".jpg")
+
+
 @pytest.mark.parametrize("pattern", ["{date}", "{stem", "../{stem}", "/{stem}"])
 def test_wrong_patterns(photos, pattern):
     with pytest.raises(BatchError, match="pattern"):

@@ -143,6 +143,11 @@ def test_in_process_for_debugging():
     )
 
 
+def test_a_negative_number_of_workers_is_refused():
+    with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
+        outcomes("1", workers=-1)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_logs_and_tracebacks_arrive_here(caplog, workers):
     log = "__import__('logging').getLogger('camera').warning('no %s', 'white')"
