@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -44,8 +44,8 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
 
 
 @pytest.fixture
-def cluster(monkeypatch) -> Iterator:
-    """Two nodes of one CPU each, and this process connected to them."""
+def lose_a_node(monkeypatch) -> Iterator[Callable[[], None]]:
+    """Two nodes of one CPU each, and this process connected to them; call it to kill the second."""
     ray = pytest.importorskip("ray", reason="Ray is an optional extra")
     from ray.cluster_utils import Cluster
 
@@ -53,9 +53,9 @@ def cluster(monkeypatch) -> Iterator:
     size = {"num_cpus": 1, "object_store_memory": 80_000_000}
     nodes = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
     try:
-        nodes.second = nodes.add_node(wait=True, **size)
+        second = nodes.add_node(wait=True, **size)
         ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-        yield nodes
+        yield partial(nodes.remove_node, second, allow_graceful=False)
     finally:
         ray.shutdown()
         nodes.shutdown()
@@ -63,7 +63,7 @@ def cluster(monkeypatch) -> Iterator:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray warns of itself and of what it imports
-def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, cluster):
+def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, lose_a_node):
     from isp_env.cluster import run_on_cluster
 
     tasks = [(str(tmp_path), number) for number in range(20)]
@@ -80,7 +80,7 @@ def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, cluster):
         kinds[outcome.task[1]] = outcome.kind
         if len(done) == 6:
             before = set(done)
-            cluster.remove_node(cluster.second, allow_graceful=False)
+            lose_a_node()
     assert Counter(done) == Counter(range(20))
     assert kinds.pop(3) == "crash"
     assert kinds.pop(5) in ("timeout", "done")  # its mark was found, if its node died
@@ -92,7 +92,7 @@ def test_a_node_dies_and_every_task_has_one_outcome(tmp_path, cluster):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_batch_loses_a_node_and_renders_every_file_once(tmp_path, cluster):
+def test_a_batch_loses_a_node_and_renders_every_file_once(tmp_path, lose_a_node):
     from isp_env.cluster import run_on_cluster
 
     (tmp_path / "shots").mkdir()
@@ -112,7 +112,7 @@ def test_a_batch_loses_a_node_and_renders_every_file_once(tmp_path, cluster):
         statuses.append(rendered.status)
         if len(sources) == 4:
             first = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.jpg")}
-            cluster.remove_node(cluster.second, allow_graceful=False)
+            lose_a_node()
     assert statuses == ["done"] * 12
     assert sorted(sources) == [one.path for one in inputs]
     assert len(first) >= 4
