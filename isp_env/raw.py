@@ -59,7 +59,7 @@ class RawImage:
     camera_to_rec709: Float[np.ndarray, "3 3"]  # of white-balanced camera RGB; keeps white
     noise_profile: tuple[float, float] | None  # S, O: variance = S x + O of x in [0, 1]
     baseline_exposure: float  # EV
-    gain_maps: tuple[GainMap, ...]  # not applied
+    gain_maps: tuple[GainMap, ...]  # not yet applied to the samples
     orientation: int  # EXIF, 1..8
     iso: float | None
     exposure_time: float | None  # seconds
