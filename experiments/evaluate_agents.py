@@ -12,6 +12,7 @@ table) and agents.png (quality against the number of renders).
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -210,10 +211,13 @@ def on_files(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """What agents and quick controls make of real RAW files: file -> control -> measures.
 
-    Files that cannot be read are named in the log and left out.
+    Files are named from their common folder on; those that cannot be read are left out, and the log
+    says why.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
     row = np.zeros(1, np.int64)
+    paths = [path.resolve() for path in paths]
+    folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
     for path in track(paths, "files"):
         try:
             scene = PreviewSet.of([read_raw(path)], side)
@@ -221,7 +225,7 @@ def on_files(
             logging.error("%s", error)
             continue
         judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE, settings.device)
-        found[str(path)] = {
+        found[os.path.relpath(path, folder)] = {
             each.name: {
                 name: float(values[0])
                 for name, values in measure(judged, row, each.control(judged, row)).items()

@@ -90,7 +90,7 @@ def test_every_control_is_in_the_results(run):
     assert libraw["scenes"] == COUNT
     assert libraw["change"]["PSNR"]["mean"] != 0
     ((name, on_file),) = results["files"].items()
-    assert name == str(sample_files()[0])
+    assert name == sample_files()[0].name  # not where it lies on this machine
     assert set(on_file) == {
         *("neutral", "auto-adjust", "agent 0", "agent 1"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.agent_chooser import REFINE
 from experiments.render import Settings, main
 from isp_env.dng import write_dng
 from isp_env.samples import NIKON_D750
@@ -78,3 +79,7 @@ def test_a_batch_that_cannot_begin_exits_with_2(shots, tmp_path, wrong):
     settings = {"raw": [str(shots)]} | wrong
     assert main(Settings(out=tmp_path / "out", **settings)) == 2
     assert not list(tmp_path.glob("out/*.jpg"))
+
+
+def test_an_agent_chooses_as_in_enhance():
+    assert Settings(raw=["a.dng"], out=Path("out")).refine == REFINE
