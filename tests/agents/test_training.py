@@ -13,7 +13,7 @@ from agents.playing import controller, play
 from agents.policies import Agent, AgentError, PolicySettings, load_agent, save_agent
 from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings, _practise, warm_start
+from agents.warm_start import WarmStartSettings, _move, _practise, warm_start
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
@@ -149,6 +149,20 @@ def test_a_resumed_replay_memory_is_the_one_that_was_saved(scenes, tmp_path):
         assert np.array_equal(memory.rewards, arrays["rewards"])
         assert np.array_equal(memory.observations["image"], arrays["now image"])
     assert memory.rewards.std() > 0
+
+
+def test_a_warm_start_goes_where_the_environment_goes(scenes):
+    env = task(scenes)
+    action = torch.full((4, KNOBS + 1), 1.6, requires_grad=True)
+    there, beyond = _move(env, torch.zeros(4, KNOBS), action)
+    played = np.ones((4, KNOBS + 1), np.float32)
+    played[:, KNOBS:] = -1  # goes on
+    env.reset(options={"scene": np.arange(4)})
+    _, _, _, _, info = env.step(played)
+    assert there.detach().numpy() == pytest.approx(info["theta"], abs=1e-6)
+    assert beyond.detach().numpy() == pytest.approx(0.6, abs=1e-6)
+    (slope,) = torch.autograd.grad(there.sum(), action)
+    assert (slope[:, :KNOBS] > 0).all()  # it can still come back
 
 
 def test_a_killed_warm_start_ends_with_the_weights_of_an_undisturbed_one(
