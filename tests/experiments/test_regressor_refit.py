@@ -1,0 +1,135 @@
+"""The last stage of the reward model's training, on a network whose features can be read."""
+
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from attiqa.checkpoints import Protocol
+from attiqa.models import AttributeNet
+from experiments.regressor_refit import (
+    AMOUNTS,
+    ORDER,
+    RefitSettings,
+    Remembered,
+    refit,
+    remember,
+)
+
+PROTOCOL = Protocol(short_side=96, crop=64)
+SETTINGS = RefitSettings(steps=400, batch_size=16, learning_rate=3e-3, preview=48)
+
+
+class Contours(nn.Module):
+    """Sees the mean contrast of neighbours, and mean levels."""
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        steps = images.diff(dim=-1).abs().mean((1, 2, 3))
+        red, _, blue = images.mean((2, 3)).unbind(1)
+        return torch.stack([steps, red, blue], dim=-1)[:, None]
+
+
+def contours() -> AttributeNet:
+    return cast(AttributeNet, Contours())
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    rows, columns = np.mgrid[:96, :128] / 5
+    planes = [np.sin(rows + n) * np.cos((1 + n / 9) * columns) for n in range(3)]
+    return [
+        (128 + np.stack([60 * plane, 40 * plane, 20 * plane], -1)).astype(np.uint8)
+        for plane in planes
+    ]
+
+
+def test_versions_are_sharpened_more_and_more_then_distorted(photos, tmp_path):
+    seen = remember(contours(), photos, range(3), PROTOCOL, SETTINGS, tmp_path)
+    assert seen.features.shape == (3, 2, len(AMOUNTS) + 4, 3)
+    sharpness = seen.features[..., : len(AMOUNTS), 0].float()
+    assert (sharpness.diff(dim=-1) > 0).all()
+    near, far = seen.steps[..., ::2], seen.steps[..., 1::2]
+    assert (near > 0).all()
+    assert (far >= near).all()
+    others = seen.features[:, :, len(AMOUNTS) :].float()
+    assert ((others - seen.features[:, :, :1].float()).abs().sum(-1) > 0).all()
+
+
+def test_what_was_seen_is_kept_and_does_not_depend_on_the_company(photos, tmp_path):
+    seen = remember(contours(), photos, [5, 6, 7], PROTOCOL, SETTINGS, tmp_path / "all")
+    alone = remember(contours(), photos[1:2], [6], PROTOCOL, SETTINGS, tmp_path / "one")
+    assert torch.equal(alone.features, seen.features[1:2])
+    assert torch.equal(alone.steps, seen.steps[1:2])
+
+    class Blind(Contours):
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("looked again")
+
+    kept = remember(
+        cast(AttributeNet, Blind()), photos, [5, 6, 7], PROTOCOL, SETTINGS, tmp_path / "all"
+    )
+    assert torch.equal(kept.features, seen.features)
+
+
+def planted() -> tuple[Remembered, torch.Tensor]:
+    """Feature 0 is quality, feature 1 the amount of sharpening, feature 2 how far from right."""
+    random = torch.Generator().manual_seed(0)
+    features = torch.rand(200, 2, 9, 3, generator=random)
+    features[..., 0] = features[..., :1, 0]
+    features[..., 1] = 0
+    features[..., : len(AMOUNTS), 1] = torch.tensor(AMOUNTS) / AMOUNTS[-1]
+    steps = 1 + torch.rand(200, 2, 4, generator=random)
+    steps[..., 1::2] += 1
+    features[..., 2] = 0
+    features[..., len(AMOUNTS) :, 2] = steps / 3
+    every = torch.rand(500, 3, generator=random) * torch.tensor([1.0, 0.1, 0.3])
+    return Remembered(features.half(), steps), every
+
+
+def regressor() -> nn.Sequential:
+    """Knows quality and nothing else."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 1))
+    net.load_state_dict({name: 0.1 * value for name, value in net.state_dict().items()})
+    with torch.no_grad():
+        net[0].weight[0], net[0].bias[0] = torch.tensor([1.0, 0.0, 0.0]), 0.0
+        net[2].weight[0, 0] = 0.6
+    return net
+
+
+@pytest.fixture(scope="module")
+def before_and_after() -> tuple[nn.Sequential, nn.Sequential]:
+    seen, every = planted()
+    after = regressor()
+    refit(after, seen, every, SETTINGS)
+    return regressor(), after
+
+
+def test_every_order_is_learned(before_and_after):
+    seen, _ = planted()
+    scores = [net(seen.features.float()).squeeze(-1) for net in before_and_after]
+    for better, worse in ORDER:
+        right = [(s[..., better] > s[..., worse]).float().mean() for s in scores]
+        assert right[1] > 0.95, (better, worse, right)
+    assert any((scores[0][..., b] > scores[0][..., w]).float().mean() < 0.5 for b, w in ORDER)
+
+
+def test_the_scores_keep_their_scale(before_and_after):
+    """The best line from the new scores to the old ones is the identity."""
+    _, every = planted()
+    with torch.no_grad():
+        old, new = (net(every).squeeze(-1).numpy() for net in before_and_after)
+    slope, intercept = np.polyfit(new, old, 1)
+    assert slope == pytest.approx(1, abs=1e-3)
+    assert intercept == pytest.approx(0, abs=1e-3)
+    assert np.corrcoef(new, old)[0, 1] > 0.7
+
+
+def test_the_seed_decides_what_is_learned():
+    seen, every = planted()
+    short = RefitSettings(steps=5)
+    losses = [refit(regressor(), seen, every, short) for _ in "ab"]
+    assert losses[0] == losses[1]
+    assert refit(regressor(), seen, every, RefitSettings(steps=5, seed=1)) != losses[0]
