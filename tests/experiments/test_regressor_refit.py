@@ -91,12 +91,13 @@ def planted() -> tuple[Remembered, torch.Tensor]:
 def regressor() -> nn.Sequential:
     """Knows quality and nothing else."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 1))
-    net.load_state_dict({name: 0.1 * value for name, value in net.state_dict().items()})
+    first, last = nn.Linear(3, 32), nn.Linear(32, 1)
     with torch.no_grad():
-        net[0].weight[0], net[0].bias[0] = torch.tensor([1.0, 0.0, 0.0]), 0.0
-        net[2].weight[0, 0] = 0.6
-    return net
+        for value in (*first.parameters(), *last.parameters()):
+            value.mul_(0.1)
+        first.weight[0], first.bias[0] = torch.tensor([1.0, 0.0, 0.0]), 0.0
+        last.weight[0, 0] = 0.6
+    return nn.Sequential(first, nn.ReLU(), last)
 
 
 @pytest.fixture(scope="module")
