@@ -67,7 +67,7 @@ def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
         random=(1, 2),
         cma=(2, 4),
         gradient=(1, 2),
-        refined=(3,),
+        refined=(10,),
         costly=2,
         libraw=True,
         raw=[str(sample_files()[0])],
@@ -103,7 +103,7 @@ def test_every_control_is_in_the_results(run):
     assert results["controls"]["CMA-ES, 4"]["scenes"] == 2
     assert results["controls"]["agent 0"]["mean"]["renders"] <= 1
     refined = results["controls"]["agent 0, refined"]
-    assert refined["mean"]["renders"] == 3
+    assert refined["mean"]["renders"] == 10
     gain = results["controls"]["agent 0"]["change"]["potential"]["mean"]
     assert refined["change"]["potential"]["mean"] > gain
     nearest = results["controls"]["nearest to the truth"]["change"]
