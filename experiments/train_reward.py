@@ -13,6 +13,7 @@ A run that was interrupted continues where its last epoch ended. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then twice as fast.
 """
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, field, replace
@@ -262,8 +263,12 @@ def last_stage(
 ) -> list[dict[str, float]]:
     """Refit the regressor of a network in evaluation mode; `mos` is that of the training part."""
     good = split.train[mos >= np.median(mos)]
-    photos, folder = [pixels[index] for index in good], settings.out / "features"
     protocol, stage = settings.protocol, settings.refit
+    identity = hashlib.sha256(repr((protocol, stage, good.tolist())).encode())
+    for value in net.attribute_net.state_dict().values():
+        identity.update(value.numpy().tobytes())
+    photos = [pixels[index] for index in good]
+    folder = settings.out / "features" / identity.hexdigest()[:12]  # another network sees anew
     seen = remember(net.attribute_net, photos, good.tolist(), protocol, stage, folder)
     with torch.no_grad():
         every = [net.perceive(previews(pixels, part)).features for part in _parts(split)]
