@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agents.controls import Controller, Found, chosen
 from agents.search import climb
-from isp_env.judged import CHUNK, JudgedScenes
+from isp_env.judged import JudgedScenes
 
 # Of two settings that render alike, the one nearer to neutral: a regression cannot learn a choice
 # that the picture does not decide. Against the squared error of encoded samples it is negligible.
@@ -114,7 +114,7 @@ def _likeness(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
     """Negative squared error of each rendering, and its gradient by theta."""
     values, slopes = [], []
-    for part in np.split(np.arange(len(rows)), range(CHUNK, len(rows), CHUNK)):
+    for part in judged.parts(len(rows)):
         knobs = theta[part].detach().requires_grad_()
         error = (judged.render(rows[part], knobs) - truth[part]).square().mean((1, 2, 3))
         value = -error - THETA_WEIGHT * knobs.square().mean(1)

@@ -9,7 +9,7 @@ Measures, in rounds, one thing after the other, so that a slow moment of the mac
 - steps per second of one batch of scenes beside as many single environments in
   Stable-Baselines3's `DummyVecEnv`;
 - pictures per second of rendering, looking and judging, for sizes of the batch and of the previews:
-  where `isp_env.judged.CHUNK` comes from.
+  where `isp_env.judged.CHUNKS` comes from.
 
 Takes some minutes on two cores. Run it on a machine that does nothing else.
 """
@@ -36,7 +36,7 @@ from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
-from isp_env.judged import CHUNK, JudgedScenes
+from isp_env.judged import CHUNKS, JudgedScenes
 from isp_env.previews import PreviewSet
 from isp_env.rewards import Judge, Judged, QualityReward
 from isp_env.training_scenes import simulated_previews
@@ -99,7 +99,7 @@ def main(settings: Settings) -> None:
         "step": measure_steps(settings, scenes[settings.side], judge),
         "sweep": sweep(settings, scenes, judge),
         "settings": asdict(settings) | {"out": settings.out.name},
-        "chunk": CHUNK,
+        "chunk": CHUNKS["cpu"],
         "threads": torch.get_num_threads(),
         "versions": versions()
         | {name: version(name) for name in ("gymnasium", "stable-baselines3")},
@@ -123,7 +123,7 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[
     watch, count = Stopwatch(judge), settings.environments
     reward = QualityReward(watch)
     batch = IspTuningVecEnv(IspTuningVectorEnv(scenes, reward, count, settings=rules))
-    shares_of_scenes = [part(scenes, np.arange(row, len(scenes), count)) for row in range(count)]
+    shares_of_scenes = [scenes.some(np.arange(row, len(scenes), count)) for row in range(count)]
     single = DummyVecEnv(
         [partial(IspTuningEnv, own, reward, settings=rules) for own in shares_of_scenes]
     )
@@ -149,12 +149,6 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[
     }
     medians = {name: statistics.median(values) for name, values in rounds.items()}
     return {"medians": medians, "rounds": rounds}
-
-
-def part(scenes: PreviewSet, rows: np.ndarray) -> PreviewSet:
-    """Some of the scenes, without truths."""
-    arrays = (scenes.linear, scenes.noise, scenes.as_shot_neutral, scenes.iso)
-    return PreviewSet(*(array[rows] for array in arrays))
 
 
 def run(env: VecEnv, rng: np.random.Generator, steps: int) -> float:

@@ -50,6 +50,36 @@ def ladders_isp_and_sharpening(
     )
 
 
+def developed_and_distorted(
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
+) -> DistortedPairs:
+    """Half as `ladders_and_isp`; half are developed wrongly, then distorted besides.
+
+    For a judge of renderings whose start is no photograph already, as a neutral rendering after a
+    mishap of the shot: it has to know the worse of two wrong pictures.
+    """
+    half = len(sources) // 2
+    return _joined(
+        ladders_and_isp(images, sources[:half], random),
+        _distorted_besides(images, sources[half:], random),
+    )
+
+
+def _distorted_besides(
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
+) -> DistortedPairs:
+    """Mild: developed wrongly. Strong: the same picture, distorted by a step of a ladder."""
+    wrong = developed_pairs(images, sources, random)
+    rows = torch.arange(len(sources))
+    worse = distorted_pairs(wrong.mild, rows, [random[index] for index in sources.tolist()])
+    steps = wrong.mild_steps + worse.strong_steps
+    return DistortedPairs(sources, wrong.mild, worse.strong, wrong.mild_steps, steps)
+
+
 def _joined(*kinds: DistortedPairs) -> DistortedPairs:
     return DistortedPairs(*(torch.cat(parts) for parts in zip(*kinds, strict=True)))
 

@@ -22,13 +22,13 @@ from attiqa.datasets.crops import CropSettings
 from attiqa.finetuning import FinetuneSettings
 from attiqa.models import Architecture
 from attiqa.pretraining import PretrainSettings
-from attiqa.random_distortions import distorted_pairs
 from attiqa.training import Schedule
 from experiments import train_reward
+from experiments.isp_distortions import developed_and_distorted
 
 SEED = 1
 RECIPE = train_reward.Recipe(
-    distorted_pairs,
+    developed_and_distorted,
     None,
     ranked="good photographs above distorted ones, all from the ladders of attiqa.distortions; "
     "none from our ISP, other than the reward model's",

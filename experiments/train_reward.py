@@ -202,7 +202,7 @@ def main(settings: Settings, recipe: Recipe = REWARD) -> None:
         net, history = load_model(settings.start).net.requires_grad_(True), {}
     else:
         net, history = first_stages(fabric, settings, recipe, training, mos, teacher)
-    net.eval()
+    net.cpu().eval()
     if recipe.last_pairs:
         history["refit"] = last_stage(settings, net, pixels, split, mos)
     if not settings.start:  # the last stage leaves the attributes as they are

@@ -16,7 +16,8 @@ from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
 from isp_env.rewards import Potential, QualityReward, Reference, reference
 
-CHUNK = 8  # scenes rendered at once: larger batches leave the caches of a CPU and are slower
+CHUNKS = {"cpu": 8, "cuda": 64}
+"""Scenes rendered at once: larger batches leave the caches of a CPU and are slower."""
 REMEMBERED = 4096  # neutral renderings; some 30 kB each
 
 
@@ -43,14 +44,14 @@ class JudgedScenes:
         reward: The potential.
         pipeline: The ISP; theta moves its knobs.
         device: Where pictures are rendered and judged.
-        chunk: Scenes rendered and judged at once.
+        chunk: Scenes rendered and judged at once; None takes the device's of `CHUNKS`.
     """
 
     scenes: PreviewSet
     reward: QualityReward
     pipeline: IspPipeline = DEFAULT_PIPELINE
     device: str | torch.device = "cpu"
-    chunk: int = CHUNK
+    chunk: int | None = None
     _remembered: OrderedDict[int, Neutral] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
@@ -82,7 +83,7 @@ class JudgedScenes:
             neutral: Their neutral renderings; None says that theta is neutral.
         """
         images, potentials = [], []
-        for part in self._parts(len(rows)):
+        for part in self.parts(len(rows)):
             image = self.render(rows[part], theta[part])
             against = image if neutral is None else neutral[part]
             images.append(image)
@@ -99,7 +100,7 @@ class JudgedScenes:
     ) -> Sight:
         """Render, look and judge; `neutral` is what `see_neutral` says of the same scenes."""
         sights = []
-        for part in self._parts(len(scene)):
+        for part in self.parts(len(scene)):
             image, knobs = self.render(scene[part], theta[part]), theta[part]
             against = take(neutral.reference, part)
             sights.append(Sight(glance(image), self.reward.against(image, against, knobs)))
@@ -111,7 +112,7 @@ class JudgedScenes:
         memory, numbers = self._remembered, scene.tolist()
         found = {number: memory[number] for number in numbers if number in memory}
         missing = np.array([n for n in dict.fromkeys(numbers) if n not in found], np.int64)
-        for part in self._parts(len(missing)):
+        for part in self.parts(len(missing)):
             theta = torch.zeros(len(missing[part]), self.knobs, device=self.device)
             image = self.render(missing[part], theta)
             against = reference(image)
@@ -134,13 +135,14 @@ class JudgedScenes:
     ) -> tuple[Potential, Float[Tensor, "n d"]]:
         """Render and judge as `judge` does, and the gradient of the potential by theta."""
         potentials, slopes = [], []
-        for part in self._parts(len(rows)):
+        for part in self.parts(len(rows)):
             knobs = theta[part].detach().requires_grad_()
             potential = self.reward(self.render(rows[part], knobs), neutral[part], knobs)
             slopes.append(torch.autograd.grad(potential.value.sum(), knobs)[0])
             potentials.append(each(torch.detach, potential))
         return join(potentials), torch.cat(slopes)
 
-    def _parts(self, count: int) -> Iterator[slice]:
-        """Slices of `chunk` rows."""
-        return (slice(first, first + self.chunk) for first in range(0, count, self.chunk))
+    def parts(self, count: int) -> Iterator[slice]:
+        """Slices of `count` rows, as many rows in each as are rendered at once."""
+        chunk = self.chunk or CHUNKS.get(torch.device(self.device).type, CHUNKS["cpu"])
+        return (slice(first, first + chunk) for first in range(0, count, chunk))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32
+from jaxtyping import Float, Float16, Float32, Int
 from torch import Tensor
 
 from isp_env.development import LinearImage
@@ -60,6 +60,16 @@ class PreviewSet:
         if self.truth is None:
             raise ValueError("these scenes have no truths, as simulated scenes and experts' have")
         return torch.from_numpy(self.truth[rows].astype(np.float32)).to(device)
+
+    def some(self, rows: Int[np.ndarray, " k"]) -> "PreviewSet":
+        """The scenes `rows`, copied."""
+        return PreviewSet(
+            linear=self.linear[rows],
+            noise=self.noise[rows],
+            as_shot_neutral=self.as_shot_neutral[rows],
+            iso=self.iso[rows],
+            truth=None if self.truth is None else self.truth[rows],
+        )
 
     @classmethod
     def of(

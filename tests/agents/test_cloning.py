@@ -59,11 +59,6 @@ def planted() -> tuple[PreviewSet, torch.Tensor]:
     return scenes, theta
 
 
-def part(scenes: PreviewSet, rows: slice) -> PreviewSet:
-    names = ("linear", "noise", "as_shot_neutral", "iso", "truth")
-    return PreviewSet(**{name: getattr(scenes, name)[rows] for name in names})
-
-
 @pytest.fixture(scope="module")
 def fitted(planted) -> Found:
     return fit_truth(80)(JudgedScenes(planted[0], reward(), PIPELINE), np.arange(COUNT))
@@ -76,7 +71,7 @@ def test_the_planted_theta_is_recovered(planted, fitted):
 
 
 def test_the_whole_isp_reaches_a_planted_picture(planted):
-    scenes = part(planted[0], slice(4))
+    scenes = planted[0].some(np.arange(4))
     theta = torch.from_numpy(np.random.default_rng(1).uniform(-0.5, 0.5, (4, 14)).astype("f4"))
     linear, noise = scenes.images(np.arange(4), "cpu")
     truth = DEFAULT_PIPELINE(linear, theta, noise)
@@ -106,7 +101,7 @@ def test_a_scene_is_fitted_alike_in_any_company_and_judged_once(planted, fitted)
 
 def test_the_best_iterate_counts(planted):
     """Adam's first steps from the answer lead away from it."""
-    scenes = part(planted[0], slice(2))
+    scenes = planted[0].some(np.arange(2))
     task = JudgedScenes(scenes, reward(), PIPELINE)
     neutral = task.neutral(np.arange(2))[0].numpy().astype(np.float16)
     there = JudgedScenes(PreviewSet(**{**vars(scenes), "truth": neutral}), reward(), PIPELINE)
@@ -151,10 +146,10 @@ def act(agent: Agent, scenes: PreviewSet) -> np.ndarray:
 
 def test_a_clone_does_better_than_neutral_on_scenes_it_has_not_seen(planted, fitted):
     scenes, _ = planted
-    agent, history = clone_of(part(scenes, slice(TRAINED)), fitted.theta[:TRAINED], seed=0)
+    agent, history = clone_of(scenes.some(np.arange(TRAINED)), fitted.theta[:TRAINED], seed=0)
     assert len(history) == 100
     assert np.mean(history[-10:]) < 0.5 * np.mean(history[:3])
-    unseen = part(scenes, slice(TRAINED, COUNT))
+    unseen = scenes.some(np.arange(TRAINED, COUNT))
     task = JudgedScenes(unseen, reward(), PIPELINE)
     rows = np.arange(len(unseen))
     truth = torch.from_numpy(np.asarray(unseen.truth, np.float32))
@@ -166,7 +161,7 @@ def test_a_clone_does_better_than_neutral_on_scenes_it_has_not_seen(planted, fit
 
 
 def test_the_seed_decides_what_a_clone_learns(planted, fitted):
-    scenes = part(planted[0], slice(TRAINED))
+    scenes = planted[0].some(np.arange(TRAINED))
     (first, history), (again, same) = (clone_of(scenes, fitted.theta[:TRAINED], 1) for _ in "ab")
     assert history == same
     assert np.array_equal(act(first, scenes), act(again, scenes))
