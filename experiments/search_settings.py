@@ -119,7 +119,7 @@ def main(settings: Settings) -> None:
 def divided(
     names: tuple[str, ...], share: float
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
-    """Rows of the scenes to train on and of those to compare by; a photograph is on one side only."""
+    """Rows of the scenes to train on and of those to compare by; each photo on one side."""
     photos = [SimulatedSource.named(name).path for name in names]
     each = sorted(set(photos))
     aside = np.random.default_rng(0).permutation(len(each))[: round(share * len(each))]
