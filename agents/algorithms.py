@@ -5,13 +5,18 @@ The discount is 1 throughout: episodes are short, and their return is phi(final)
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
+from stable_baselines3.common.noise import (
+    ActionNoise,
+    NormalActionNoise,
+    VectorizedActionNoise,
+)
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from agents.policies import Algorithm, PolicySettings
 from agents.warm_start import WarmStartSettings
@@ -71,10 +76,13 @@ class PPOSettings:
 class ReplaySettings:
     """What algorithms that learn from a replay memory share.
 
+    They explore about their own policy from the first step on: settings drawn from all of [-1, 1]^d
+    are worse than neutral without exception, and teach a critic nothing of where it matters.
+
     Attributes:
         steps: Environment steps in all.
         buffer: Transitions that are remembered.
-        learning_starts: Random steps before the first update.
+        learning_starts: Steps before the first update.
         updates: Gradient steps after each step of all environments.
         batch_size: Transitions of a gradient step.
         learning_rate: Adam's, falling linearly to a tenth.
@@ -84,14 +92,14 @@ class ReplaySettings:
         seed: Of networks, exploration and the draw of scenes.
     """
 
-    steps: int = 10_000
+    steps: int = 3_200
     buffer: int = 10_000
     learning_starts: int = 640
-    updates: int = 8
+    updates: int = 16
     batch_size: int = 128
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     tau: float = 0.005
-    warm_start: WarmStartSettings = field(default_factory=lambda: WarmStartSettings(0))
+    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     seed: int = 0
 
@@ -107,6 +115,23 @@ class ReplaySettings:
         }
 
 
+class _Local:
+    """Off-policy exploration that is the policy's own also before the first update."""
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return super()._sample_action(0, action_noise, n_envs)  # type: ignore[misc]
+
+
+class _LocalSAC(_Local, SAC):
+    pass
+
+
+class _LocalTD3(_Local, TD3):
+    pass
+
+
 @dataclass(frozen=True)
 class SACSettings(ReplaySettings):
     """Soft actor-critic with a learned temperature (Haarnoja et al. 2018).
@@ -117,17 +142,21 @@ class SACSettings(ReplaySettings):
 
     algorithm: ClassVar[Algorithm] = "SAC"
 
-    initial_entropy: float = 0.02
+    initial_entropy: float = 0.002
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
         """An untrained agent that logs to `folder`."""
-        return SAC(
+        model = _LocalSAC(
             "MultiInputPolicy",
             env,
             ent_coef=f"auto_{self.initial_entropy}",
             **self.replay(),
             **_shared(self, folder, device),
         )
+        last = cast(nn.Linear, model.actor.log_std)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, self.policy.log_std)
+        return model
 
 
 @dataclass(frozen=True)
@@ -140,13 +169,13 @@ class TD3Settings(ReplaySettings):
 
     algorithm: ClassVar[Algorithm] = "TD3"
 
-    noise: float = 0.15
+    noise: float = 0.08
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
         """An untrained agent that logs to `folder`."""
         actions = env.action_space.shape or ()
         noise = NormalActionNoise(np.zeros(actions), np.full(actions, self.noise))
-        return TD3(
+        return _LocalTD3(
             "MultiInputPolicy",
             env,
             action_noise=VectorizedActionNoise(noise, env.num_envs),

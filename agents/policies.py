@@ -5,6 +5,7 @@ The card says how to build the network; the weights are plain tensors.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -17,7 +18,11 @@ from gymnasium import spaces
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
-from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import (
+    BasePolicy,
+    ContinuousCritic,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.sac.policies import MultiInputPolicy as SACPolicy
 from stable_baselines3.sac.policies import SACPolicy as SACNetworks
 from stable_baselines3.td3.policies import MultiInputPolicy as TD3Policy
@@ -30,6 +35,8 @@ from isp_env.files import atomic_path
 from isp_env.observations import observation_space
 from isp_env.pipeline import IspPipeline
 from isp_env.rewards import RewardSettings
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2
 EMBEDDED = "ppo"  # the agent that ships
@@ -53,7 +60,7 @@ class PolicySettings:
     Attributes:
         picture_features: Outputs of the convolutional network on the pictures.
         hidden: Widths of the layers of actor and of critic.
-        log_std: Initial log standard deviation of PPO's Gaussian actions.
+        log_std: Initial log standard deviation of PPO's and SAC's Gaussian actions.
     """
 
     picture_features: int = 64
@@ -120,6 +127,13 @@ class Agent:
         return actions
 
 
+def warn_of_another_judge(card: AgentCard, sha256: str | None) -> None:
+    """Log a warning if the quality model of this hash is not the one that paid the agent."""
+    paid_by = card.judge.split(" ")[-1]
+    if paid_by and not str(sha256).startswith(paid_by):
+        log.warning("the agent was trained by %s; the judge now is %.16s", card.judge, sha256)
+
+
 def knobs(pipeline: IspPipeline) -> list[list[Any]]:
     """What an agent must know of a pipeline: its parameters and their ranges."""
     return [[p.name, p.low, p.neutral, p.high] for p in pipeline.parameters]
@@ -145,6 +159,19 @@ def mean_action(policy: BasePolicy, observation: Any) -> Float[Tensor, "n k"]:
     if isinstance(policy, TD3Networks):
         return policy.actor(observation)
     raise TypeError(f"a policy of PPO, SAC or TD3, got {type(policy).__name__}")
+
+
+def action_values(policy: BasePolicy) -> ContinuousCritic | None:
+    """The Q functions of SAC and TD3; None for PPO, whose critic knows no actions."""
+    return policy.critic if isinstance(policy, SACNetworks | TD3Networks) else None
+
+
+def sync_targets(policy: BasePolicy) -> None:
+    """Let the moving averages of SAC's and TD3's networks start from the networks as they are."""
+    if isinstance(policy, SACNetworks | TD3Networks):
+        policy.critic_target.load_state_dict(policy.critic.state_dict())
+    if isinstance(policy, TD3Networks):
+        policy.actor_target.load_state_dict(policy.actor.state_dict())
 
 
 def save_agent(agent: Agent, stem: Path) -> None:

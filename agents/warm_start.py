@@ -8,17 +8,18 @@ reinforcement learner then starts from there.
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from rich.progress import track
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy, ContinuousCritic
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from agents.policies import mean_action
+from agents.policies import action_values, actor, mean_action, sync_targets
 from isp_env.environment import IspTuningVectorEnv, aim
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 20
 CHECKPOINT_EVERY = 50
 STOP = 0.5  # the stop action that is aimed at, and its negative where the episode should go on
+AROUND = (
+    0.08  # standard deviation of the actions, about the mean one, that a Q function learns from
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,10 @@ def warm_start(
 
     Every step of an episode climbs by itself, from where the steps before have led; the sum of
     their rewards is what is raised, with the later steps' dependence on the earlier left out. The
-    stop is taught where a step did not pay, and a critic, where the policy has one, the returns.
+    stop is taught where a step did not pay. A critic of states learns the returns; one of actions
+    learns returns and their slope by the action, at actions about the mean one (Czarnecki et al.,
+    "Sobolev training for neural networks", NeurIPS 2017): otherwise it would lead a started actor
+    astray before it knows anything.
 
     Args:
         policy: Changed in place.
@@ -95,8 +102,11 @@ def warm_start(
         rows = draw.choice(len(env.scenes), settings.batch_size)
         steps = 1 if iteration < settings.single else env.settings.horizon
         optimizer.zero_grad()
-        history.append(_practise(policy, practice, rows, steps))
-        clip_grad_norm_(policy.parameters(), 1.0)
+        history.append(_practise(policy, practice, rows, steps, draw))
+        chooses = {id(parameter) for parameter in actor(policy).parameters()}
+        for judges in (False, True):  # what one errs by must not slow the other
+            part = [p for p in policy.parameters() if (id(p) not in chooses) == judges]
+            clip_grad_norm_(part, 1.0)
         optimizer.step()
         rate.step()
         if len(history) % LOG_EVERY == 0:
@@ -105,26 +115,40 @@ def warm_start(
         if (iteration + 1) % CHECKPOINT_EVERY == 0:
             _save(checkpoint, state, settings, iteration + 1)
     policy.set_training_mode(False)
+    sync_targets(policy)
     return history
 
 
-def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, steps: int) -> float:
+def _practise(
+    policy: BasePolicy,
+    env: IspTuningVectorEnv,
+    rows: np.ndarray,
+    steps: int,
+    random: np.random.Generator,
+) -> float:
     """Play the first steps of episodes and add up gradients; returns the mean gain at their end."""
     judged = JudgedScenes(env.scenes, env.reward, env.pipeline, env.device)
     observation, info = env.reset(options={"scene": rows})
     neutral = judged.render(rows, torch.zeros(len(rows), judged.knobs, device=env.device)).detach()
     potentials = [torch.from_numpy(info["potential"]).to(env.device)]
-    observations = []
+    observations, lessons = [], []
+    critic = action_values(policy)
     for step in range(steps):
         seen, _ = policy.obs_to_tensor(observation)
         observations.append(seen)
         action = mean_action(policy, seen)
+        if critic is not None:
+            noise = random.normal(0, AROUND, action.shape).astype(np.float32)
+            action = action + torch.from_numpy(noise).to(action)
         theta, beyond = _move(env, torch.from_numpy(info["theta"]).to(env.device), action)
         reached, slope = judged.gradient(rows, theta, neutral)
         loss = beyond.square().sum() - (theta * slope).sum()
         if not env.settings.absolute:
             target = torch.where(reached.value > potentials[-1], -STOP, STOP)
             loss = loss + functional.mse_loss(action[:, judged.knobs], target, reduction="sum")
+        if critic is not None:
+            (pull,) = torch.autograd.grad((theta * slope).sum(), action, retain_graph=True)
+            lessons.append((action.detach(), pull))
         (loss / (len(rows) * steps)).backward()
         potentials.append(reached.value)
         if step + 1 < steps:
@@ -136,7 +160,27 @@ def _practise(policy: BasePolicy, env: IspTuningVectorEnv, rows: np.ndarray, ste
             expected = policy.predict_values(seen)[:, 0]
             loss = functional.mse_loss(expected, potentials[-1] - potential)
             (loss / steps).backward()
+    if critic is not None:
+        for seen, (action, pull), potential in zip(observations, lessons, potentials, strict=False):
+            loss = _lesson(critic, seen, action, potentials[-1] - potential, pull)
+            (loss / steps).backward()
     return (potentials[-1] - potentials[0]).mean().item()
+
+
+def _lesson(
+    critic: ContinuousCritic,
+    seen: Any,
+    action: Float[Tensor, "n k"],
+    value: Float[Tensor, " n"],
+    slope: Float[Tensor, "n k"],
+) -> Tensor:
+    """What a critic of actions, two networks mostly, gets wrong in value and in slope."""
+    action = action.clamp(-1, 1).requires_grad_()
+    loss = value.new_zeros(())
+    for expected in critic(seen, action):
+        (own,) = torch.autograd.grad(expected.sum(), action, create_graph=True)
+        loss = loss + functional.mse_loss(expected[:, 0], value) + functional.mse_loss(own, slope)
+    return loss
 
 
 def _move(

@@ -9,7 +9,7 @@ import torch
 
 from agents.controls import Found
 from agents.playing import controller
-from agents.policies import Agent, agent_files, load_agent
+from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
 from agents.search import refined
 from attiqa.scoring import load_model
 from isp_env.judged import JudgedScenes
@@ -48,6 +48,7 @@ class AgentChooser:
             AgentError: The agent's files are missing or damaged.
         """
         card, model = load_agent(agent, DEFAULT_PIPELINE).card, load_model(judge).card
+        warn_of_another_judge(card, model.sha256)
         weights = sha256(agent_files(agent)[1])
         content = {"agent": f"{card} {weights}", "judge": str(model.sha256), "refine": refine}
         return cls(agent, judge, refine, f"agent {agent}, {recipe_hash(content)[:16]}")

@@ -4,7 +4,7 @@ Held-out scenes show photographs that neither the agent nor its judge was traine
 test part that `train_reward.py` keeps aside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.rated import random_split, split_hash
 from isp_env.preview_building import build_previews
 from isp_env.preview_sources import SimulatedSource, simulated_sources
-from isp_env.preview_store import PreviewStore, StoreSettings
+from isp_env.preview_store import INDEX, PreviewStore, StoreSettings
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,24 @@ def unknown_to(card: Card, settings: SceneSettings) -> bool:
 
 def _store(settings: SceneSettings, folder: Path, count: int, *, held_out: bool) -> PreviewStore:
     sources = _sources(settings, count, held_out=held_out)
-    store = StoreSettings(settings.side, square=True, truth=True)
-    for built in track(build_previews(sources, folder, store), "scenes", total=len(sources)):
-        if built.status == "failed":
-            raise ValueError(f"{built.name}: {built.reason}")
+    store, names = StoreSettings(settings.side, square=True, truth=True), {s.name for s in sources}
+    if not _holds(folder, store, names):  # several trainings may read a finished store at once
+        for built in track(build_previews(sources, folder, store), "scenes", total=len(sources)):
+            if built.status == "failed":
+                raise ValueError(f"{built.name}: {built.reason}")
     built_store = PreviewStore.open(folder)
-    if others := built_store.scenes.keys() - {source.name for source in sources}:
+    if others := built_store.scenes.keys() - names:
         raise ValueError(
             f"{folder}: holds {len(others)} scenes of other settings; name another folder"
         )
     return built_store
+
+
+def _holds(folder: Path, settings: StoreSettings, names: Set[str]) -> bool:
+    if not (folder / INDEX).exists():
+        return False
+    store = PreviewStore.open(folder)
+    return store.settings == settings and names <= store.scenes.keys()
 
 
 def _sources(settings: SceneSettings, count: int, *, held_out: bool) -> Sequence[SimulatedSource]:

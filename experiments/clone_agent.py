@@ -88,7 +88,9 @@ def main(settings: Settings) -> None:
     theta = named[contender.name].theta
 
     set_random_seed(settings.seed)
-    network = PPOSettings(policy=settings.policy, seed=settings.seed)
+    network = PPOSettings(
+        rollout=1, batch_size=len(rows), policy=settings.policy, seed=settings.seed
+    )
     policy = network.build(IspTuningVecEnv(env), settings.out, settings.device).policy
     observation, _ = env.reset(options={"scene": rows})
     errors = clone(

@@ -27,7 +27,7 @@ from rich.progress import track
 from rich.table import Table
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.policies import Agent, load_agent
+from agents.policies import Agent, load_agent, warn_of_another_judge
 from attiqa.attributes import ATTRIBUTES
 from attiqa.scoring import QualityModel, load_model
 from experiments.agent_chooser import REFINE, choose
@@ -85,6 +85,7 @@ def main(settings: Settings) -> int:
     settings.out.mkdir(parents=True, exist_ok=True)
     judge = load_model(settings.reward, device=settings.device)
     agent = load_agent(settings.agent, DEFAULT_PIPELINE, settings.device)
+    warn_of_another_judge(agent.card, judge.card.sha256)
     pipeline = DEFAULT_PIPELINE.only(agent.card.knobs)
     reward = QualityReward(judge.perceive, agent.card.reward)
     files = [one.path for one in find_inputs(settings.raw)] if settings.raw else sample_files()

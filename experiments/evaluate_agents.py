@@ -32,7 +32,7 @@ from agents.cloning import fit_truth
 from agents.controls import Found, neutral
 from agents.evaluation import Measured, batches, compare, joined, measure, measure_pictures
 from agents.playing import controller
-from agents.policies import Agent, agent_files, load_agent
+from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
 from agents.referees import Referee, Trial, broken_edits, trial
 from agents.search import REFINING_RATE, cma_es, gradient_ascent, random_search, refined
 from attiqa.scoring import load_model
@@ -63,6 +63,8 @@ class Settings:
     """Store of held-out scenes with truths (see `build_previews.py`)."""
     agents: list[Path]
     """Cards of agents, one for each seed."""
+    cloned: Path | None = None
+    """Card of an agent that imitates the nearest theta (see `clone_agent.py`): another control."""
     out: Path = Path("runs/evaluate_agents")
     """Folder for the results."""
     count: int = 200
@@ -101,6 +103,8 @@ def main(settings: Settings) -> None:
     scenes = store.previews()
     judge = load_model(settings.judge, settings.device)
     agents = [load_agent(path, DEFAULT_PIPELINE, settings.device) for path in settings.agents]
+    for agent in agents:
+        warn_of_another_judge(agent.card, judge.card.sha256)
     reward = QualityReward(judge.perceive, settings.reward)
     judged = JudgedScenes(scenes, reward, DEFAULT_PIPELINE, settings.device)
     count = min(settings.count, len(scenes))
@@ -177,9 +181,14 @@ def quick_contenders(settings: Settings, agents: Sequence[Agent], count: int) ->
         Contender(f"{AGENT} {number}", controller(agent), count, version)
         for number, (agent, version) in enumerate(zip(agents, versions, strict=True))
     ]
+    cloned = []
+    if path := settings.cloned:
+        clone = controller(load_agent(path, DEFAULT_PIPELINE, settings.device))
+        cloned = [Contender("behaviour cloning", clone, count, _content(path))]
     return [
         Contender(NEUTRAL, neutral, count),
         Contender("auto-adjust", auto_adjust, count),
+        *cloned,
         *players,
         *refinements(settings.refined, players, count),
     ]

@@ -10,7 +10,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settings
 from agents.playing import controller, play
-from agents.policies import Agent, AgentError, PolicySettings, load_agent, save_agent
+from agents.policies import (
+    Agent,
+    AgentError,
+    PolicySettings,
+    action_values,
+    load_agent,
+    save_agent,
+)
 from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
 from agents.warm_start import WarmStartSettings, _move, _practise, warm_start
@@ -41,6 +48,7 @@ EACH: list[AgentSettings] = [
             buffer=120,
             learning_starts=40,
             updates=2,
+            warm_start=WarmStartSettings(iterations=0),
             batch_size=16,
             policy=NETWORK,
             seed=1,
@@ -228,6 +236,42 @@ def test_a_warm_start_teaches_the_stop_and_the_critic(scenes, tmp_path):
     _, _, _, _, after = env.step(np.c_[first[:, :KNOBS], -np.ones(4)])
     assert expected == pytest.approx(after["potential"] - info["potential"], abs=0.5)
     assert expected.mean() > 0.3
+
+
+@pytest.mark.parametrize("settings", EACH[1:], ids=lambda s: s.algorithm)
+def test_a_warm_start_teaches_a_critic_of_actions_what_the_policy_gains(settings, scenes, tmp_path):
+    """One that knows nothing would lead the started actor astray in its first steps."""
+    env = bandit(scenes)
+    settings = replace(settings, policy=PolicySettings(8, (64, 64), -1.0))
+    policy = settings.build(IspTuningVecEnv(env), tmp_path, "cpu").policy
+    start = WarmStartSettings(150, 150, batch_size=4, learning_rate=5e-3)
+    warm_start(policy, env, start, 0, tmp_path / "warm_start.pt")
+    still, before = env.reset(options={"scene": np.arange(4)})
+    seen, _ = policy.obs_to_tensor(still)
+    chosen = policy.predict(still, deterministic=True)[0]
+    _, _, _, _, info = env.step(chosen)
+    gain = info["final_info"]["potential"] - before["potential"]
+    assert gain.min() > 1
+    critic, action = action_values(policy), torch.from_numpy(chosen)
+    assert critic is not None
+    with torch.no_grad():
+        for expected, late in zip(
+            critic(seen, action), policy.critic_target(seen, action), strict=True
+        ):
+            assert expected[:, 0].numpy() == pytest.approx(gain, abs=0.5)
+            assert torch.equal(expected, late)
+
+
+@pytest.mark.parametrize("settings", EACH[1:], ids=lambda s: s.algorithm)
+def test_exploration_stays_about_the_policy_from_the_first_step(settings, scenes, tmp_path):
+    quiet = replace(settings, policy=replace(NETWORK, log_std=-3.0), learning_starts=100)
+    if isinstance(quiet, TD3Settings):
+        quiet = replace(quiet, noise=0.05)
+    train(bandit(scenes), replace(quiet, steps=80), tmp_path)
+    with np.load(tmp_path / "memory.npz") as arrays:
+        actions = arrays["actions"]
+    assert len(actions) == 20
+    assert 0.03 < actions.std() < 0.3  # those of all of [-1, 1] have 0.58
 
 
 def test_evaluations_are_recorded_while_training(scenes, tmp_path):

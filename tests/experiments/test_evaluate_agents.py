@@ -62,6 +62,7 @@ def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
     settings = Settings(
         store,
         [agent, agent],
+        cloned=agent,
         out=tmp_path_factory.mktemp("out"),
         count=COUNT,
         random=(1, 2),
@@ -81,6 +82,7 @@ def test_every_control_is_in_the_results(run):
     _, results = run
     assert set(results["controls"]) == {
         *("neutral", "auto-adjust", "nearest to the truth", "agent 0", "agent 1"),
+        "behaviour cloning",
         *("CMA-ES, 2", "CMA-ES, 4", "gradient ascent, 1", "gradient ascent, 2"),
         *("random search, 1", "random search, 2"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),
@@ -92,7 +94,7 @@ def test_every_control_is_in_the_results(run):
     ((name, on_file),) = results["files"].items()
     assert name == sample_files()[0].name  # not where it lies on this machine
     assert set(on_file) == {
-        *("neutral", "auto-adjust", "agent 0", "agent 1"),
+        *("neutral", "auto-adjust", "behaviour cloning", "agent 0", "agent 1"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),
     }
     assert "PSNR" not in on_file["neutral"]  # nobody knows the truth

@@ -1,5 +1,6 @@
 """A tiny data set in BIQ2021's layout: which photographs are whose, and a whole run on them."""
 
+import fcntl
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,12 @@ def test_held_out_scenes_show_what_neither_agent_nor_judge_was_trained_on(scenes
 def test_a_store_of_other_scenes_is_not_taken(scenes, stores):
     with pytest.raises(ValueError, match=r"training: holds \d+ scenes of other settings"):
         training_scenes(replace(scenes, training=2), stores)
+
+
+def test_a_finished_store_is_read_while_another_process_holds_its_lock(scenes, stores):
+    with (stores / "training" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert len(training_scenes(scenes, stores).scenes) == 9
 
 
 def test_every_shot_differs_from_the_others_and_repeats(scenes, stores, tmp_path):
