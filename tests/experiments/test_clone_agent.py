@@ -36,7 +36,7 @@ def settings(tmp_path_factory) -> Settings:
         folder / "store",
         folder / "clone",
         fit_steps=30,
-        cloning=CloningSettings(600, 4, 3e-3),
+        cloning=CloningSettings(600, 4),
         policy=PolicySettings(16, (32,)),
     )
 
