@@ -1,13 +1,13 @@
 """Train a second quality model that no agent ever climbs: the reward's referee.
 
-Repeats attiqa/weights/attiqa-referee (one CPU core, about 5 minutes):
+Repeats attiqa/weights/attiqa-referee (one CPU core, about 35 minutes):
 
     python experiments/train_referee.py --data BIQ2021
 
 An agent that learned to please `attiqa-mini` has not pleased this one unless the photographs are
 better. What can differ from the reward model does: the architecture, the initial weights (random),
-the seed, the scale of the views and the ranked pairs, which the ladders alone make: this model has
-never seen our ISP. The photographs and their scores are the same, with the same ones kept aside.
+the seed, the scale of the views and most of the ranked pairs. The photographs and their scores are
+the same, with the same ones kept aside.
 """
 
 import logging
@@ -30,10 +30,12 @@ SEED = 1
 RECIPE = train_reward.Recipe(
     developed_and_distorted,
     None,
-    ranked="good photographs above distorted ones, all from the ladders of attiqa.distortions; "
-    "none from our ISP, other than the reward model's",
+    ranked="good photographs above distorted ones: a quarter from the ladders of "
+    "attiqa.distortions, a quarter developed wrongly by isp_env's ISP (isp_distortions.py), half "
+    "developed wrongly and then distorted besides",
     views="nearly whole photographs of 128 pixels, then of 160: previews as an agent's reward sees",
-    selection="the last epoch of the only run",
+    selection="the last epoch; of two recipes, the one that got more pairs of the referees' trial "
+    "right on 100 training scenes",
     limits="A referee for small renderings that were optimised against another model; trained from "
     "random weights on few photographs, so worse than attiqa-mini at judging photographs. Both "
     "models learned from the same photographs and scores: what those lack, both lack. Never train "
@@ -64,7 +66,7 @@ def human_scores(schedule: Schedule) -> FinetuneSettings:
         rank_weight=0.1,
         ladder_weight=0.03,
         ladder_share=0.0625,
-        ranked_distortions_weight=0.3,
+        ranked_distortions_weight=1.0,
         distorted_photos=4,
     )
 
@@ -89,9 +91,9 @@ class Settings(train_reward.Settings):
         default_factory=lambda: PretrainSettings(stage(1, 128, 1e-3), ladder_weight=1.0)
     )
     """On unlabelled photographs: the training part without its scores."""
-    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(6, 128, 1e-3)))
+    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(12, 128, 1e-3)))
     """On human scores, first of small photographs."""
-    fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(1, 160, 3e-4)))
+    fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(2, 160, 3e-4)))
     """Then of photographs of the previews' size."""
 
 

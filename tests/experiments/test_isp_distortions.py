@@ -6,6 +6,7 @@ from skimage import data
 
 from experiments.isp_distortions import (
     MOST_STEPS,
+    developed_and_distorted,
     developed_pairs,
     ladders_and_isp,
     ladders_isp_and_sharpening,
@@ -72,3 +73,17 @@ def test_no_good_photograph_no_pair(photos):
     pairs = ladders_and_isp(photos, torch.zeros(0, dtype=torch.long), seeded(0))
     assert pairs.mild.shape == (0, 3, 96, 96)
     assert len(pairs.strong_steps) == 0
+
+
+def test_wrong_developments_are_distorted_besides(photos):
+    pairs = developed_and_distorted(photos, torch.arange(6), seeded(0))
+    assert pairs.sources.tolist() == list(range(6))
+    plain = ladders_and_isp(photos, torch.arange(3), seeded(0))
+    assert torch.equal(pairs.mild[:3], plain.mild)
+    assert torch.equal(pairs.strong[:3], plain.strong)
+    wrong = developed_pairs(photos, torch.arange(3, 6), seeded(0))
+    assert torch.equal(pairs.mild[3:], wrong.mild)  # developed wrongly already
+    assert torch.equal(pairs.mild_steps[3:], wrong.mild_steps)
+    assert (pairs.strong_steps[3:] >= pairs.mild_steps[3:] + 1).all()  # and a ladder's step worse
+    changed = (pairs.strong[3:] - pairs.mild[3:]).abs().mean((1, 2, 3))
+    assert (changed > 1e-3).all()
