@@ -17,6 +17,7 @@ from agents.policies import (
     action_values,
     load_agent,
     save_agent,
+    warn_of_another_judge,
 )
 from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
@@ -363,6 +364,17 @@ def test_a_judge_that_tells_other_things_is_refused(trained, scenes):
     judged = JudgedScenes(scenes, QualityReward(terse))
     with pytest.raises(AgentError, match=r"'features': 3.*this one has .*'features': 0"):
         controller(agent)(judged, np.arange(2))
+
+
+def test_another_judge_than_the_one_that_paid_is_named(trained, caplog):
+    card = replace(trained[0].card, judge="attiqa-mini 0123456789abcdef")
+    warn_of_another_judge(card, "0123456789abcdef" + 48 * "0")
+    warn_of_another_judge(replace(card, judge=""), "f" * 64)  # it does not say
+    assert not caplog.records
+    warn_of_another_judge(card, "f" * 64)
+    assert (
+        "trained by attiqa-mini 0123456789abcdef; the judge now is ffffffffffffffff" in caplog.text
+    )
 
 
 def test_damaged_files_are_named(trained, tmp_path):
