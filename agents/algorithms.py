@@ -77,7 +77,7 @@ class ReplaySettings:
     """What algorithms that learn from a replay memory share.
 
     They explore about their own policy from the first step on: settings drawn from all of [-1, 1]^d
-    are worse than neutral without exception, and teach a critic nothing of where it matters.
+    are worse than neutral, but for few, and teach a critic nothing of where it matters.
 
     Attributes:
         steps: Environment steps in all.

@@ -29,9 +29,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 20
 CHECKPOINT_EVERY = 50
 STOP = 0.5  # the stop action that is aimed at, and its negative where the episode should go on
-AROUND = (
-    0.08  # standard deviation of the actions, about the mean one, that a Q function learns from
-)
+AROUND = 0.08  # standard deviation, about the mean action, of those that a Q function learns from
 
 
 @dataclass(frozen=True)

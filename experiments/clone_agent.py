@@ -46,7 +46,7 @@ class Settings:
     """Store of training scenes with truths."""
     out: Path = Path("runs/clone_agent")
     """What was found, and the agent."""
-    count: int = 1200
+    count: int = 400
     """So many of the scenes, the first ones."""
     fit_steps: int = 60
     """Renders of each scene on the way to its nearest theta."""
@@ -79,7 +79,7 @@ def main(settings: Settings) -> None:
         device=settings.device,
     )
     judged = JudgedScenes(scenes, reward, env.pipeline, settings.device)
-    said = [str(settings.scenes.resolve()), judge.card.sha256, len(store.scenes)]
+    said = [store.sha256(), judge.card.sha256]
     identity = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
     kept = KeptFindings(settings.out / "found", identity)
     steps = settings.fit_steps
