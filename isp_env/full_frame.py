@@ -6,11 +6,8 @@ ever held whole. On a CPU the elementwise part runs as one fused loop (`fusion`)
 pipeline renders the whole frame in torch.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,7 +21,8 @@ from isp_env import detail
 from isp_env.compiled.strips import gather, scatter
 from isp_env.detail import Guide
 from isp_env.development import LinearImage, develop_area, linear_noise
-from isp_env.fusion import CHUNK, FusedLoop, fuse
+from isp_env.fused_stages import fused, numbers
+from isp_env.fusion import CHUNK
 from isp_env.linear_source import linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
@@ -174,9 +172,8 @@ def _render_rows(
         _, small = pipeline.measure(guide, noise, values)
         constants = pipeline.constants(values)
     maps = torch.stack([small[name][0] for name in pipeline.maps]).numpy()
-    # sorted: their order would follow the knobs', which the kernel's does not depend on
-    numbers = np.array([constants[name].item() for name in sorted(constants)], np.float32)
-    loop = _fused(pipeline)
+    own = numbers(pipeline, constants)[0]
+    loop = fused(pipeline)
     factor = detail.guide_factor(max(shape))
     columns = _neighbours(width, factor, maps.shape[2])
     lines = _neighbours(height, factor, maps.shape[1])
@@ -194,34 +191,9 @@ def _render_rows(
             strip = linear[:, first - top : last - top]
             weights = tuple(x[first:last] for x in lines)
             gather(strip, maps, weights, columns, wide, held, planes)
-            loop.kernel(planes, numbers, finished)
+            loop.kernel(planes, own, finished)
             scatter(finished, np.float32(2**bits - 1), pixels[first:last])
     return pixels
-
-
-@cache
-def _fused(pipeline: IspPipeline) -> FusedLoop:
-    """The elementwise part of a pipeline as one loop."""
-    names = sorted(pipeline.constants(pipeline.values(pipeline.neutral())))
-
-    def apply(planes: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, ...]:
-        maps = dict(zip(pipeline.maps, planes[3:], strict=True))
-        constants = dict(zip(names, numbers, strict=True))
-        return pipeline.apply(tuple(planes[:3]), maps, constants)
-
-    return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
-
-
-def _key(pipeline: IspPipeline) -> str | None:
-    """What the loop of a pipeline depends on; None where its stages are not this package's."""
-    package = Path(__file__).parent
-    functions = [stage.apply for stage in pipeline.stages]
-    inner = [f.func if isinstance(f, partial) else f for f in functions]
-    if any(not f.__module__.startswith("isp_env.") for f in inner):
-        return None
-    bound = [f.keywords["space"].name for f in functions if isinstance(f, partial)]
-    code = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(package.glob("*.py"))))
-    return f"{[f.__qualname__ for f in inner]} {bound} {code.hexdigest()}"
 
 
 def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """The knobs of the ISP: theta in [-1, 1] <-> values in physical units, neutral at theta = 0."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -63,9 +64,9 @@ class Parameter:
         return (above + below).clamp(-1, 1)
 
     def _bounds(self) -> tuple[float, float, float]:
-        bounds = torch.tensor([self.low, self.neutral, self.high], dtype=torch.float64)
-        low, neutral, high = (bounds.log() if self.scale == "log" else bounds).tolist()
-        return low, neutral, high
+        if self.scale == "log":
+            return math.log(self.low), math.log(self.neutral), math.log(self.high)
+        return self.low, self.neutral, self.high
 
 
 def to_values(

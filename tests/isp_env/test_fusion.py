@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isp_env import fusion
-from isp_env.full_frame import _fused
+from isp_env.fused_stages import fused
 from isp_env.fusion import CHUNK, fuse, source
 from isp_env.pipeline import DEFAULT_PIPELINE
 
@@ -94,5 +94,5 @@ def test_the_whole_pipeline(seed, run_fused):
     flat = {name: value[0, 0] for name, value in constants.items()}
     expected = torch.stack(pipeline.apply((planes[0], planes[1], planes[2]), maps, flat))
     numbers = [constants[name].item() for name in sorted(constants)]
-    found = run_fused(_fused(pipeline), planes.unbind(), numbers, 3)
+    found = run_fused(fused(pipeline), planes.unbind(), numbers, 3)
     assert found == pytest.approx(expected.numpy(), abs=1e-5)

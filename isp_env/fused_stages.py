@@ -1,0 +1,143 @@
+"""A pipeline's elementwise stages as compiled loops, and previews rendered by them.
+
+Full frames run all stages as one loop (`full_frame`). A preview is its own guide, so each stage
+that looks at neighbours has to see what the stages before it made: there, the stages between two
+such looks are one loop.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from isp_env import detail
+from isp_env.color import Planes
+from isp_env.detail import Maps
+from isp_env.fusion import CHUNK, FusedLoop, fuse
+from isp_env.pipeline import Constants, IspPipeline
+
+
+@torch.no_grad()
+def render_previews(
+    pipeline: IspPipeline,
+    linear: Float32[Tensor, "b 3 h w"],
+    theta: Float32[Tensor, "b d"],
+    noise: Float32[Tensor, "b 3 2"],
+) -> Float32[Tensor, "b 3 h w"]:
+    """What `pipeline` renders, without gradients, in less time on a CPU.
+
+    Pictures that need a guide of their own (`detail.guide_factor`), that hold values which are not
+    finite, or that are on another device, and pipelines of operations that cannot be fused are
+    rendered by `pipeline` itself.
+
+    Args:
+        pipeline: The ISP.
+        linear: Scene-linear Rec. 709; see `IspPipeline`.
+        theta: One row for each picture.
+        noise: Shot and read noise of each.
+
+    Returns:
+        Encoded RGB in [0, 1].
+    """
+    itself = detail.guide_factor(max(linear.shape[-2:])) == 1
+    usable = itself and linear.device.type == "cpu" and linear.dtype == torch.float32
+    if not (usable and torch.isfinite(linear).all() and torch.isfinite(theta).all()):
+        return pipeline(linear, theta, noise)
+    try:
+        loops = [(part, fused(part)) for part in _parts(pipeline)]
+    except NotImplementedError:  # a stage of somebody else's
+        return pipeline(linear, theta, noise)
+    values = pipeline.values(theta)
+    constants = pipeline.constants(values)
+    guide, maps = detail.reduce(linear, 1), dict[str, Tensor]()
+    for part, loop in loops:
+        maps.update(part.stages[0].measure(guide, noise, values))
+        planes = [*guide.planes, *(maps[name] for name in part.maps)]
+        guide = replace(guide, planes=_run(loop, planes, numbers(part, constants)))
+    return torch.stack(guide.planes, dim=1).clamp_(0, 1)
+
+
+@cache
+def fused(pipeline: IspPipeline) -> FusedLoop:
+    """The elementwise part of a pipeline as one loop over planes, maps and `numbers`.
+
+    Raises:
+        NotImplementedError: A stage uses an operation that cannot be fused.
+    """
+    names = _numbered(pipeline)
+
+    def apply(planes: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, ...]:
+        maps: Maps = dict(zip(pipeline.maps, planes[3:], strict=True))
+        constants: Constants = dict(zip(names, numbers, strict=True))
+        return pipeline.apply(tuple(planes[:3]), maps, constants)
+
+    return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
+
+
+def numbers(pipeline: IspPipeline, constants: Constants) -> Float32[np.ndarray, "b n"]:
+    """The constants that the loop of `pipeline` takes, a row for each picture."""
+    columns = [constants[name].flatten() for name in _numbered(pipeline)]
+    return torch.stack(columns, dim=1).numpy().astype(np.float32)
+
+
+@cache
+def _numbered(pipeline: IspPipeline) -> Sequence[str]:
+    """Names of constants, sorted: the loop must not depend on the order of the knobs."""
+    return sorted(pipeline.constants(pipeline.values(pipeline.neutral())))
+
+
+@cache
+def _parts(pipeline: IspPipeline) -> Sequence[IspPipeline]:
+    """The pipeline cut before each stage that measures maps."""
+    parts: list[tuple] = []
+    for stage in pipeline.stages:
+        if stage.maps or not parts:
+            parts.append(())
+        parts[-1] += (stage,)
+    return [IspPipeline(stages) for stages in parts]
+
+
+def _run(
+    loop: FusedLoop, planes: Sequence[Float[Tensor, "b h w"]], numbers: Float32[np.ndarray, "b n"]
+) -> Planes:
+    """Run a loop over pictures, one after the other."""
+    count, height, width = planes[0].shape
+    pixels, chunks = height * width, -(-height * width // CHUNK)
+    room = np.zeros((chunks, loop.columns * CHUNK), np.float32)
+    finished = np.empty((chunks, 3 * CHUNK), np.float32)
+    rows = [plane.reshape(count, pixels).numpy() for plane in planes]
+    out = np.empty((3, count, pixels), np.float32)
+    for picture in range(count):
+        for index, row in enumerate(rows):
+            _lay(row[picture], room[:, index * CHUNK : (index + 1) * CHUNK])
+        loop.kernel(room, numbers[picture], finished)
+        for channel in range(3):
+            chunk = finished[:, channel * CHUNK : (channel + 1) * CHUNK]
+            out[channel, picture] = chunk.reshape(-1)[:pixels]
+    return torch.from_numpy(out.reshape(3, count, height, width)).unbind()
+
+
+def _lay(row: Float32[np.ndarray, " n"], chunks: Float32[np.ndarray, "c 256"]) -> None:
+    """Put a plane into its column of chunks; the end of the last one stays as it is."""
+    whole = len(row) // CHUNK
+    chunks[:whole] = row[: whole * CHUNK].reshape(whole, CHUNK)
+    if rest := len(row) % CHUNK:
+        chunks[whole, :rest] = row[-rest:]
+
+
+def _key(pipeline: IspPipeline) -> str | None:
+    """What the loop of a pipeline depends on; None where its stages are not this package's."""
+    package = Path(__file__).parent
+    functions = [stage.apply for stage in pipeline.stages]
+    inner = [f.func if isinstance(f, partial) else f for f in functions]
+    if any(not f.__module__.startswith("isp_env.") for f in inner):
+        return None
+    bound = [f.keywords["space"].name for f in functions if isinstance(f, partial)]
+    code = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(package.glob("*.py"))))
+    return f"{[f.__qualname__ for f in inner]} {bound} {code.hexdigest()}"
