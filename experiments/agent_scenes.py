@@ -22,7 +22,7 @@ from isp_env.preview_store import INDEX, PreviewStore, StoreSettings
 class SceneSettings:
     """Which scenes."""
 
-    photos: Path
+    photos: Path = Path("BIQ2021")
     """Folder of BIQ2021: Images/ and "Train (Images and MOS).csv"."""
     min_mos: float = 0.6
     """Photographs rated lower are no truth to strive for."""

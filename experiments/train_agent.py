@@ -5,9 +5,14 @@ Repeats the embedded agent (two CPU cores, from nothing):
     python experiments/train_agent.py --scenes.photos BIQ2021 --export agents/weights/ppo
 
 The photographs are the well-rated ones of BIQ2021's training part; the scenes are simulated shots
-of them, kept in `--stores`. The policy first climbs the potential along its gradient through the
-differentiable ISP, then the algorithm (`algorithm:ppo`, `algorithm:sac` or `algorithm:td3`) trains
-it on the task. A run that was interrupted or killed goes on from its last checkpoint. On a CPU, set
+of them, kept in `--stores`. Scenes of your own, from RAW files or FiveK, are two stores that
+`build_previews.py` makes:
+
+    python experiments/train_agent.py --training STORE --held-out OTHER_STORE
+
+The policy first climbs the potential along its gradient through the differentiable ISP, then the
+algorithm (`algorithm:ppo`, `algorithm:sac` or `algorithm:td3`) trains it on the task. A run that
+was interrupted or killed goes on from its last checkpoint. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then faster.
 """
 
@@ -30,6 +35,7 @@ from agents.playing import controller
 from agents.policies import Agent, save_agent
 from agents.referees import full_references
 from agents.training import Pace, train
+from attiqa.checkpoints import Card
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agent_scenes import (
@@ -41,6 +47,7 @@ from experiments.agent_scenes import (
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
+from isp_env.preview_store import PreviewStore, PreviewStoreError
 from isp_env.rewards import QualityReward, RewardSettings
 
 Algorithm = (
@@ -54,10 +61,14 @@ Algorithm = (
 class Settings:
     """Train an agent; the defaults are those of the embedded one."""
 
-    scenes: SceneSettings
-    """What is trained on."""
+    scenes: SceneSettings = field(default_factory=SceneSettings)
+    """What is trained on: simulated shots of BIQ2021's photographs."""
     algorithm: Algorithm = field(default_factory=PPOSettings)
     """How."""
+    training: Path | None = None
+    """Instead of `scenes`: a store that `build_previews.py` made, of RAW files or FiveK."""
+    held_out: Path | None = None
+    """And a store to evaluate on, of other photographs."""
     out: Path = Path("runs/train_agent")
     """Checkpoints, TensorBoard and results."""
     stores: Path = Path("runs/scenes")
@@ -84,13 +95,8 @@ def main(settings: Settings) -> None:
     """Train, evaluate, export."""
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler()])
     start = time.perf_counter()
-    training = training_scenes(settings.scenes, settings.stores)
-    held_out = held_out_scenes(settings.scenes, settings.stores)
     judge = load_model(settings.judge, device=settings.device)
-    untrained = "neither the agent nor its judge was trained on"
-    if not unknown_to(judge.card, settings.scenes):
-        untrained = "the agent was not trained on; its judge may have been"
-        logging.warning("held-out scenes show photographs that %s", untrained)
+    training, held_out, data = scenes_of(settings, judge.card)
     reward = QualityReward(judge.perceive, settings.reward)
     env = IspTuningVectorEnv(
         training.previews(),
@@ -112,8 +118,7 @@ def main(settings: Settings) -> None:
     metrics = against_neutral(agent, judged, len(held_out.scenes))
     record = {
         "settings": _without_paths(asdict(settings)),
-        "data": "simulated shots of BIQ2021's training part, MOS >= "
-        f"{settings.scenes.min_mos}; held-out scenes show photographs that {untrained}",
+        "data": data,
         "training_scenes": len(training.scenes),
         "training_sha256": training.sha256(),
         "held_out_sha256": held_out.sha256(),
@@ -133,6 +138,37 @@ def main(settings: Settings) -> None:
     with atomic_path(settings.out / "results.json") as temporary:
         temporary.write_text(json.dumps(asdict(card), indent=2) + "\n")
     logging.info("held-out scenes: %s", json.dumps(metrics, indent=2))
+
+
+def scenes_of(settings: Settings, judge: Card) -> tuple[PreviewStore, PreviewStore, str]:
+    """The scenes to train on, those to evaluate on, and what they are, for the agent's card.
+
+    Raises:
+        PreviewStoreError: One of two stores is not given, or both hold a scene of the same name.
+    """
+    if settings.training is not None or settings.held_out is not None:
+        if settings.training is None or settings.held_out is None:
+            raise PreviewStoreError("--training and --held-out go together: give both or neither")
+        stores = PreviewStore.open(settings.training), PreviewStore.open(settings.held_out)
+        if both := stores[0].scenes.keys() & stores[1].scenes.keys():
+            raise PreviewStoreError(
+                f"{settings.held_out}: {len(both)} scenes are those of {settings.training}, "
+                f"as {min(both)}; an agent is evaluated on others"
+            )
+        return *stores, f"stores {settings.training.name} and, held out, {settings.held_out.name}"
+    untrained = "neither the agent nor its judge was trained on"
+    if not unknown_to(judge, settings.scenes):
+        untrained = "the agent was not trained on; its judge may have been"
+        logging.warning("held-out scenes show photographs that %s", untrained)
+    data = (
+        f"simulated shots of BIQ2021's training part, MOS >= {settings.scenes.min_mos}; "
+        f"held-out scenes show photographs that {untrained}"
+    )
+    return (
+        training_scenes(settings.scenes, settings.stores),
+        held_out_scenes(settings.scenes, settings.stores),
+        data,
+    )
 
 
 def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:

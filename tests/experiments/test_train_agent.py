@@ -19,8 +19,13 @@ from attiqa.datasets.rated import random_split
 from experiments.agent_scenes import SceneSettings, held_out_scenes, training_scenes
 from experiments.train_agent import Settings, main
 from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.preview_building import build_previews
+from isp_env.preview_sources import raw_sources
+from isp_env.preview_store import PreviewStoreError, StoreSettings
+from isp_env.samples import sample_files
 
 PHOTOS, ASIDE = 14, 6
+RAW = StoreSettings(side=48)
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +87,20 @@ def test_every_shot_differs_from_the_others_and_repeats(scenes, stores, tmp_path
     assert np.array_equal(again.linear, previews.linear[:2])
 
 
+SHORT = PPOSettings(
+    steps=8,
+    rollout=2,
+    batch_size=4,
+    epochs=1,
+    warm_start=WarmStartSettings(1, 1, 2),
+    policy=PolicySettings(8, (8,)),
+)
+
+
 def test_a_run_trains_measures_and_exports(scenes, stores, tmp_path):
     settings = Settings(
         scenes,
-        PPOSettings(
-            steps=8,
-            rollout=2,
-            batch_size=4,
-            epochs=1,
-            warm_start=WarmStartSettings(1, 1, 2),
-            policy=PolicySettings(8, (8,)),
-        ),
+        SHORT,
         out=tmp_path / "run",
         stores=stores,
         export=tmp_path / "agent",
@@ -113,3 +121,26 @@ def test_a_run_trains_measures_and_exports(scenes, stores, tmp_path):
     assert str(scenes.photos) not in (tmp_path / "agent.json").read_text()
     history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in history] == [4, 8]
+
+
+def test_an_agent_is_trained_on_raw_files(tmp_path):
+    """Two stores of previews; nobody knows their truths."""
+    for name, paths in (("training", sample_files()[:2]), ("held_out", sample_files()[2:4])):
+        sources = raw_sources([str(path) for path in paths])
+        assert all(b.status == "done" for b in build_previews(sources, tmp_path / name, RAW))
+    stores = {name: tmp_path / name for name in ("training", "held_out")}
+    main(Settings(algorithm=SHORT, out=tmp_path / "run", environments=2, **stores))
+    card = load_agent(tmp_path / "run" / "agent", DEFAULT_PIPELINE).card
+    assert card.training["data"] == "stores training and, held out, held_out"
+    assert card.training["training_scenes"] == 2
+    change = card.metrics["held_out"]["change"]
+    assert "score" in change
+    assert "PSNR" not in change
+
+
+def test_stores_that_cannot_be_compared_are_refused(stores, tmp_path):
+    one = stores / "training"
+    with pytest.raises(PreviewStoreError, match="both or neither"):
+        main(Settings(training=one, out=tmp_path))
+    with pytest.raises(PreviewStoreError, match=r"training: 9 scenes are those of .*training"):
+        main(Settings(training=one, held_out=one, out=tmp_path))
