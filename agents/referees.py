@@ -8,13 +8,12 @@ a worse one and from deliberately broken ones.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from isp_env.color import compress_gamut, luminance, scale_chroma, srgb_decode, srgb_encode
+from isp_env.color import luminance, srgb_decode
 from isp_env.fidelity import fidelity
+from isp_env.overdone import haloed, overexposed, saturated
 
 Images = Float[Tensor, "b 3 h w"]
 Opinion = Callable[[Images, Images], Float[Tensor, " b"]]
@@ -23,7 +22,7 @@ USED_FROM = 0.7
 """A referee is used if so many of its pairs are right."""
 
 BROKEN = ("saturation +100 %", "exposure +3 EV", "halo")
-HALO_SIGMA = 0.02  # of the long side
+HALO_RADIUS = 0.02  # of the long side
 HALO_AMOUNT = 3.0
 
 
@@ -99,24 +98,14 @@ def broken_edits(neutral: Images, truth: Images) -> dict[str, Images]:
     Saturation is Oklab chroma, halos are an unsharp mask of a large radius on luma. The exposure is
     3 EV above the truth's mean, not above neutral's: a dark shot may gain by 3 EV.
     """
-    linear, target = srgb_decode(neutral), srgb_decode(truth)
-    means = [_luminance(x).mean((1, 2, 3), keepdim=True) for x in (linear, target)]
-    vivid = scale_chroma(linear.unbind(1), linear.new_tensor(1.0), linear.new_tensor(0.0))
-    bright = linear * (2**3 * means[1] / means[0].clamp(min=1e-4))
-    sigma = HALO_SIGMA * max(neutral.shape[-2:])
-    size = 2 * round(3 * sigma) + 1
-    luma = _luminance(neutral)
-    smooth = gaussian_blur2d(luma, (size, size), (sigma, sigma))
+    means = [luminance(srgb_decode(x).unbind(1)).mean((1, 2)) for x in (neutral, truth)]
+    gain = 2**3 * means[1] / means[0].clamp(min=1e-4)
     edits = (
-        srgb_encode(torch.stack(compress_gamut(vivid), dim=1)),
-        srgb_encode(bright.clamp(0, 1)),
-        neutral + HALO_AMOUNT * (luma - smooth),
+        saturated(neutral, 1.0),
+        overexposed(neutral, gain[:, None, None, None]),
+        haloed(neutral, HALO_AMOUNT, HALO_RADIUS),
     )
-    return {name: edit.clamp(0, 1) for name, edit in zip(BROKEN, edits, strict=True)}
-
-
-def _luminance(images: Images) -> Float[Tensor, "b 1 h w"]:
-    return luminance(images.unbind(1))[:, None]
+    return dict(zip(BROKEN, edits, strict=True))
 
 
 def _fidelity(key: str, sign: float) -> Opinion:

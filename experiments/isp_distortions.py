@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from attiqa.random_distortions import DistortedPairs, distorted_pairs, sharpened_pairs
+from isp_env.overdone import haloed, overexposed, saturated
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.tone import inverse_neutral_tone
 
@@ -50,20 +51,21 @@ def ladders_isp_and_sharpening(
     )
 
 
-def developed_and_distorted(
+def developed_distorted_and_overdone(
     images: Float[Tensor, "b 3 h w"],
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Half as `ladders_and_isp`; half are developed wrongly, then distorted besides.
+    """A quarter as `ladders_and_isp`; a quarter distorted, and half overdone, after a development.
 
     For a judge of renderings whose start is no photograph already, as a neutral rendering after a
     mishap of the shot: it has to know the worse of two wrong pictures.
     """
-    half = len(sources) // 2
+    quarter, half = len(sources) // 4, len(sources) // 2
     return _joined(
-        ladders_and_isp(images, sources[:half], random),
-        _distorted_besides(images, sources[half:], random),
+        ladders_and_isp(images, sources[:quarter], random),
+        _distorted_besides(images, sources[quarter:half], random),
+        _overdone_besides(images, sources[half:], random),
     )
 
 
@@ -78,6 +80,29 @@ def _distorted_besides(
     worse = distorted_pairs(wrong.mild, rows, [random[index] for index in sources.tolist()])
     steps = wrong.mild_steps + worse.strong_steps
     return DistortedPairs(sources, wrong.mild, worse.strong, wrong.mild_steps, steps)
+
+
+def _overdone_besides(
+    images: Float[Tensor, "b 3 h w"],
+    sources: Int[Tensor, " n"],
+    random: Sequence[torch.Generator],
+) -> DistortedPairs:
+    """Mild: developed wrongly. Strong: the same picture, overdone as optimisers do."""
+    wrong = developed_pairs(images, sources, random)
+    draws = [torch.rand(3, generator=random[index]).tolist() for index in sources.tolist()]
+    edits = [_overdone(one[None], *draw) for one, draw in zip(wrong.mild, draws, strict=True)]
+    strong = torch.cat([images[:0], *edits])
+    steps = wrong.mild_steps + wrong.mild_steps.new_tensor([1 + 2 * draw[1] for draw in draws])
+    return DistortedPairs(sources, wrong.mild, strong, wrong.mild_steps, steps)
+
+
+def _overdone(image: Float[Tensor, "1 3 h w"], kind: float, amount: float, radius: float) -> Tensor:
+    """One of the edits of `isp_env.overdone`; all numbers are drawn from [0, 1]."""
+    if kind < 1 / 3:
+        return saturated(image, 0.4 + 1.2 * amount)
+    if kind < 2 / 3:
+        return overexposed(image, 2 ** (1 + 3 * amount))
+    return haloed(image, 1 + 4 * amount, 0.006 + 0.034 * radius)
 
 
 def _joined(*kinds: DistortedPairs) -> DistortedPairs:

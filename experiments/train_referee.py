@@ -24,15 +24,16 @@ from attiqa.models import Architecture
 from attiqa.pretraining import PretrainSettings
 from attiqa.training import Schedule
 from experiments import train_reward
-from experiments.isp_distortions import developed_and_distorted
+from experiments.isp_distortions import developed_distorted_and_overdone
 
 SEED = 1
 RECIPE = train_reward.Recipe(
-    developed_and_distorted,
+    developed_distorted_and_overdone,
     None,
-    ranked="good photographs above distorted ones: a quarter from the ladders of "
-    "attiqa.distortions, a quarter developed wrongly by isp_env's ISP (isp_distortions.py), half "
-    "developed wrongly and then distorted besides",
+    ranked="good photographs above distorted ones: an eighth from the ladders of "
+    "attiqa.distortions, the others developed wrongly by isp_env's ISP (isp_distortions.py), of "
+    "these two sevenths distorted besides and four overdone (saturation, exposure, halos of random "
+    "amounts: the kinds of edits of the referees' trial)",
     views="nearly whole photographs of 128 pixels, then of 160: previews as an agent's reward sees",
     selection="the last epoch; of two recipes, the one that got more pairs of the referees' trial "
     "right on 100 training scenes",
@@ -67,7 +68,7 @@ def human_scores(schedule: Schedule) -> FinetuneSettings:
         ladder_weight=0.03,
         ladder_share=0.0625,
         ranked_distortions_weight=1.0,
-        distorted_photos=4,
+        distorted_photos=16,
     )
 
 

@@ -6,7 +6,8 @@ from skimage import data
 
 from experiments.isp_distortions import (
     MOST_STEPS,
-    developed_and_distorted,
+    _overdone,
+    developed_distorted_and_overdone,
     developed_pairs,
     ladders_and_isp,
     ladders_isp_and_sharpening,
@@ -75,15 +76,23 @@ def test_no_good_photograph_no_pair(photos):
     assert len(pairs.strong_steps) == 0
 
 
-def test_wrong_developments_are_distorted_besides(photos):
-    pairs = developed_and_distorted(photos, torch.arange(6), seeded(0))
-    assert pairs.sources.tolist() == list(range(6))
-    plain = ladders_and_isp(photos, torch.arange(3), seeded(0))
-    assert torch.equal(pairs.mild[:3], plain.mild)
-    assert torch.equal(pairs.strong[:3], plain.strong)
-    wrong = developed_pairs(photos, torch.arange(3, 6), seeded(0))
-    assert torch.equal(pairs.mild[3:], wrong.mild)  # developed wrongly already
-    assert torch.equal(pairs.mild_steps[3:], wrong.mild_steps)
-    assert (pairs.strong_steps[3:] >= pairs.mild_steps[3:] + 1).all()  # and a ladder's step worse
-    changed = (pairs.strong[3:] - pairs.mild[3:]).abs().mean((1, 2, 3))
+def test_wrong_developments_are_distorted_or_overdone_besides(photos):
+    sources = torch.tensor([0, 1, 2, 3, 4, 5, 0, 1])
+    pairs = developed_distorted_and_overdone(photos, sources, [*seeded(0)])
+    assert pairs.sources.tolist() == sources.tolist()
+    plain = ladders_and_isp(photos, sources[:2], seeded(0))
+    assert torch.equal(pairs.mild[:2], plain.mild)
+    assert torch.equal(pairs.strong[:2], plain.strong)
+    wrong = developed_pairs(photos, sources[2:6], seeded(0))
+    assert torch.equal(pairs.mild[2:6], wrong.mild)  # developed wrongly already
+    assert torch.equal(pairs.mild_steps[2:6], wrong.mild_steps)
+    assert (pairs.strong_steps[2:] >= pairs.mild_steps[2:] + 1).all()  # and a step worse
+    changed = (pairs.strong[2:] - pairs.mild[2:]).abs().mean((1, 2, 3))
     assert (changed > 1e-3).all()
+
+
+@pytest.mark.parametrize("kind", [0.0, 0.5, 0.9])
+def test_more_is_overdone_more(kind, photos):
+    start = photos[:1]
+    moved = [(_overdone(start, kind, x, 0.5) - start).abs().mean().item() for x in (0.0, 0.5, 1.0)]
+    assert 0.005 < moved[0] < moved[1] < moved[2]
