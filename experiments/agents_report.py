@@ -12,18 +12,17 @@ from matplotlib import colormaps
 from isp_env.files import atomic_path
 
 SHOWN = ("potential", "score", "PSNR", "-CIEDE2000", "SSIM")
-BEST = "CMA-ES, 500"
 
 
 def table(results: Mapping[str, Any]) -> str:
     """Markdown: a row for each controller, changes against neutral with 95 % intervals."""
     referees = [name for name in results["trials"] if name not in SHOWN]
     columns = [*SHOWN, *referees]
-    head = ["controller", "scenes", "renders", *columns, f"gain, share of {BEST}"]
+    head = ["controller", "scenes", "renders", *columns, f"gain, share of {results['best search']}"]
     rows = [head, ["---"] * len(head)]
     for name, values in results["controls"].items():
         change = values["change"]
-        share = values.get(f"share of {BEST}", {}).get("score")
+        share = values.get("share of the best search", {}).get("score")
         rows.append(
             [
                 name,

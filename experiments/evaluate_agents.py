@@ -131,11 +131,13 @@ def main(settings: Settings) -> None:
                     for rows in batches(count)
                 ]
             )
+    best = f"CMA-ES, {max(settings.cma, default=0)}"
     results = {
         "scenes": count,
+        "best search": best,
         "trials": trials(referees, judged, count),
         "controls": {
-            name: summarise(values, measured[NEUTRAL], measured.get("CMA-ES, 500"))
+            name: summarise(values, measured[NEUTRAL], measured.get(best, {}))
             for name, values in measured.items()
         },
         "agent": over_seeds(measured, [f"{AGENT} {n}" for n in range(len(agents))]),
@@ -244,7 +246,7 @@ def on_files(
     return found
 
 
-def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[str, Any]:
+def summarise(values: Measured, start: Measured, best: Measured) -> dict[str, Any]:
     """Means, and changes against neutral with intervals; the share of the best search's gain."""
     count = len(values["score"])
     changes = {
@@ -257,9 +259,9 @@ def summarise(values: Measured, start: Measured, best: Measured | None) -> dict[
         "mean": {name: _finite_mean(v) for name, v in values.items()},
         "change": changes,
     }
-    if best is not None:
+    if best:
         both = slice(min(count, len(best["score"])))
-        summary["share of CMA-ES, 500"] = {
+        summary["share of the best search"] = {
             name: float(
                 np.mean(values[name][both] - start[name][both])
                 / np.mean(best[name][both] - start[name][both])

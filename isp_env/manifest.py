@@ -89,7 +89,7 @@ class Manifest:
         entry = self.entries.get(self.name_of(output))
         if entry is None:
             return "no batch of this folder has recorded it"
-        if output.stat().st_size != entry.output_size:
+        if output.stat().st_size != entry.output_size or _is_retouched(output):
             return "it was changed after it was rendered"
         if not _is_same_path(source, entry) and sha256(source) != entry.source_sha256:
             return f"it was rendered from {entry.source}"
@@ -131,6 +131,15 @@ def recipe_hash(content: Mapping[str, Any]) -> str:
 
 def _is_same_path(source: Path, entry: Entry) -> bool:
     return source.resolve() == Path(entry.source).resolve()
+
+
+def _is_retouched(output: Path) -> bool:
+    """Whether a picture has another content than its sidecar says; no, where that does not say."""
+    try:
+        recorded = json.loads(sidecar_path(output).read_text(encoding="utf-8"))["output_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return recorded != sha256(output)
 
 
 def _is_blank(output: Path) -> bool:

@@ -100,7 +100,11 @@ def read_exif(path: Path) -> Exif:
         return Exif()
 
     def text(name: str) -> str:
-        return str(tags[name]).strip("\0 ") if name in tags else ""
+        if name not in tags:
+            return ""
+        value = tags[name].values
+        said = value.decode("latin-1") if isinstance(value, bytes) else str(tags[name])
+        return said.strip("\0 ")
 
     def number(name: str) -> float | None:
         for group in ("EXIF", "Image"):

@@ -43,7 +43,10 @@ class Settings:
     """Folder of the data set; for pairs, a CSV file: first, second, preference (share of the people
     who prefer the first), image files relative to it."""
     dataset: str = "koniq"
-    """Name of its official layout."""
+    """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
+    name, mos and, if you like, group)."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest possible score, of "plain" only."""
     subset: bool = False
     """The folder holds a part of the data set on purpose."""
     others: tuple[str, ...] = ()
@@ -68,26 +71,32 @@ class Settings:
     """Epochs from one test to the next."""
     finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
     """Of fine-tune."""
-    out: Path = Path("evaluation")
-    """Folder for results.json, and the states of a training that is under way."""
+    out: Path | None = None
+    """Folder for results.json, and the states of a training that is under way;
+    runs/evaluate/PROTOCOL if not given."""
+
+    @property
+    def folder(self) -> Path:
+        """`out`, or the default."""
+        return self.out or Path("runs/evaluate") / self.protocol
 
 
 def main(settings: Settings) -> None:
     """Measure, print a summary, write the results."""
-    settings.out.mkdir(parents=True, exist_ok=True)
+    settings.folder.mkdir(parents=True, exist_ok=True)
     net, card = open_network(settings.model)
     if settings.protocol == "pairs":
         results = preferences(settings, _quality(net, settings.model), card)
     else:
-        photos = load_dataset(settings.dataset, settings.data, settings.subset)
+        photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
         if settings.protocol == "as-is":
             results = zero_shot(settings, photos, _quality(net, settings.model), card)
         else:
             results = train_and_test(settings, photos, net)
     found = {"protocol": settings.protocol, "model_sha256": card.sha256} | results
-    path = settings.out / "results.json"
+    path = settings.folder / "results.json"
     write_atomically(path, (json.dumps(found, indent=2) + "\n").encode())
-    shutil.rmtree(settings.out / "states", ignore_errors=True)
+    shutil.rmtree(settings.folder / "states", ignore_errors=True)
     Console().print(summary(results), f"{path}", sep="\n")
 
 
@@ -121,7 +130,7 @@ def train_and_test(
         extract = {"backbone": backbone_features, "heads": head_features}[settings.features]
         fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), protocol))
     else:
-        fabric, states = Fabric(), settings.out / "states"
+        fabric, states = Fabric(), settings.folder / "states"
         fabric.launch()
         states.mkdir(exist_ok=True)
         fit = FinetuneFit(
@@ -133,7 +142,10 @@ def train_and_test(
             every=settings.evaluate_every,
         )
     named = (other.partition("=") for other in settings.others)
-    others = [load_dataset(name, Path(folder), settings.subset) for name, _, folder in named]
+    others = [
+        load_dataset(name, Path(folder), settings.subset, settings.scale)
+        for name, _, folder in named
+    ]
     return over_splits(photos, divide(settings, photos), fit, others, _recorded(settings))
 
 

@@ -46,7 +46,10 @@ class Settings:
     data: Positional[Path]
     """Folder of the data set."""
     dataset: str = "koniq"
-    """Name of its official layout."""
+    """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
+    name, mos and, if you like, group)."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest possible score, of "plain" only."""
     subset: bool = False
     """The folder holds a part of the data set on purpose."""
     model: Path | None = None
@@ -75,7 +78,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train, compare every epoch with people, then write the last epoch's network and its card."""
-    photos = load_dataset(settings.dataset, settings.data, settings.subset)
+    photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
     split = _divide(settings, photos)
     fabric = settings.machine.launch(settings.out)
     torch.manual_seed(settings.finetuning.schedule.seed)

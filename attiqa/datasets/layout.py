@@ -86,16 +86,29 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Raises:
         DatasetLayoutError: The file cannot be read, or a column is missing.
     """
-    try:
-        excel = path.suffix.lower() == ".xlsx"
-        table = pd.read_excel(path) if excel else pd.read_csv(path, encoding="utf-8-sig")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DatasetLayoutError(f"{path}: cannot be read as a table: {error}") from error
+    table = _open_table(path)
     found = {_plain(str(column)): column for column in table.columns}
     missing = [column for column in columns if _plain(column) not in found]
     if missing:
         raise DatasetLayoutError(f"{path}: no column {missing}; found {[str(c) for c in table]}")
     return pd.DataFrame({ours: table[found[_plain(theirs)]] for theirs, ours in columns.items()})
+
+
+def read_columns(path: Path) -> list[str]:
+    """Names of the columns of a .csv or .xlsx file, in small letters.
+
+    Raises:
+        DatasetLayoutError: The file cannot be read.
+    """
+    return [_plain(str(column)) for column in _open_table(path)]
+
+
+def _open_table(path: Path) -> pd.DataFrame:
+    try:
+        excel = path.suffix.lower() == ".xlsx"
+        return pd.read_excel(path) if excel else pd.read_csv(path, encoding="utf-8-sig")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DatasetLayoutError(f"{path}: cannot be read as a table: {error}") from error
 
 
 def reference_type_level(labels: Labels) -> Labels:

@@ -1,8 +1,13 @@
-"""Photographs and scores of one's own: a folder, and a table whose columns the caller names."""
+"""Photographs and scores of one's own: a folder, and a table whose columns the caller names.
 
+`read_plain_folder` expects FOLDER/scores.csv with the columns name (relative to the folder), mos
+and, where several photographs show the same, group.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
-from attiqa.datasets.layout import Labels, rate, read_table, verify
+from attiqa.datasets.layout import Labels, rate, read_columns, read_table, verify
 from attiqa.datasets.rated import RatedPhotos
 from attiqa.errors import DatasetLayoutError
 
@@ -37,3 +42,17 @@ def read_plain(
     return rate(
         verify(Labels(labels.stem, labels.name, scale, table), None, subset), images, subset
     )
+
+
+def read_plain_folder(
+    folder: Path, scale: tuple[float, float], subset: bool = False
+) -> RatedPhotos:
+    """Read a folder of photographs with its scores.csv; see `read_plain`.
+
+    Raises:
+        DatasetLayoutError: The table, a column or an image is missing, or a score is out of range.
+    """
+    labels = folder / "scores.csv"
+    grouped = labels.is_file() and "group" in read_columns(labels)
+    photos = read_plain(labels, folder, scale, group="group" if grouped else None, subset=subset)
+    return replace(photos, name=folder.resolve().name)

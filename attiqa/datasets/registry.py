@@ -12,9 +12,12 @@ from attiqa.datasets.clive import read_clive
 from attiqa.datasets.flive import read_flive
 from attiqa.datasets.kadid import read_kadid
 from attiqa.datasets.koniq import read_koniq
+from attiqa.datasets.plain import read_plain_folder
 from attiqa.datasets.rated import RatedPhotos
 from attiqa.datasets.spaq import read_spaq
 from attiqa.datasets.tid2013 import read_tid2013
+
+PLAIN = "plain"
 
 DATASETS: Mapping[str, Callable[..., RatedPhotos]] = MappingProxyType(
     {
@@ -33,18 +36,26 @@ DATASETS: Mapping[str, Callable[..., RatedPhotos]] = MappingProxyType(
 """Readers that take a folder in the official layout and `subset`."""
 
 
-def load_dataset(name: str, folder: Path, subset: bool = False) -> RatedPhotos:
+def load_dataset(
+    name: str, folder: Path, subset: bool = False, scale: tuple[float, float] | None = None
+) -> RatedPhotos:
     """Read a data set in its official layout.
 
     Args:
-        name: A key of `DATASETS`.
+        name: A key of `DATASETS`, or "plain": photographs of one's own with a scores.csv.
         folder: Where it was unpacked.
         subset: A part of it is meant: missing rows and images are logged instead of refused.
+        scale: Lowest and highest possible score, of "plain" only; higher must be better.
 
     Raises:
-        ValueError: There is no reader of that name.
+        ValueError: There is no reader of that name, or "plain" comes without a scale.
         DatasetLayoutError: The folder is not in the official layout, or something is missing.
     """
+    if name == PLAIN:
+        if scale is None:
+            raise ValueError("scale: scores of your own need their lowest and highest possible one")
+        return read_plain_folder(folder, scale, subset)
     if name not in DATASETS:
-        raise ValueError(f"name: expected one of {', '.join(DATASETS)}; found {name!r}")
+        known = ", ".join([*DATASETS, PLAIN])
+        raise ValueError(f"name: expected one of {known}; found {name!r}")
     return DATASETS[name](folder, subset=subset)

@@ -14,13 +14,13 @@ SECOND = {"score": START["score"] + 2.5, "potential": np.full(3, 2.5), "renders"
 
 def test_the_share_is_that_of_the_scenes_which_both_saw():
     found = summarise(FIRST, START, BEST)
-    assert found["share of CMA-ES, 500"] == {"score": 0.5, "potential": 0.5}  # 1.5 of (2 + 4) / 2
+    assert found["share of the best search"] == {"score": 0.5, "potential": 0.5}  # 1.5 of (2 + 4) / 2
     assert found["scenes"] == 3
     assert found["change"]["score"]["mean"] == 1.5
     assert found["mean"]["renders"] == 1
     assert "renders" not in found["change"]
-    assert summarise(BEST, START, BEST)["share of CMA-ES, 500"]["score"] == 1
-    assert "share of CMA-ES, 500" not in summarise(FIRST, START, None)
+    assert summarise(BEST, START, BEST)["share of the best search"]["score"] == 1
+    assert "share of the best search" not in summarise(FIRST, START, {})
 
 
 def test_a_mean_over_nothing_finite_is_none():
@@ -47,12 +47,14 @@ def test_agents_alone_are_compared_with_another_controller():
 def test_the_table_has_a_row_for_each_controller_and_each_referee():
     names = ("potential", "score", "PSNR", "-CIEDE2000", "SSIM")
     change = {name: {"mean": 0.5, "low": 0.25, "high": 1.0, "wins": 1.0} for name in names}
-    share = {"share of CMA-ES, 500": {"score": 0.4567}}
+    share = {"share of the best search": {"score": 0.4567}}
     results = {
+        "best search": "CMA-ES, 40",
         "controls": {"agent 0": {"scenes": 3, "mean": {"renders": 1.0}, "change": change} | share},
         "trials": {"PSNR": {"right": {"truth above neutral": 1.0}, "accuracy": 1.0, "used": True}},
     }
     lines = table(results).splitlines()
+    assert lines[0].endswith("| gain, share of CMA-ES, 40 |")
     assert lines[2].startswith("| agent 0 | 3 | 1.0 | +0.500 (+0.250 to +1.000) |")
     assert lines[2].endswith("| 46% |")
     assert "| PSNR | 100% (truth above neutral 100%) | yes |" in lines

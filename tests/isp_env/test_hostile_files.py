@@ -140,6 +140,14 @@ def test_exposure_of_zero_by_zero_is_unknown(tmp_path, take):
     assert (exif.exposure_time, exif.iso, exif.model) == (None, 100, "Test camera")
 
 
+def test_names_in_latin_1_are_read(tmp_path, take):
+    """EXIF says ASCII; some cameras and most converters write what they like."""
+    path = tmp_path / "latin.dng"
+    dng.write_dng(take(), path)
+    path.write_bytes(path.read_bytes().replace(b"Test camera", b"Test cam\xe9ra"))
+    assert read_exif(path).model == "Test caméra"
+
+
 def test_missing_strips_are_refused(write_tagged, take):
     """LibRaw opens such files and shows, in the missing part, what lay in the memory before."""
     path = write_tagged(take())

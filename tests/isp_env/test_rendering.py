@@ -221,6 +221,22 @@ def test_a_retouched_picture_is_kept(shots, tmp_path, recorded):
         assert content(out)["0.jpg"] == before["0.jpg"]
 
 
+def test_a_picture_retouched_to_the_same_size_is_kept(shots, tmp_path):
+    out = tmp_path / "out"
+    render(shots, out)
+    retouched = (out / "0.jpg").read_bytes()[:-3] + b"\0\xff\xd9"
+    (out / "0.jpg").write_bytes(retouched)
+    other = RenderSettings(parameters={"exposure": 1.0})
+    found = {r.output.name: r for r in render(shots, out, other)}
+    assert {name: r.status for name, r in found.items()} == {
+        "0.jpg": "failed",
+        "1.jpg": "done",
+        "2.jpg": "done",
+    }
+    assert "changed after it was rendered" in (found["0.jpg"].reason or "")
+    assert (out / "0.jpg").read_bytes() == retouched
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_killed_before_the_manifest_knew_other_parameters_render_again(shots, tmp_path, first):
     out = tmp_path / "out"

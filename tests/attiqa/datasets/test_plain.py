@@ -1,7 +1,9 @@
 import pandas as pd
 import pytest
+from PIL import Image
 
 from attiqa.datasets.plain import read_plain
+from attiqa.datasets.registry import load_dataset
 from attiqa.errors import DatasetLayoutError
 
 only = pytest.mark.parametrize("dataset", ["koniq"], indirect=True)
@@ -30,3 +32,23 @@ def test_rows_without_a_name(tmp_path):
     path.write_text("name,mos\na.jpg,1\n,2\n")
     with pytest.raises(DatasetLayoutError, match="1 rows without a file name"):
         read_plain(path, tmp_path, (1.0, 5.0))
+
+
+def test_a_folder_with_its_scores(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "scores.csv").write_text("name,mos\na.png,1\nb.png,4\n")
+    photos = load_dataset("plain", tmp_path, scale=(0.0, 10.0))
+    assert photos.name == tmp_path.name
+    assert photos.mos.tolist() == [1, 4]
+    assert photos.scale == (0, 10)
+    assert photos.groups is None
+    (tmp_path / "scores.csv").write_text("Name,MOS,Group\na.png,1,x\nb.png,4,x\n")
+    assert load_dataset("plain", tmp_path, scale=(0.0, 10.0)).groups == ("x", "x")
+
+
+def test_a_folder_without_a_scale_or_without_scores(tmp_path):
+    with pytest.raises(ValueError, match="scale: scores of your own"):
+        load_dataset("plain", tmp_path)
+    with pytest.raises(DatasetLayoutError, match=r"scores\.csv: cannot be read"):
+        load_dataset("plain", tmp_path, scale=(0.0, 1.0))
