@@ -18,6 +18,7 @@ from stable_baselines3.common.noise import (
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from agents.leashed_critic import Leash, LeashedSACPolicy, LeashedTD3Policy
 from agents.policies import Algorithm, PolicySettings
 from agents.warm_start import WarmStartSettings
 
@@ -77,7 +78,8 @@ class ReplaySettings:
     """What algorithms that learn from a replay memory share.
 
     They explore about their own policy from the first step on: settings drawn from all of [-1, 1]^d
-    are worse than neutral, but for few, and teach a critic nothing of where it matters.
+    are worse than neutral, but for few, and teach a critic nothing of where it matters. What lies
+    far from the policy the critic knows from the leash (`leashed_critic`).
 
     Attributes:
         steps: Environment steps in all.
@@ -147,11 +149,11 @@ class SACSettings(ReplaySettings):
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
         """An untrained agent that logs to `folder`."""
         model = _LocalSAC(
-            "MultiInputPolicy",
+            LeashedSACPolicy,
             env,
             ent_coef=f"auto_{self.initial_entropy}",
             **self.replay(),
-            **_shared(self, folder, device),
+            **_shared(self, folder, device, leash=_leash(env)),
         )
         last = cast(nn.Linear, model.actor.log_std)
         nn.init.zeros_(last.weight)
@@ -176,22 +178,28 @@ class TD3Settings(ReplaySettings):
         actions = env.action_space.shape or ()
         noise = NormalActionNoise(np.zeros(actions), np.full(actions, self.noise))
         return _LocalTD3(
-            "MultiInputPolicy",
+            LeashedTD3Policy,
             env,
             action_noise=VectorizedActionNoise(noise, env.num_envs),
             **self.replay(),
-            **_shared(self, folder, device),
+            **_shared(self, folder, device, leash=_leash(env)),
         )
 
 
 AgentSettings = PPOSettings | SACSettings | TD3Settings
 
 
-def _shared(settings: AgentSettings, folder: Path, device: str) -> dict[str, Any]:
+def _leash(env: VecEnv) -> Leash:
+    """Of the task that is trained on."""
+    (task,), (reward,) = (env.get_attr(name, [0]) for name in ("settings", "reward"))
+    return Leash(task, reward.settings.theta_weight)
+
+
+def _shared(settings: AgentSettings, folder: Path, device: str, **policy: Any) -> dict[str, Any]:
     return {
         "learning_rate": lambda left: settings.learning_rate * (0.1 + 0.9 * left),
         "gamma": 1.0,
-        "policy_kwargs": settings.policy.arguments(settings.algorithm),
+        "policy_kwargs": settings.policy.arguments(settings.algorithm) | policy,
         "tensorboard_log": str(folder),
         "seed": settings.seed,
         "device": device,

@@ -1,0 +1,91 @@
+"""What critics know before they have learnt anything: the leash on theta."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from agents.algorithms import SACSettings, TD3Settings
+from agents.leashed_critic import Leash, LeashedCritic
+from agents.policies import PolicySettings, action_values, load_agent, save_agent
+from agents.training import train
+from agents.vec_env import IspTuningVecEnv
+from agents.warm_start import WarmStartSettings
+from isp_env.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward, RewardSettings
+
+KNOBS = len(DEFAULT_PIPELINE.parameters)
+BANDIT = TaskSettings(horizon=1, absolute=True)
+NETWORK = PolicySettings(8, (16,))
+BOTH = [
+    kind(
+        steps=16,
+        buffer=20,
+        learning_starts=8,
+        updates=1,
+        batch_size=8,
+        warm_start=WarmStartSettings(iterations=0),
+        policy=NETWORK,
+    )
+    for kind in (SACSettings, TD3Settings)
+]
+each = pytest.mark.parametrize("settings", BOTH, ids=lambda s: s.algorithm)
+
+
+def indifferent(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A judge to whom all pictures are the same."""
+    return images.new_zeros(len(images)), images.new_zeros(len(images), 5)
+
+
+def env(task: TaskSettings, weight: float = 3.0) -> IspTuningVectorEnv:
+    linear = np.random.default_rng(0).uniform(0.2, 0.4, (4, 3, 32, 32)).astype(np.float16)
+    scenes = PreviewSet(
+        linear,
+        np.zeros((4, 3, 2), np.float32),
+        np.ones((4, 3), np.float32),
+        np.full(4, 100, np.float32),
+    )
+    only = RewardSettings(clipping_weight=0.0, chroma_weight=0.0, theta_weight=weight)
+    return IspTuningVectorEnv(scenes, QualityReward(indifferent, only), 4, settings=task)
+
+
+@pytest.mark.parametrize("task", [BANDIT, TaskSettings(step_size=0.5)], ids=["theta", "steps"])
+def test_the_leash_is_what_the_task_takes(task):
+    """To an indifferent judge there is nothing else in the reward."""
+    stepped = env(task)
+    seen, _ = stepped.reset(seed=0)
+    random = np.random.default_rng(1)
+    leash = Leash(task, 3.0)
+    for _ in range(task.horizon):
+        action = random.uniform(-0.3, 0.3, stepped.action_space.shape).astype(np.float32)
+        action[:, KNOBS:] = -1  # goes on
+        known = leash({k: torch.from_numpy(v) for k, v in seen.items()}, torch.from_numpy(action))
+        seen, reward, _, _, _ = stepped.step(action)
+        assert known[:, 0].numpy() == pytest.approx(reward, abs=1e-4)
+
+
+@each
+def test_critics_add_the_leash_to_what_their_networks_say(settings, tmp_path):
+    vec = IspTuningVecEnv(env(BANDIT))
+    policy = settings.build(vec, tmp_path, "cpu").policy
+    critic = action_values(policy)
+    for one in (critic, policy.critic_target):
+        assert isinstance(one, LeashedCritic)
+        for parameter in one.parameters():
+            nn.init.zeros_(parameter)
+        seen, _ = policy.obs_to_tensor(vec.reset())
+        action = torch.linspace(-1, 1, 4)[:, None].expand(4, KNOBS)
+        expected = -3.0 * action[:, :1].square()
+        assert all(torch.allclose(value, expected, atol=1e-6) for value in one(seen, action))
+        assert torch.allclose(one.q1_forward(seen, action), expected, atol=1e-6)
+
+
+@each
+def test_what_is_trained_with_a_leash_is_loaded_without(settings, tmp_path):
+    agent = train(env(BANDIT), settings, tmp_path)
+    save_agent(agent, tmp_path / "agent")
+    seen, _ = env(BANDIT).reset(seed=0)
+    loaded = load_agent(tmp_path / "agent", DEFAULT_PIPELINE)
+    assert np.array_equal(loaded.act(seen), agent.act(seen))
