@@ -3,14 +3,16 @@
     python experiments/search_settings.py --scenes runs/scenes/training --algorithm ppo
 
 Trial 0 has the settings that are the defaults now; each of the others draws its own from the ranges
-of `drawn`. All train on the same scenes and are compared by the mean gain in potential on other
-ones, of photographs that none of them sees; the held-out scenes, by which agents are judged in the
-end, have no say. A trial is a folder: an interrupted search goes on, `--first` lets several
-processes share one, and every call reports all the trials that have been finished.
+of `drawn`. SAC and TD3 are compared in what follows the warm start: their trials share the first's.
+All train on the same scenes and are compared by the mean gain in potential on other ones, of
+photographs that none of them sees; the held-out scenes, by which agents are judged in the end, have
+no say. A trial is a folder: an interrupted search goes on, `--first` lets several processes share
+one, and every call reports all the trials that have been finished.
 """
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -102,6 +104,8 @@ def main(settings: Settings) -> None:
             settings=settings.task,
             device=settings.device,
         )
+        if isinstance(chosen, ReplaySettings) and number:
+            share_warm_start(folder / "0", path.parent)
         agent = train(env, chosen, path.parent, settings.device, origin=origin)
         trial = {
             "number": number,
@@ -134,8 +138,17 @@ def settings_of(algorithm: str, number: int, seed: int) -> AgentSettings:
     return default if number == 0 else drawn(default, np.random.default_rng((seed, number)))
 
 
+def share_warm_start(first: Path, trial: Path) -> None:
+    """Let a trial begin where the ascent of the first one ended, if that is done."""
+    source, own = (folder / "warm_start.pt" for folder in (first, trial))
+    if source.exists() and not own.exists():
+        trial.mkdir(parents=True, exist_ok=True)
+        with atomic_path(own) as temporary:
+            shutil.copyfile(source, temporary)
+
+
 def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
-    """Other learning rates, another network and warm start, and what the algorithm has besides."""
+    """Another learning rate and what the algorithm has besides; of PPO, network and ascent, too."""
 
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(random.uniform(np.log(low), np.log(high))))
@@ -143,18 +156,19 @@ def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
     def one_of(*choices: Any) -> Any:
         return choices[random.integers(len(choices))]
 
-    start = replace(
-        default.warm_start,
-        iterations=one_of(0, 420, 420, 420),
-        learning_rate=log_uniform(3e-4, 3e-3),
-        weight_decay=log_uniform(1e-3, 1e-1),
-    )
-    network = PolicySettings(one_of(32, 64, 128), one_of(*WIDTHS))
-    shared = {"warm_start": start, "policy": network, "learning_rate": log_uniform(3e-5, 1e-3)}
     match default:
         case PPOSettings():
-            shared["policy"] = replace(network, log_std=random.uniform(-3.5, -1.5))
+            start = replace(
+                default.warm_start,
+                iterations=one_of(0, 420, 420, 420),
+                learning_rate=log_uniform(3e-4, 3e-3),
+                weight_decay=log_uniform(1e-3, 1e-1),
+            )
+            network = PolicySettings(one_of(32, 64, 128), one_of(*WIDTHS))
             own = {
+                "learning_rate": log_uniform(3e-5, 1e-3),
+                "warm_start": start,
+                "policy": replace(network, log_std=random.uniform(-3.5, -1.5)),
                 "epochs": one_of(4, 8, 16),
                 "clip": one_of(0.1, 0.2, 0.3),
                 "target_kl": log_uniform(0.01, 0.1),
@@ -162,6 +176,7 @@ def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
             }
         case ReplaySettings():
             own = {
+                "learning_rate": log_uniform(3e-5, 1e-3),
                 "updates": one_of(4, 8, 16),
                 "batch_size": one_of(64, 128, 256),
                 "tau": one_of(0.005, 0.02),
@@ -170,7 +185,7 @@ def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
         own["initial_entropy"] = log_uniform(0.002, 0.1)
     if isinstance(default, TD3Settings):
         own["noise"] = random.uniform(0.03, 0.3)
-    return replace(default, **shared, **own)
+    return replace(default, **own)
 
 
 def gains(control: Controller, judged: JudgedScenes) -> dict[str, dict[str, float]]:

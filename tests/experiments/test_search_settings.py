@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents import warm_start
 from agents.algorithms import PPOSettings, SACSettings, TD3Settings
 from agents.policies import AgentError, PolicySettings
 from agents.warm_start import WarmStartSettings
@@ -42,8 +43,10 @@ def short(monkeypatch):
     def quick(algorithm: str, number: int, seed: int):
         whole = chosen(algorithm, number, seed)
         start = replace(whole.warm_start, iterations=1, batch_size=2)
-        small = {"steps": 8, "rollout": 2, "batch_size": 4, "policy": PolicySettings(8, (8,))}
-        return replace(whole, warm_start=start, **small)
+        small: dict = {"steps": 8, "batch_size": 4, "policy": PolicySettings(8, (8,))}
+        if isinstance(whole, PPOSettings):
+            return replace(whole, warm_start=start, rollout=2, **small)
+        return replace(whole, warm_start=start, learning_starts=4, buffer=8, **small)
 
     monkeypatch.setattr(search_settings, "settings_of", quick)
 
@@ -69,7 +72,12 @@ def test_trials_differ_follow_the_seed_and_begin_with_the_defaults(kind):
     assert first["steps"] == kind().steps  # all cost the same
     assert first["seed"] == 3
     draws = [drawn(kind(), np.random.default_rng(n)) for n in range(40)]
-    assert {d.warm_start.iterations for d in draws} == {0, WarmStartSettings().iterations}
+    ascents = (
+        {0, WarmStartSettings().iterations}
+        if kind is PPOSettings
+        else {WarmStartSettings().iterations}
+    )
+    assert {d.warm_start.iterations for d in draws} == ascents
     assert all(3e-5 <= d.learning_rate <= 1e-3 for d in draws)
 
 
@@ -100,3 +108,19 @@ def test_a_search_goes_on_reports_the_best_first_and_keeps_to_its_judge(
     path.write_text(json.dumps(trial | {"origin": "another judge"}))
     with pytest.raises(AgentError, match="another judge; name another --out"):
         main(settings)
+
+
+@pytest.mark.parametrize("name", ["sac", "td3"])
+def test_trials_with_a_replay_memory_share_the_warm_start(
+    store, short, tmp_path, monkeypatch, name
+):
+    climbed = []
+    practise = warm_start._practise
+    monkeypatch.setattr(warm_start, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(
+        warm_start, "_practise", lambda *all: (climbed.append(1), practise(*all))[1]
+    )
+    main(Settings(store, name, 2, count=SCENES, validation=0.5, out=tmp_path, environments=2))
+    assert len(climbed) == 1
+    first, second = (tmp_path / name / n / "warm_start.pt" for n in "01")
+    assert first.read_bytes() == second.read_bytes()
