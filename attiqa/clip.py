@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from open_clip import get_pretrained_cfg
+from open_clip.pretrained import download_pretrained_from_hf
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, five_crop, resize
@@ -33,7 +34,7 @@ View = Literal["center", "native5", "whole"]
   and fine detail of large photographs are lost.
 - `native5`: five squares at the native scale, corners and centre; their labels are averaged.
 - `whole`: all of the photograph, short side resized to the side, long side to the nearest multiple
-  of the patch.
+  of the patch, or of the stride of a convolutional tower.
 
 All resizing is bicubic with antialiasing. A photograph with a short side smaller than the side is
 enlarged to it, in every view.
@@ -41,6 +42,9 @@ enlarged to it, in every view.
 
 _POSITIONS = ("positional_embedding", "attnpool.positional_embedding", "trunk.pos_embed")
 """The parameter that holds them in OpenCLIP's own ViT, its ResNet and timm's ViT (SigLIP)."""
+
+HUB = "hf-hub:"
+"""Before the name of a repository of the Hugging Face hub that holds a model of open_clip."""
 
 _LOADING_ERRORS = (
     *(OSError, RuntimeError, ValueError, KeyError, AttributeError, EOFError),
@@ -55,9 +59,9 @@ def load_clip(
     """Load an OpenCLIP model in float32, frozen, and say what it is.
 
     Args:
-        architecture: A model name of open_clip.
+        architecture: A model name of open_clip, or `hf-hub:owner/repository`.
         pretrained: An open_clip tag (fetched from the hub), a local weight file, or None for random
-            weights.
+            weights. A repository has its own weights: this is not used then.
         seed: Of the random weights.
 
     Returns:
@@ -70,9 +74,13 @@ def load_clip(
             with another activation than the architecture has.
         CheckpointError: The weight file cannot be read or does not fit.
     """
+    if architecture.startswith(HUB):
+        return _load_from_hub(architecture)
     config = open_clip.get_model_config(architecture) if ":" not in architecture else None
     if config is None:
-        raise TeacherError(f"{architecture!r} is not a model name of open_clip.list_models()")
+        raise TeacherError(
+            f"{architecture!r} is neither a model name of open_clip.list_models() nor {HUB}..."
+        )
     quick_gelu = bool(config.get("quick_gelu", False))
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     is_tag = isinstance(pretrained, str) and pretrained in tags
@@ -105,7 +113,31 @@ def load_clip(
             kind = TeacherError if is_tag or pretrained is None else CheckpointError
             raise kind(f"{architecture}: cannot load {pretrained}: {error}") from error
     mean, std = _normalisation(architecture, [str(pretrained)] if is_tag else tags)
-    description = {
+    return _frozen(model), _description(architecture, quick_gelu, weights, mean, std)
+
+
+def _load_from_hub(architecture: str) -> tuple[ClipModel, dict[str, Any]]:
+    """Load what a repository of the hub holds: configuration, weights and normalisation."""
+    try:
+        quick_gelu = bool(open_clip.get_model_config(architecture).get("quick_gelu", False))
+        file = download_pretrained_from_hf(architecture.removeprefix(HUB))
+        model = open_clip.create_model(architecture, require_pretrained=True)
+    except _LOADING_ERRORS as error:
+        raise TeacherError(f"{architecture}: cannot be loaded: {error}") from error
+    shown = cast(dict[str, Any], model.visual.preprocess_cfg)
+    weights = f"sha256 {_file_hash(Path(file))}"
+    mean, std = list(shown["mean"]), list(shown["std"])
+    return _frozen(model), _description(architecture, quick_gelu, weights, mean, std)
+
+
+def _frozen(model: nn.Module) -> ClipModel:
+    return cast(ClipModel, model.float().eval().requires_grad_(False))
+
+
+def _description(
+    architecture: str, quick_gelu: bool, weights: str, mean: list[float], std: list[float]
+) -> dict[str, Any]:
+    return {
         "architecture": architecture,
         "quick_gelu": quick_gelu,
         "weights": weights,
@@ -113,7 +145,6 @@ def load_clip(
         "std": std,
         "open_clip": open_clip.__version__,
     }
-    return cast(ClipModel, model.float().eval().requires_grad_(False)), description
 
 
 def load_tokenizer(architecture: str) -> Callable[[list[str]], Int[Tensor, "n length"]]:
@@ -149,17 +180,20 @@ def encode_views(model: ClipModel, views: Float[Tensor, "n 3 h w"]) -> Float[Ten
     """Encode normalised pictures of any size that is a multiple of the patch.
 
     The model's own position embeddings stay as they are; another size computes with resized ones.
+    A timm tower without any computes as it is: `check_size` says whether it can.
 
     Raises:
         TeacherError: The model cannot compute at this size.
     """
     native = image_side(model)
     visual = cast(nn.Module, model.visual)
-    resizes_itself = getattr(getattr(visual, "trunk", None), "dynamic_img_size", False)
-    if views.shape[2:] == (native, native) or resizes_itself:
+    trunk = getattr(visual, "trunk", None)
+    if views.shape[2:] == (native, native) or getattr(trunk, "dynamic_img_size", False):
         return model.encode_image(views)
     parameters = dict(visual.named_parameters())
     name = next((name for name in _POSITIONS if name in parameters), None)
+    if name is None and trunk is not None:
+        return model.encode_image(views)
     if name is None or getattr(visual, "output_tokens", False):
         raise TeacherError(
             f"this image tower computes only at {native} x {native}; got {tuple(views.shape[2:])}"
@@ -167,9 +201,31 @@ def encode_views(model: ClipModel, views: Float[Tensor, "n 3 h w"]) -> Float[Ten
     patch = patch_side(model)
     grid = (views.shape[2] // patch, views.shape[3] // patch)
     positions = resize_positions(parameters[name], native // patch, grid)
-    if name == "trunk.pos_embed":  # timm would refuse another size than that of its configuration
-        cast(Any, visual).trunk.patch_embed.strict_img_size = False
+    if hasattr(trunk, "patch_embed"):  # refuses another size than that of its configuration
+        cast(Any, trunk).patch_embed.strict_img_size = False
     return torch.func.functional_call(visual, {name: positions}, (views,))
+
+
+@torch.no_grad()
+def check_size(model: ClipModel, height: int, width: int) -> None:
+    """Encode an empty picture of another size than the model's own, to see whether it can.
+
+    Towers of fixed windows, or with rotary or relative positions, refuse it in many ways.
+
+    Raises:
+        TeacherError: The model cannot compute at this size.
+    """
+    native = image_side(model)
+    if (height, width) == (native, native):
+        return
+    picture = torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
+    try:
+        encode_views(model, picture)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise TeacherError(
+            f"side: this image tower computes only at its own, {native} x {native}; "
+            f"at {height} x {width}: {error}"
+        ) from error
 
 
 def resize_positions(
@@ -195,12 +251,13 @@ def image_side(model: ClipModel) -> int:
 
 
 def patch_side(model: ClipModel) -> int:
-    """Pixels per step of the grid of position embeddings."""
+    """Pixels per step of the last feature map: the patch of a ViT, the stride of other towers."""
     visual = cast(Any, model.visual)
     if hasattr(visual, "attnpool"):
         return 32  # the total stride of the ResNets
-    patch = visual.trunk.patch_embed.patch_size if hasattr(visual, "trunk") else visual.patch_size
-    return patch[0]
+    if hasattr(visual, "trunk"):
+        return visual.trunk.feature_info[-1]["reduction"]
+    return visual.patch_size[0]
 
 
 def _resize(images: Tensor, size: list[int]) -> Tensor:

@@ -16,7 +16,9 @@ from torchvision.transforms.functional import normalize
 
 from attiqa.attributes import PROMPTS, PromptPair
 from attiqa.clip import (
+    HUB,
     View,
+    check_size,
     cut_views,
     encode_views,
     image_side,
@@ -63,14 +65,14 @@ class ClipTeacher:
     ties; `scores` returns Eq. 2 itself. The prompts are encoded once.
 
     Args:
-        architecture: A model name of open_clip, SigLIP's included; its normalisation, context
-            length and tokenizer come with it.
+        architecture: A model name of open_clip, SigLIP's included, or `hf-hub:owner/repository`;
+            its normalisation, context length and tokenizer come with it.
         pretrained: An open_clip tag (fetched from the hub), a local weight file, or None for random
-            weights.
+            weights. A repository has its own weights: this is not used then.
         device: Where the model runs.
         view: How a photograph is shown to the model.
         side: Side in pixels of what is shown; None for the model's own. Any other is computed with
-            resized position embeddings.
+            resized position embeddings, where the model has them or needs none.
         prompts: One antonym pair per column of the result.
         seed: Of random weights.
 
@@ -94,11 +96,13 @@ class ClipTeacher:
         self.device = torch.device(device)
         self.view: View = view
         self.side = side or image_side(model)
-        if self.side % patch_side(model) and self.side != image_side(model):
-            raise TeacherError(
-                f"side: expected a multiple of the patch, {patch_side(model)}; got {self.side}"
-            )
-        self.name = f"CLIP {architecture}/{pretrained and Path(pretrained).name}"
+        patch = patch_side(model)
+        if self.side % patch and self.side != image_side(model):
+            raise TeacherError(f"side: expected a multiple of the patch, {patch}; got {self.side}")
+        check_size(self.model, self.side, self.side + patch if view == "whole" else self.side)
+        self.name = f"CLIP {architecture}"
+        if not architecture.startswith(HUB):
+            self.name += f"/{pretrained and Path(pretrained).name}"
         self.prompts = dict(prompts)
         self.tokenizer = load_tokenizer(architecture)
         texts = [prompt for pair in prompts.values() for prompt in pair]

@@ -18,6 +18,7 @@ from safetensors.torch import save_model
 from skimage.color import rgb2lab
 from torchvision.transforms.functional import InterpolationMode, resize
 
+import attiqa.clip
 from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, QUALITY_PROMPT, PromptPair
 from attiqa.clip import load_tokenizer, resize_positions
 from attiqa.distortions import LADDERS, distort
@@ -53,6 +54,24 @@ TINY = {
         },
         "text_cfg": TEXT | {"context_length": 64, "no_causal_mask": True, "pool_type": "last"},
     },
+}
+
+
+TOWERS = {
+    "convnext": ("test_convnext", 160),
+    "hybrid": ("vit_tiny_r_s16_p8_224", 224),
+    "windows": ("swin_tiny_patch4_window7_224", 224),
+    "rotary": ("eva02_tiny_patch14_224", 224),
+    "relative": ("test_vit_relpos", 160),
+}
+"""Image towers of timm that are no plain ViT, and their sides."""
+TINY |= {
+    name: {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": side, "timm_model_name": tower, "timm_proj": "linear"},
+        "text_cfg": TEXT | {"context_length": 77},
+    }
+    for name, (tower, side) in TOWERS.items()
 }
 
 
@@ -230,6 +249,91 @@ def test_another_side_of_a_resnet(clean):
     with torch.no_grad():
         expected = F.normalize(teacher.model.encode_image((view - mean) / std), dim=-1)
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def features_of(model: Any, teacher: ClipTeacher, images: torch.Tensor, side: int) -> torch.Tensor:
+    """Features of square photographs by another model with the teacher's preprocessing."""
+    view = resize(images, [side], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    mean, std = (torch.tensor(teacher.encoder[key])[:, None, None] for key in ("mean", "std"))
+    with torch.no_grad():
+        return F.normalize(model.encode_image((view - mean) / std), dim=-1)
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_any_tower_of_timm_computes_at_its_own_side(name, clean):
+    teacher = ClipTeacher(name, None)
+    side = TOWERS[name][1]
+    assert teacher.side == side
+    expected = features_of(teacher.model, teacher, clean, side)
+    assert torch.allclose(teacher.encode_images(clean), expected, atol=1e-6)
+
+
+def test_another_side_of_convolutions(clean):
+    teacher = ClipTeacher("convnext", None, side=96)
+    found = teacher.encode_images(clean)
+    assert torch.allclose(found, features_of(teacher.model, teacher, clean, 96), atol=1e-6)
+    whole = ClipTeacher("convnext", None, view="whole")
+    oblong = clean[:, :, :160, :200]  # 6.25 steps of 32 pixels wide
+    enlarged = resize(oblong, [160, 192], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    assert torch.allclose(whole(oblong), whole(enlarged), atol=1e-6)
+    with pytest.raises(TeacherError, match="multiple of the patch, 32; got 100"):
+        ClipTeacher("convnext", None, side=100)
+
+
+def test_another_side_behind_a_convolutional_stem(clean):
+    teacher = ClipTeacher("hybrid", None, side=160)
+    reference = ClipTeacher("hybrid", None).model
+    cast(Any, reference.visual).trunk.set_input_size((160, 160))
+    expected = features_of(reference, teacher, clean, 160)
+    assert torch.allclose(teacher.encode_images(clean), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "other"), [("windows", 96), ("rotary", 112), ("relative", 112)])
+def test_another_side_of_a_tower_that_has_one_size_is_refused(name, other):
+    side = TOWERS[name][1]
+    with pytest.raises(TeacherError, match=f"only at its own, {side} x {side}; at {other} x "):
+        ClipTeacher(name, None, side=other)
+    with pytest.raises(TeacherError, match=f"only at its own, {side} x {side}; at {side} x "):
+        ClipTeacher(name, None, view="whole")
+
+
+def test_a_model_of_the_hub_brings_its_weights_and_normalisation(
+    clip, clean, weights, tmp_path, monkeypatch
+):
+    shown = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
+    config = tmp_path / "open_clip_config.json"
+    config.write_text(json.dumps({"model_cfg": TINY["tiny-clip"], "preprocess_cfg": shown}))
+    asked = set()
+
+    def fetched(repository, filename=None, **options):
+        asked.add(repository)
+        return str(config if filename == config.name else weights)
+
+    for module in (attiqa.clip, open_clip.factory):
+        monkeypatch.setattr(module, "download_pretrained_from_hf", fetched)
+    teacher = ClipTeacher("hf-hub:someone/tiny")
+    assert asked == {"someone/tiny"}
+    assert teacher.name == "CLIP hf-hub:someone/tiny"
+    description = teacher.describe()
+    assert description["weights"] == f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()}"
+    assert description["quick_gelu"]
+    assert (description["mean"], description["std"]) == (shown["mean"], shown["std"])
+    # the same weights see the picture that this normalisation makes of it
+    mean, std = (torch.tensor(shown[key])[:, None, None] for key in ("mean", "std"))
+    view = resize(clean, [64], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        expected = F.normalize(clip.model.encode_image((view - mean) / std), dim=-1)
+    assert torch.allclose(teacher.encode_images(clean), expected, atol=1e-6)
+
+
+def test_a_model_of_the_hub_that_cannot_be_had_is_named(monkeypatch):
+    def fetched(*args, **options):
+        raise FileNotFoundError("no connection")
+
+    for module in (attiqa.clip, open_clip.factory):
+        monkeypatch.setattr(module, "download_pretrained_from_hf", fetched)
+    with pytest.raises(TeacherError, match=r"hf-hub:someone/none: .*no connection"):
+        ClipTeacher("hf-hub:someone/none")
 
 
 def test_whole_photographs_keep_their_proportions(clip, clean):
