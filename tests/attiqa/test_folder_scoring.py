@@ -22,7 +22,16 @@ from attiqa.checkpoints import Protocol, save_checkpoint
 from attiqa.commands import score
 from attiqa.errors import ImageFileError
 from attiqa.folder_scoring import score_files
-from attiqa.score_tables import SCHEMA, ScoreJournal, ScoreTableError, read_rows, table_row
+from attiqa.models import AttributeNet, QualityNet
+from attiqa.score_tables import (
+    ScoreJournal,
+    ScoreTableError,
+    named_file,
+    read_rows,
+    table_row,
+    table_schema,
+    table_text,
+)
 from attiqa.scoring import QualityModel, load_model
 
 
@@ -114,7 +123,7 @@ def test_the_table(model, weights, folder, tmp_path, suffix):
         rows = [json.loads(line) for line in out.read_text().splitlines()]
     else:
         rows = pq.read_table(out).to_pylist()
-    assert list(rows[0]) == SCHEMA.names
+    assert list(rows[0]) == table_schema().names
     assert [Path(row["path"]) for row in rows] == files_in(folder)
     by_name = {Path(row["path"]).name: row for row in rows}
     row = by_name["3.png"]
@@ -214,6 +223,62 @@ def test_names_with_commas_quotes_and_newlines_come_back(model, tmp_path):
     journal.finish()
     assert [row["path"] for row in read_rows(tmp_path / "scores.csv")] == names
     assert list(read_rows(tmp_path / "scores.csv")) == rows
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_file_names_that_are_no_text(weights, folder, tmp_path, monkeypatch, suffix):
+    """Names are bytes on Linux; the second run recognises them in the finished table."""
+    scored, broken = os.fsdecode(b"\xff.png"), os.fsdecode(b"\xe4.jpg")
+    shutil.copy(folder / "0.png", folder / scored)
+    shutil.copy(folder / "broken.jpg", folder / broken)
+    settings = score.Settings((folder,), tmp_path / f"scores{suffix}", str(weights))
+    assert score.main(settings) == 1
+    rows = {Path(str(row["path"])).name: row for row in read_rows(tmp_path / f"scores{suffix}")}
+    assert rows[r"\udcff.png"]["score"] == rows["0.png"]["score"]
+    assert r"\udce4.jpg" in str(rows[r"\udce4.jpg"]["error"])
+    asked = []
+
+    def recorded(model, paths, *args):
+        asked.extend(path.name for path in paths)
+        return score_files(model, paths, *args)
+
+    monkeypatch.setattr(score, "score_files", recorded)
+    score.main(settings)
+    assert sorted(asked) == sorted(["broken.jpg", "dot.png", broken])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ä b.png", "ä b.png"),
+        (os.fsdecode(b"a\xffb\x80"), r"a\udcffb\udc80"),
+        (r"a\udcff", r"a\u005cudcff"),
+        (r"a\u005cudcff", r"a\u005cu005cudcff"),
+        (r"C:\users\u1\xff", r"C:\users\u1\xff"),
+    ],
+)
+def test_names_in_tables_lead_back_to_the_files(name, text):
+    assert table_text(name) == text
+    assert named_file(text) == name
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("attributes", [("brightness",), ("quality",)])
+def test_a_model_of_a_single_attribute(tiny, model, folder, tmp_path, attributes, suffix):
+    architecture = replace(tiny, attributes=attributes)
+    card = replace(model.card, architecture=architecture, attributes=attributes)
+    single = QualityModel(QualityNet(AttributeNet(architecture)), card)
+    journal = ScoreJournal(tmp_path / f"scores{suffix}", card)
+    paths = [folder / name for name in ("0.png", "broken.jpg")]
+    for files in score_files(single, paths):
+        journal.append([table_row(file, card) for file in files])
+    journal.finish()
+    scored, failed = read_rows(journal.out)
+    assert list(scored) == table_schema(attributes).names
+    expected = single.score(paths[0]).attributes[0, 0].item()
+    assert scored[attributes[0]] == pytest.approx(expected, abs=1e-5)
+    assert failed[attributes[0]] is None
+    assert ScoreJournal(journal.out, card).done == {str(paths[0])}
 
 
 @pytest.mark.parametrize("name", ["scores.txt", "scores"])

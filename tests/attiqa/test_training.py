@@ -1,5 +1,6 @@
 """Pretraining and fine-tuning on a few small photographs with a tiny network."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from attiqa.errors import CheckpointError
 from attiqa.finetuning import FinetuneSettings, finetune
 from attiqa.models import AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
-from attiqa.random_distortions import DistortedPairs
+from attiqa.random_distortions import DistortedPairs, sharpened_pairs
 from attiqa.teachers import MeasuredTeacher
 from attiqa.training import Schedule
 
@@ -156,6 +157,59 @@ def test_a_state_of_other_settings_is_refused(tiny, photos, tmp_path):
     other = PretrainSettings(replace(SCHEDULE, epochs=1, seed=1))
     with pytest.raises(CheckpointError, match="state"):
         pretrain(fabric(), net, photos, MeasuredTeacher(), other, tmp_path / "state")
+
+
+@pytest.mark.parametrize("other", ["photographs", "labels", "initial weights", "pair_maker"])
+def test_a_state_of_another_finetuning_is_refused(tiny, photos, mos, tmp_path, other):
+    state, settings = tmp_path / "state", FinetuneSettings(SCHEDULE)
+
+    def run(photos=photos, mos=mos, seed=0, **more):
+        torch.manual_seed(seed)
+        net = QualityNet(AttributeNet(tiny))
+        return finetune(fabric(), net, photos, mos, None, settings, state, **more)
+
+    run()
+    before = state.read_bytes()
+    changes = {
+        "photographs": {"photos": [*photos[:-1], photos[0]]},  # one of another split
+        "labels": {"mos": np.roll(mos, 1)},
+        "initial weights": {"seed": 1},
+        "pair_maker": {"pair_maker": sharpened_pairs},
+    }
+    with pytest.raises(CheckpointError, match=rf"state: of another.*{other} was .*another folder"):
+        run(**changes[other])
+    assert state.read_bytes() == before
+    assert len(run()) == 2  # its own run may still have it
+
+
+def test_results_of_another_evaluation_are_not_mixed_in(tiny, photos, mos, tmp_path):
+    settings, state = FinetuneSettings(SCHEDULE), tmp_path / "state"
+    for crop, refused in ((64, False), (72, True)):
+        with pytest.raises(CheckpointError, match="64, now 72") if refused else nullcontext():
+            finetune(
+                fabric(), fresh(tiny), photos, mos, None, settings, state, evaluation={"crop": crop}
+            )
+
+
+def test_a_state_of_another_teacher_or_of_other_labels_is_refused(tiny, photos, tmp_path):
+    class Described(MeasuredTeacher):
+        prompts = "Sharp image"
+
+        def describe(self):
+            return {"teacher": "CLIP", "prompts": self.prompts}
+
+    labels, settings = np.eye(12)[:, :5], PretrainSettings(SCHEDULE, distorted=0.0)
+    other = Described()
+    other.prompts = "Crisp image"
+    for name, first, second, message in (
+        ("prompts", Described(), other, "prompts was 'Sharp image', now 'Crisp image'"),
+        ("labels", labels, labels[::-1].copy(), "labels was"),
+        ("kind", MeasuredTeacher(), labels, "teacher was 'measured', now None"),
+    ):
+        state = tmp_path / name
+        pretrain(fabric(), fresh(tiny).attribute_net, photos, first, settings, state)
+        with pytest.raises(CheckpointError, match=message):
+            pretrain(fabric(), fresh(tiny).attribute_net, photos, second, settings, state)
 
 
 def test_a_checkpoint_within_an_epoch_continues_the_means_exactly(tiny, photos, mos, tmp_path):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attiqa.checkpoints import Protocol, load_checkpoint
+from attiqa.checkpoints import Card, Protocol, load_checkpoint, save_checkpoint
 from attiqa.commands import finetune, pretrain
 from attiqa.commands.machine import Machine
 from attiqa.datasets.crops import CropSettings
+from attiqa.errors import CheckpointError
 from attiqa.finetuning import FinetuneSettings
 from attiqa.models import AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings
@@ -114,3 +115,35 @@ def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, mon
     assert seen["labels"] is deltas
     _, card = load_checkpoint(tmp_path / "pretrained.safetensors")
     assert "clip" in card.teacher
+
+
+def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tiny_net, tmp_path):
+    models = []
+    for name in ("one", "other"):
+        tiny_net.attribute_net.last[0].bias.data.add_(1.0)
+        card = Card(name, "AttributeNet", tiny, Protocol(40, 32), None, "none", {}, {}, {}, {}, "")
+        models.append(save_checkpoint(tmp_path, tiny_net.attribute_net, card))
+    first = finetune.Settings(
+        biq,
+        dataset="biq2021-train",
+        subset=True,
+        model=models[0],
+        finetuning=FinetuneSettings(replace(SCHEDULE, epochs=1)),
+        protocol=Protocol(40, 32),
+        machine=CPU,
+        out=tmp_path / "out",
+    )
+    finetune.main(first)
+    written = (first.out / "finetuned.json").read_text()
+    for other, message in (
+        (replace(first, split_seed=1), "photographs was"),
+        (replace(first, model=models[1]), "initial weights was"),
+        (
+            replace(first, protocol=Protocol(48, 32)),
+            "evaluation.protocol.short_side was 40, now 48",
+        ),
+    ):
+        with pytest.raises(CheckpointError, match=rf"state\.ckpt: .*{message}"):
+            finetune.main(other)
+    finetune.main(first)  # nothing to do
+    assert json.loads((first.out / "finetuned.json").read_text()) == json.loads(written)

@@ -14,7 +14,10 @@ SECOND = {"score": START["score"] + 2.5, "potential": np.full(3, 2.5), "renders"
 
 def test_the_share_is_that_of_the_scenes_which_both_saw():
     found = summarise(FIRST, START, BEST)
-    assert found["share of the best search"] == {"score": 0.5, "potential": 0.5}  # 1.5 of (2 + 4) / 2
+    assert found["share of the best search"] == {
+        "score": 0.5,
+        "potential": 0.5,
+    }  # 1.5 of (2 + 4) / 2
     assert found["scenes"] == 3
     assert found["change"]["score"]["mean"] == 1.5
     assert found["mean"]["renders"] == 1
