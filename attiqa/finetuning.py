@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from attiqa.datasets.crops import CropSettings, Photos, RandomCrops
+from attiqa.identity import array_hash, qualified_name, teacher_record
 from attiqa.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
@@ -92,6 +93,7 @@ def finetune(
     pair_maker: PairMaker = distorted_pairs,
     evaluate: Evaluation | None = None,
     scale: tuple[float, float] = (0.0, 1.0),
+    evaluation: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -105,12 +107,15 @@ def finetune(
         mos: Their scores, on the scale that the network will predict.
         teacher: Labels the attributes; needed where `attribute_weight` is not zero.
         settings: Of the run.
-        state: File to resume from.
+        state: File to resume from; one of other photographs, scores, weights, teacher or pairs is
+            refused.
         pair_maker: Makes the ranked distortions; by default from the ladders.
         evaluate: Its results join the history of each epoch, so that the last epoch, the best one
             on a validation split and the best one on the test split can be told apart.
         scale: Lowest and highest possible score; training maps it to [0, 1], where the weights and
             margins of the settings are at home.
+        evaluation: What the results of `evaluate` depend on, ready for JSON: a state with results
+            of another evaluation is refused, too.
 
     Returns:
         The mean of each term of the loss in each epoch.
@@ -163,7 +168,13 @@ def finetune(
         return terms
 
     crops = RandomCrops(photos, schedule.crops, schedule.seed)
-    record = asdict(settings) | {"scale": scale}
+    record = asdict(settings) | {
+        "scale": scale,
+        "labels": array_hash(mos),
+        "teacher": teacher_record(teacher),
+        "pair_maker": qualified_name(pair_maker),
+        "evaluation": dict(evaluation or {}),
+    }
 
     def evaluate_scaled(net: nn.Module, epoch: int) -> Mapping[str, float]:
         return cast(Evaluation, evaluate)(

@@ -1,9 +1,9 @@
 """What the protocols of `attiqa.protocols` train: a fine-tuned network, or a linear probe."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +44,7 @@ class FinetuneFit:
         crops: Of each tested photograph: 5, or the centre alone.
         every: Epochs from one test to the next; the last epoch is tested always.
         pixels: Gets the photographs.
+        tested: What else the tests depend on, ready for JSON, such as further data sets.
     """
 
     fabric: Fabric
@@ -54,6 +55,7 @@ class FinetuneFit:
     crops: Literal[1, 5] = 5
     every: int = 1
     pixels: Pixels = read_files
+    tested: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(
         self, photos: RatedPhotos, split: Split, evaluate: Evaluate
@@ -75,6 +77,13 @@ class FinetuneFit:
             self.states / f"{split_hash(photos.names, split)[:16]}.ckpt",
             evaluate=after_epoch,
             scale=photos.scale,
+            evaluation={
+                "split": split_hash(photos.names, split),
+                "protocol": asdict(self.protocol),
+                "crops": self.crops,
+                "every": self.every,
+                **self.tested,
+            },
         )
 
     def predictor(self, net: QualityNet) -> Predict:

@@ -32,6 +32,7 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import write_atomically
 from attiqa.datasets.folder import PhotoFiles
 from attiqa.errors import DatasetLayoutError, LabelStoreError
+from attiqa.identity import differences
 
 logger = logging.getLogger(__name__)
 
@@ -152,15 +153,10 @@ def require_manifest(store: Path, manifest: Mapping[str, Any]) -> None:
     if not (store / "manifest.json").exists():
         store.mkdir(parents=True, exist_ok=True)
         write_atomically(store / "manifest.json", text.encode())
-    found, expected = _flat(read_manifest(store)), _flat(json.loads(text))
-    differences = [
-        f"{key} was {found.get(key)!r}, now {expected.get(key)!r}"
-        for key in sorted(found.keys() | expected.keys())
-        if found.get(key) != expected.get(key)
-    ]
-    if differences:
+    changed = differences(read_manifest(store), json.loads(text))
+    if changed:
         raise LabelStoreError(
-            f"{store}: begun under other conditions: {'; '.join(differences)}. Use another folder"
+            f"{store}: begun under other conditions: {'; '.join(changed)}. Use another folder"
         )
 
 
@@ -259,11 +255,3 @@ def _read_shards(store: Path, kind: str, columns: list[str]) -> pa.Table:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise LabelStoreError(f"{shard}: cannot be read as {kind}: {error}") from error
     return pa.concat_tables(tables)
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Name each leaf of a nested JSON object by the path to it."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    dotted = f"{prefix}." if prefix else ""
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{dotted}{key}").items()}

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from attiqa.datasets.crops import CropSettings, Photos, RandomCrops
+from attiqa.identity import array_hash, teacher_record
 from attiqa.losses import attribute_pairs_loss, margin_ranking_loss, regression_loss
 from attiqa.models import AttributeNet
 from attiqa.random_distortions import attribute_pairs, distort_some
@@ -72,7 +73,7 @@ def pretrain(
         teacher: Sees exactly the crops that the network sees; or the stored labels (cos+ - cos-) of
             the whole photographs, one row each, with which `distorted` must be 0.
         settings: Of the run.
-        state: File to resume from.
+        state: File to resume from; one of other photographs, labels or weights is refused.
         evaluate: Its results join the history of each epoch.
 
     Returns:
@@ -113,7 +114,10 @@ def pretrain(
             terms["ladders"] = settings.ladder_weight * ladders
         return terms
 
-    record = asdict(settings)
+    if isinstance(teacher, AttributeTeacher):
+        record = asdict(settings) | {"teacher": teacher_record(teacher)}
+    else:
+        record = asdict(settings) | {"labels": array_hash(teacher)}
     return train(fabric, model, crops, objective, schedule, state, record, evaluate)
 
 

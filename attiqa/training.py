@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 
 from attiqa.datasets.crops import CropSettings, RandomCrops
 from attiqa.errors import CheckpointError
+from attiqa.identity import differences, network_hash, photos_hash
 from attiqa.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,8 @@ def train(
         objective: Must call `net` itself.
         schedule: Length and speed.
         state: Everything to resume from.
-        settings: What else decides the result; a state written under others is refused.
+        settings: What else decides the result, ready for JSON; a state written under others is
+            refused, and so is one of other photographs or initial weights.
         evaluate: Asked after each epoch, in the main process, about the network that training would
             return if it ended there.
 
@@ -104,9 +106,11 @@ def train(
         Of each epoch, the mean of each term and the results of `evaluate`.
 
     Raises:
-        CheckpointError: `state` is broken or was written under other settings.
+        CheckpointError: `state` is broken, or another training's.
     """
-    run = _Run(fabric, cast(_FabricModule, net), len(crops), schedule, state, settings)
+    begun = {"photographs": photos_hash(crops.photos), "initial weights": network_hash(net)}
+    record = dict(settings) | begun
+    run = _Run(fabric, cast(_FabricModule, net), len(crops), schedule, state, record)
     run.resume()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices), _progress(fabric) as progress:
@@ -141,7 +145,7 @@ class _Run:
         photos: int,
         schedule: Schedule,
         state: Path,
-        settings: Mapping[str, Any],
+        settings: dict[str, Any],
     ) -> None:
         self.fabric, self.net, self.schedule, self.state = fabric, net, schedule, state
         self.photos = photos
@@ -161,7 +165,7 @@ class _Run:
             cycle_momentum=False,
         )
         self.average = WeightAverage(net, schedule.ema_decay) if schedule.ema_decay else None
-        same = {"photos": photos, "processes": fabric.world_size} | dict(settings)
+        same = {"photos": photos, "processes": fabric.world_size} | settings
         self.settings = json.dumps(_deciding(same), sort_keys=True, default=str)
         self.history: list[dict[str, float]] = []
         self.step = 0  # of the epoch
@@ -265,9 +269,10 @@ class _Run:
         except Exception as error:
             raise CheckpointError(f"{self.state}: cannot be read: {error}") from error
         if found.get("settings") != self.settings:
+            before, now = json.loads(found.get("settings", "{}")), json.loads(self.settings)
             raise CheckpointError(
-                f"{self.state}: written under {found.get('settings')}, not {self.settings}; "
-                "use another folder, or delete the file to start anew"
+                f"{self.state}: of another training: {'; '.join(differences(before, now))}. "
+                "Use another folder, or delete the file to start anew"
             )
         for name, part in self._parts().items():
             part.load_state_dict(found[name])

@@ -102,6 +102,11 @@ def main(settings: Settings) -> None:
         settings.out / "state.ckpt",
         evaluate=evaluate,
         scale=photos.scale,
+        evaluation={
+            "data": photos.name,
+            "split": split_hash(photos.names, split),
+            "protocol": asdict(settings.protocol),
+        },
     )
     if not fabric.is_global_zero:
         return
