@@ -31,7 +31,7 @@ class FileScore:
         width: Pixels of the upright photograph; None where it could not be read.
         height: The same.
         score: On the scale of the model's card, not clamped.
-        attributes: In the order of `attiqa.attributes.ATTRIBUTES`.
+        attributes: In the order of the card's.
         error: Empty where there is a score.
     """
 

@@ -1,13 +1,17 @@
-"""Tables of scores as CSV, JSON lines or Parquet that an interrupted run continues.
+r"""Tables of scores as CSV, JSON lines or Parquet that an interrupted run continues.
 
 While a run works, its rows are in a journal, `OUT.part`: JSON lines, written batch by batch. When
 all files are scored, the journal becomes the table in one step. Every row says what its number
 means: scale, direction, training set, model, weights and protocol.
+
+A file name that is no Unicode text, such as the bytes `ff 2e 70 6e 67`, stands in the table as JSON
+would write it: `\udcff.png`.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -23,43 +27,68 @@ from attiqa.folder_scoring import FileScore
 
 Row = dict[str, str | float | int | None]
 
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("score", pa.float64()),
-        *((name, pa.float64()) for name in ATTRIBUTES),
-        ("scale_low", pa.float64()),
-        ("scale_high", pa.float64()),
-        ("direction", pa.string()),
-        ("training", pa.string()),
-        ("model", pa.string()),
-        ("weights_sha256", pa.string()),
-        ("protocol", pa.string()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        ("error", pa.string()),
-    ]
-)
-"""The columns; attributes in standard deviations of the training photographs."""
-
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 CHUNK = 10_000
 """Rows in memory at a time while a table is written."""
 
 
+_ESCAPED = r"u(d[89a-f][0-9a-f]{2}|005c)"
+"""After a backslash: half a surrogate pair, which no encoding has, or the backslash itself."""
+
+
 class ScoreTableError(AttiqaError):
     """A table of scores has another format, or belongs to another model."""
+
+
+def table_schema(attributes: Sequence[str] = ATTRIBUTES) -> pa.Schema:
+    """Name the columns and their types.
+
+    Args:
+        attributes: What the model scores, in standard deviations of the training photographs.
+    """
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("score", pa.float64()),
+            *((name, pa.float64()) for name in attributes),
+            ("scale_low", pa.float64()),
+            ("scale_high", pa.float64()),
+            ("direction", pa.string()),
+            ("training", pa.string()),
+            ("model", pa.string()),
+            ("weights_sha256", pa.string()),
+            ("protocol", pa.string()),
+            ("width", pa.int64()),
+            ("height", pa.int64()),
+            ("error", pa.string()),
+        ]
+    )
+
+
+def table_text(text: str) -> str:
+    r"""Write what no encoding has as JSON would; `named_file` is the way back.
+
+    >>> table_text(os.fsdecode(b"photos/\xff.png"))
+    'photos/\\udcff.png'
+    """
+    unambiguous = re.sub(rf"\\(?={_ESCAPED})", r"\\u005c", text)
+    return unambiguous.encode(errors="backslashreplace").decode()
+
+
+def named_file(text: str) -> str:
+    """Read the path that a table names."""
+    return re.sub(rf"\\{_ESCAPED}", lambda found: chr(int(found[1], 16)), text)
 
 
 def table_row(file: FileScore, card: Card) -> Row:
     """Say what became of a file and what its number means."""
     assert card.scale is not None  # load_model sees to it
-    attributes = file.attributes or (None,) * len(ATTRIBUTES)
+    attributes = file.attributes or (None,) * len(card.attributes)
     return {
-        "path": str(file.path),
+        "path": table_text(str(file.path)),
         "score": file.score,
-        **dict(zip(ATTRIBUTES, attributes, strict=True)),
+        **dict(zip(card.attributes, attributes, strict=True)),
         "scale_low": card.scale.low,
         "scale_high": card.scale.high,
         "direction": "higher is better",
@@ -69,7 +98,7 @@ def table_row(file: FileScore, card: Card) -> Row:
         "protocol": json.dumps(asdict(card.protocol)),
         "width": file.width,
         "height": file.height,
-        "error": file.error,
+        "error": table_text(file.error),
     }
 
 
@@ -78,6 +107,7 @@ class ScoreJournal:
 
     Attributes:
         out: The table to be.
+        schema: Its columns.
         done: Paths that need no scoring any more: those in the journal of an interrupted run, or
             those that a finished table has a score for.
     """
@@ -91,6 +121,7 @@ class ScoreJournal:
         if out.suffix not in SUFFIXES:
             raise ScoreTableError(f"{out}: expected one of the suffixes {SUFFIXES}")
         self.out = out
+        self.schema = table_schema(card.attributes)
         self.part = out.with_name(out.name + ".part")
         out.parent.mkdir(parents=True, exist_ok=True)
         if self.part.exists():
@@ -108,7 +139,7 @@ class ScoreJournal:
                     f"{out}: holds scores of {row['model']} ({found}), not of {card.name} "
                     f"({card.sha256}); name another file, or remove it and {self.part.name}"
                 )
-            self.done.add(str(row["path"]))
+            self.done.add(named_file(str(row["path"])))
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows that a killed run will not lose."""
@@ -125,7 +156,7 @@ class ScoreJournal:
             os.replace(self.part, self.out)
             return
         write = _write_csv if self.out.suffix == ".csv" else _write_parquet
-        _write(self.out, partial(write, self.rows()))
+        _write(self.out, partial(write, self.rows(), self.schema))
         self.part.unlink()
 
 
@@ -142,7 +173,9 @@ def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
                     yield from map(json.loads, lines)
             case ".csv":
                 options = csv.ConvertOptions(
-                    column_types=SCHEMA, strings_can_be_null=True, quoted_strings_can_be_null=False
+                    column_types=table_schema(),
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
                 )
                 parse = csv.ParseOptions(newlines_in_values=True)
                 with csv.open_csv(path, convert_options=options, parse_options=parse) as batches:
@@ -181,13 +214,13 @@ def _write_jsonl(rows: Iterator[Row], path: Path) -> None:
         _write_lines(lines.write, rows)
 
 
-def _write_csv(rows: Iterator[Row], path: Path) -> None:
-    with csv.CSVWriter(path, SCHEMA) as writer:
+def _write_csv(rows: Iterator[Row], schema: pa.Schema, path: Path) -> None:
+    with csv.CSVWriter(path, schema) as writer:
         while chunk := list(islice(rows, CHUNK)):
-            writer.write_table(pa.Table.from_pylist(chunk, SCHEMA))
+            writer.write_table(pa.Table.from_pylist(chunk, schema))
 
 
-def _write_parquet(rows: Iterator[Row], path: Path) -> None:
-    with parquet.ParquetWriter(path, SCHEMA) as writer:
+def _write_parquet(rows: Iterator[Row], schema: pa.Schema, path: Path) -> None:
+    with parquet.ParquetWriter(path, schema) as writer:
         while chunk := list(islice(rows, CHUNK)):
-            writer.write_table(pa.Table.from_pylist(chunk, SCHEMA))
+            writer.write_table(pa.Table.from_pylist(chunk, schema))
