@@ -5,7 +5,7 @@ not in the paper.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -13,6 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.errors import AttiqaError
+
+
+class BackboneError(AttiqaError):
+    """A backbone cannot compute pictures of this size."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Architecture:
     """Everything that rebuilds a network but its weights.
 
     Attributes:
-        backbone: A model name of timm.
+        backbone: A model name of timm. One of a fixed size takes others where timm resizes its
+            positions; what it cannot take raises a `BackboneError` when it is asked for.
         mean: Per channel, subtracted from display RGB in [0, 1].
         std: Per channel, divides what is left.
         head_features: Width of the hidden layer of each attribute head.
@@ -63,7 +69,7 @@ class AttributeNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = timm.create_model(architecture.backbone, num_classes=0)
+        self.backbone = _create_backbone(architecture.backbone)
         # some networks widen after the pooling: their features are not `num_features` wide
         width = getattr(self.backbone, "head_hidden_size", self.backbone.num_features)
         width, hidden = cast(int, width), architecture.head_features
@@ -75,8 +81,12 @@ class AttributeNet(nn.Module):
             self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
 
     def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a f"]:
-        """Compute the heads' hidden features: what fine-tuning keeps of them."""
-        shared = self.backbone((images - self.mean) / self.std)
+        """Compute the heads' hidden features: what fine-tuning keeps of them.
+
+        Raises:
+            BackboneError: The backbone has a fixed size and these are of another.
+        """
+        shared = self._encode((images - self.mean) / self.std)
         return torch.stack([hidden(shared) for hidden in self.hidden], dim=1)
 
     def rate(self, features: Float[Tensor, "b a f"]) -> Float[Tensor, "b a"]:
@@ -87,6 +97,29 @@ class AttributeNet(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:
         """Score the attributes; only the order within a column has been trained."""
         return self.rate(self.features(images))
+
+    def _encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        config = cast(dict[str, Any], self.backbone.pretrained_cfg)
+        try:
+            return self.backbone(images)
+        except (AssertionError, RuntimeError) as error:
+            if not config["fixed_input_size"] or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            height, width = images.shape[2:]
+            raise BackboneError(
+                f"{self.architecture.backbone}: made for {config['input_size'][1]} x "
+                f"{config['input_size'][2]} pixels, cannot compute {height} x {width}: {error}"
+            ) from error
+
+
+def _create_backbone(name: str) -> nn.Module:
+    """Create a timm model that takes pictures of any size, where it can."""
+    try:
+        return timm.create_model(name, num_classes=0, dynamic_img_size=True)
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error):
+            raise
+    return timm.create_model(name, num_classes=0)
 
 
 class QualityNet(nn.Module):

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from typing import Any, cast
 
+import pytest
 import timm
 import torch
 from torch import nn
 
-from attiqa.models import Architecture, AttributeNet, QualityNet
+from attiqa.models import Architecture, AttributeNet, BackboneError, QualityNet
 
 
 def test_the_network_has_the_papers_shape(tiny):
@@ -59,6 +61,54 @@ def test_the_papers_network():
     regressor = 2560 * 512 + 512 + 512 + 1
     parameters = sum(p.numel() for p in net.parameters())
     assert parameters == sum(p.numel() for p in backbone.parameters()) + heads + regressor
+
+
+def plain_twin(net: AttributeNet) -> Any:
+    """Timm's model of a fixed size with the weights of a network's backbone."""
+    twin = timm.create_model(net.architecture.backbone, num_classes=0).eval()
+    twin.load_state_dict(net.backbone.state_dict())
+    return cast(Any, twin)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (320, 320), (224, 320)])
+def test_a_vit_takes_another_size_as_if_made_over_for_it(size):
+    name = "vit_tiny_patch16_224"
+    net = AttributeNet(Architecture(name, (0.0,) * 3, (1.0,) * 3, head_features=8)).eval()
+    twin = plain_twin(net)
+    twin.set_input_size(img_size=size)
+    images = torch.rand(1, 3, *size)
+    with torch.no_grad():
+        found, shared = net.features(images), twin(images)
+        expected = torch.stack([hidden(shared) for hidden in net.hidden], dim=1)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert found.std() > 1e-2
+
+
+def test_a_swin_takes_another_size():
+    name = "swin_tiny_patch4_window7_224"
+    net = AttributeNet(Architecture(name, (0.0,) * 3, (1.0,) * 3, head_features=8)).eval()
+    images = torch.rand(1, 3, 320, 320)
+    changed = images.clone()
+    changed[..., -8:, -8:] = 0  # in the part that 224 pixels do not reach
+    with torch.no_grad():
+        assert torch.equal(
+            net.backbone(images[..., :224, :224]), plain_twin(net)(images[..., :224, :224])
+        )
+        assert not torch.allclose(net.features(images), net.features(changed), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "message"),
+    [
+        ("test_vit_relpos", 224, "test_vit_relpos: made for 160 x 160 .* 224 x 224: .*"),
+        ("test_coatnet", 128, "test_coatnet: made for 160 x 160 .* 128 x 128: .*"),
+        ("vit_tiny_patch16_224", 330, ".* 330 x 330: .*divisible by patch size"),
+    ],
+)
+def test_a_size_that_a_backbone_cannot_take_is_named(name, side, message):
+    net = AttributeNet(Architecture(name, head_features=8)).eval()
+    with pytest.raises(BackboneError, match=message):
+        net(torch.rand(1, 3, side, side))
 
 
 def test_a_network_of_a_single_attribute(tiny):
