@@ -45,6 +45,7 @@ class FinetuneFit:
         every: Epochs from one test to the next; the last epoch is tested always.
         pixels: Gets the photographs.
         tested: What else the tests depend on, ready for JSON, such as further data sets.
+        trained: Is shown the network of each split when it is trained.
     """
 
     fabric: Fabric
@@ -56,6 +57,7 @@ class FinetuneFit:
     every: int = 1
     pixels: Pixels = read_files
     tested: Mapping[str, Any] = field(default_factory=dict)
+    trained: Callable[[QualityNet, RatedPhotos, Split], None] | None = None
 
     def __call__(
         self, photos: RatedPhotos, split: Split, evaluate: Evaluate
@@ -67,9 +69,10 @@ class FinetuneFit:
                 return {}
             return evaluate(self.predictor(cast(QualityNet, net)))
 
-        return finetune(
+        net = self.start()
+        history = finetune(
             self.fabric,
-            self.start(),
+            net,
             self.pixels(photos, split.train),
             photos.mos[split.train],
             None,
@@ -85,6 +88,9 @@ class FinetuneFit:
                 **self.tested,
             },
         )
+        if self.trained:
+            self.trained(net, photos, split)
+        return history
 
     def predictor(self, net: QualityNet) -> Predict:
         """Score photographs by the protocol."""

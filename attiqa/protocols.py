@@ -7,7 +7,7 @@
 | 10 % and 20 % of the data (Table 4) | the same with `training_subset(split, 0.1)` |
 | linear probing (section 4.5) | the same with `fits.ProbeFit` |
 | feature drift (Table 5) | `feature_drift` |
-| AGIQA-3k fine-tuned (Table 5) | within-dataset; photographs with groups (their prompts) |
+| AGIQA-3k fine-tuned (Table 5) | within-dataset; the images of a prompt share a part |
 | AGIQA-3k zero-shot | `as_is` with a model of another data set |
 | generated pairs (section 5.1) | `metrics.preference_accuracy` |
 
@@ -18,6 +18,7 @@ validation", "best on test". Everything returned is ready for JSON.
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ def over_splits(
         photos: Trained and tested on.
         splits: Ten random ones of 80 % and 20 % in the paper.
         fit: Trains one model.
-        others: Data sets that every model is tested on whole, for cross-dataset results.
+        others: Data sets that every model is tested on, for cross-dataset results: on the official
+            test part of those that have one, on the others whole.
         settings: Of `fit`, for the record.
     """
     names = {photos.name, *(other.name for other in others)}
@@ -68,6 +70,7 @@ def over_splits(
     return {
         "summary": summarise([run["selected"] for run in runs]),
         "runs": runs,
+        "others": {other.name: _tested_part(other) for other in others},
         **provenance([photos, *others], settings),
     }
 
@@ -98,16 +101,41 @@ def measure_parts(
     if len(split.validation):
         found["validation"] = measure(predict, photos, split.validation, resamples=0)
     for other in others:
-        found[other.name] = measure(predict, other, np.arange(len(other.paths)))
+        found[other.name] = measure(predict, other, cross_test(other))
     return {f"{part}/{name}": value for part in found for name, value in found[part].items()}
 
 
+def cross_test(photos: RatedPhotos) -> Indices:
+    """Choose what a model of another data set is tested on: the official test part, or all."""
+    if photos.split is None or not len(photos.split.test):
+        return np.arange(len(photos.paths))
+    return photos.split.test
+
+
 def as_is(
-    photos: RatedPhotos, predict: Predict, settings: Mapping[str, Any] | None = None
+    photos: RatedPhotos,
+    predict: Predict,
+    settings: Mapping[str, Any] | None = None,
+    trained_on: str | None = None,
 ) -> dict[str, Any]:
-    """Measure a finished model on a whole data set: "zero-shot" where it never saw its labels."""
+    """Measure a finished model on a whole data set.
+
+    Args:
+        photos: The data set.
+        predict: Scores its photographs.
+        settings: For the record.
+        trained_on: What the model's card says of the opinion scores that it was trained on.
+
+    Returns:
+        The result, and as "setting" what it is worth: "zero-shot" where the card names other data
+        sets alone, "trained on this data set" where it names this one, or else "unknown".
+    """
     found = measure(predict, photos, np.arange(len(photos.paths)))
-    return {"result": found, **provenance([photos], settings)}
+    setting = "unknown"
+    if trained_on:
+        named = re.search(rf"(?<!\w){re.escape(photos.name)}(?!\w)", trained_on, re.IGNORECASE)
+        setting = "trained on this data set" if named else "zero-shot"
+    return {"result": found, "setting": setting, **provenance([photos], settings)}
 
 
 def measure(
@@ -238,6 +266,11 @@ def labels_hash(photos: RatedPhotos) -> str:
     rows = zip(photos.paths, photos.mos, strict=True)
     text = "\n".join(f"{path.name}\t{float(mos)!r}" for path, mos in rows)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tested_part(photos: RatedPhotos) -> dict[str, Any]:
+    count = len(cross_test(photos))
+    return {"part": "all" if count == len(photos.paths) else "official test", "photographs": count}
 
 
 def _headline(run: Mapping[str, Any]) -> str:

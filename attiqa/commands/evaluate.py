@@ -3,7 +3,7 @@
 import copy
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +26,9 @@ from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.finetuning import FinetuneSettings
 from attiqa.fits import FinetuneFit, ProbeFit, read_files
 from attiqa.five_crops import backbone_features, head_features, quality_scores
-from attiqa.metrics import preference_accuracy
+from attiqa.metrics import preference_accuracy, spread
 from attiqa.models import AttributeNet, QualityNet
-from attiqa.protocols import as_is, over_splits, provenance
+from attiqa.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
 from attiqa.scoring import load_model
 
 
@@ -37,8 +37,9 @@ class Settings:
     """Measure a model by a protocol of the field."""
 
     protocol: Positional[Literal["as-is", "fine-tune", "linear-probe", "pairs"]]
-    """as-is: score a data set (zero-shot if it is new to the model). fine-tune and linear-probe:
-    train on splits of a data set and test on their rest. pairs: preferences between two images."""
+    """as-is: score a data set; the result says whether it is zero-shot. fine-tune and linear-probe:
+    train on splits of a data set and test on their rest; fine-tune also tells how far the features
+    drifted. pairs: preferences between two images."""
     data: Positional[Path]
     """Folder of the data set; for pairs, a CSV file: first, second, preference (share of the people
     who prefer the first), image files relative to it."""
@@ -50,7 +51,8 @@ class Settings:
     subset: bool = False
     """The folder holds a part of the data set on purpose."""
     others: tuple[str, ...] = ()
-    """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results."""
+    """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results, on their
+    official test part where they have one."""
     model: str = "embedded"
     """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
     splits: int = 10
@@ -59,8 +61,10 @@ class Settings:
     """Share of the photographs, out of the 80 %, that an epoch is selected on; 0 is the paper."""
     labels: float = 1.0
     """Share of all photographs whose labels are known: 0.1 and 0.2 in the paper; 1 for all."""
-    by_group: bool = False
-    """Keep a reference or prompt on one side of each split (KADID-10k, TID2013)."""
+    by_group: bool = True
+    """Keep a reference or prompt on one side of each split (KADID-10k, TID2013, AGIQA-3k, groups of
+    your own). Without, photographs are divided at random, and what a test photograph shows has been
+    trained on: such results promise too much."""
     features: Literal["backbone", "heads"] = "backbone"
     """What is probed: the pooled features, or the hidden features of the heads."""
     short_side: int = 340
@@ -116,7 +120,7 @@ def zero_shot(
     def predict(photos: RatedPhotos, indices: np.ndarray) -> Float[np.ndarray, " n"]:
         return quality_scores(net, read_files(photos, indices), card.protocol)
 
-    return as_is(photos, predict, _recorded(settings))
+    return as_is(photos, predict, _recorded(settings), card.training.get("data"))
 
 
 def train_and_test(
@@ -125,28 +129,61 @@ def train_and_test(
     """Fine-tune or probe a pretrained network on every split."""
     start = net.attribute_net if isinstance(net, QualityNet) else net
     start.requires_grad_(True)
-    protocol = Protocol(settings.short_side, settings.crop)
-    if settings.protocol == "linear-probe":
-        extract = {"backbone": backbone_features, "heads": head_features}[settings.features]
-        fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), protocol))
-    else:
-        fabric, states = Fabric(), settings.folder / "states"
-        fabric.launch()
-        states.mkdir(exist_ok=True)
-        fit = FinetuneFit(
-            fabric,
-            fresh_copies(start, settings.finetuning.schedule.seed),
-            settings.finetuning,
-            protocol,
-            states,
-            every=settings.evaluate_every,
-        )
     named = (other.partition("=") for other in settings.others)
     others = [
         load_dataset(name, Path(folder), settings.subset, settings.scale)
         for name, _, folder in named
     ]
-    return over_splits(photos, divide(settings, photos), fit, others, _recorded(settings))
+    splits, record = divide(settings, photos), _recorded(settings)
+    if settings.protocol == "fine-tune":
+        drifts: list[dict[str, float | int]] = []
+        fit = finetune_fit(settings, start, others, drifts)
+        results = over_splits(photos, splits, fit, others, record)
+        for run, drift in zip(results["runs"], drifts, strict=True):
+            run["feature_drift"] = drift
+        means = np.array([drift["mean"] for drift in drifts])
+        return results | {"feature_drift": spread(means)}
+    extract = {"backbone": backbone_features, "heads": head_features}[settings.features]
+    protocol = Protocol(settings.short_side, settings.crop)
+    fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), protocol))
+    return over_splits(photos, splits, fit, others, record)
+
+
+def finetune_fit(
+    settings: Settings,
+    start: AttributeNet,
+    others: Sequence[RatedPhotos],
+    drifts: list[dict[str, float | int]],
+) -> FinetuneFit:
+    """Make what fine-tunes a copy of a network on each split.
+
+    Args:
+        settings: Of the command.
+        start: The pretrained network.
+        others: Data sets that each model is tested on, too.
+        drifts: Gets the drift of the features on the test part of each split.
+    """
+    fabric, states = Fabric(), settings.folder / "states"
+    fabric.launch()
+    states.mkdir(exist_ok=True)
+    start.to(fabric.device)
+    protocol = Protocol(settings.short_side, settings.crop)
+
+    def compare(net: QualityNet, photos: RatedPhotos, split: Split) -> None:
+        files = read_files(photos, split.test)
+        before = backbone_features(start, files, protocol)
+        drifts.append(feature_drift(before, backbone_features(net.attribute_net, files, protocol)))
+
+    return FinetuneFit(
+        fabric,
+        fresh_copies(start, settings.finetuning.schedule.seed),
+        settings.finetuning,
+        protocol,
+        states,
+        every=settings.evaluate_every,
+        tested={"others": {other.name: labels_hash(other) for other in others}},
+        trained=compare,
+    )
 
 
 def fresh_copies(start: AttributeNet, seed: int) -> Callable[[], QualityNet]:
@@ -214,11 +251,14 @@ def preferences(settings: Settings, net: QualityNet, card: Card) -> dict[str, An
 def summary(results: Mapping[str, Any]) -> Table:
     """Show the result, or the medians over splits of every selection."""
     if "result" in results:
-        table = Table("metric", "value")
+        table = Table("metric", "value", caption=results.get("setting"))
         for name, value in results["result"].items():
             table.add_row(name, f"{value:.4g}")
         return table
     table = Table("epoch", "part", "SROCC", "quartiles", "PLCC")
+    if "feature_drift" in results:
+        median = results["feature_drift"]["median"]
+        table.caption = f"features before and after: cosine {median:.3f}"
     for selection, parts in results["summary"].items():
         for part, found in (parts or {}).items():
             srocc = found["srocc"]

@@ -1,11 +1,13 @@
 """`attiqa evaluate` on thirty small photographs in a published layout, with a tiny network."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import tyro
 from PIL import Image
 from scipy import stats
@@ -34,10 +36,12 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def save(folder: Path, net: AttributeNet | QualityNet, tiny) -> str:
+def save(folder: Path, net: AttributeNet | QualityNet, tiny, training: dict | None = None) -> str:
     kind = "QualityNet" if isinstance(net, QualityNet) else "AttributeNet"
     scale = Scale(0.0, 1.0, "test") if kind == "QualityNet" else None
-    card = Card("model", kind, tiny, Protocol(72, 64), scale, "none", {}, {}, {}, {}, "")
+    card = Card(
+        "model", kind, tiny, Protocol(72, 64), scale, "none", training or {}, {}, {}, {}, ""
+    )
     return str(save_checkpoint(folder, net, card))
 
 
@@ -59,7 +63,7 @@ def settings(folder: Path, model: str, protocol, **changes) -> Settings:
 
 def run(wanted: Settings) -> dict:
     main(wanted)
-    return json.loads((wanted.out / "results.json").read_text())
+    return json.loads((wanted.folder / "results.json").read_text())
 
 
 def test_as_is_agrees_with_score(folder, tiny, tiny_net):
@@ -74,7 +78,7 @@ def test_as_is_agrees_with_score(folder, tiny, tiny_net):
     assert found["model_sha256"]
 
 
-def test_fine_tuning_with_a_second_data_set_and_few_labels(folder, tiny, tiny_net):
+def test_fine_tuning_with_few_labels(folder, tiny, tiny_net):
     model = save(folder, tiny_net.attribute_net, tiny)
     wanted = settings(folder, model, "fine-tune", labels=0.5)
     found = run(wanted)
@@ -83,7 +87,118 @@ def test_fine_tuning_with_a_second_data_set_and_few_labels(folder, tiny, tiny_ne
     assert first["train"] + first["validation"] == 15
     assert found["runs"][0]["split"]["sha256"] != found["runs"][1]["split"]["sha256"]
     assert found["summary"]["selected on validation"]["test"]["srocc"]["splits"] == 2
-    assert not (wanted.out / "states").exists()
+    assert not (wanted.folder / "states").exists()
+    drift = found["feature_drift"]
+    means = [run["feature_drift"]["mean"] for run in found["runs"]]
+    assert drift["median"] == pytest.approx(np.mean(means))  # of two
+    assert max(means) < 0.9  # of a random network, whose batch statistics were none
+    assert found["runs"][0]["feature_drift"]["photographs"] == first["test"]
+    schedule = replace(
+        wanted.finetuning.schedule, freeze_batch_statistics=True, backbone_lr=1e-9, epochs=1
+    )
+    still = replace(wanted, splits=1, finetuning=replace(wanted.finetuning, schedule=schedule))
+    assert run(still)["feature_drift"]["median"] == pytest.approx(1, abs=1e-5)
+
+
+def koniq(folder: Path) -> Path:
+    """Twelve photographs in the layout of KonIQ-10k, every third one of the official test part."""
+    (folder / "koniq" / "512x384").mkdir(parents=True)
+    rows = ["image_name,MOS,set"]
+    for index in range(12):
+        name = f"{index}.png"
+        shutil.copy(folder / "Images" / name, folder / "koniq" / "512x384" / name)
+        rows.append(f"{name},{30 + 3 * index},{('training', 'validation', 'test')[index % 3]}")
+    (folder / "koniq" / "koniq10k_distributions_sets.csv").write_text("\n".join(rows) + "\n")
+    return folder / "koniq"
+
+
+def test_cross_dataset_results_are_of_the_others_official_test_part(folder, tiny, tiny_net):
+    model, other = save(folder, tiny_net, tiny), koniq(folder)
+    arguments = ["linear-probe", str(folder), "--dataset", "biq2021-train", "--splits", "2"]
+    arguments += ["--model", model, "--others", f"koniq={other}", "--subset", "--crop", "64"]
+    arguments += ["--short-side", "72", "--out", str(folder / "out")]
+    wanted = tyro.cli(Settings, args=arguments)
+    found = run(wanted)
+    assert found["others"] == {"KonIQ-10k": {"part": "official test", "photographs": 4}}
+    last = found["summary"]["last epoch"]
+    assert set(last) == {"test", "validation", "KonIQ-10k"}
+    assert last["KonIQ-10k"]["srocc"]["splits"] == 2
+    assert found["runs"][0]["selected"]["last epoch"]["KonIQ-10k"]["pairs"] == 6
+    assert found["data"]["KonIQ-10k"]["photographs"] == 12
+    table = other / "koniq10k_distributions_sets.csv"  # without a test part, all are tested
+    table.rename(other / "koniq10k_scores_and_distributions.csv")
+    text = (other / "koniq10k_scores_and_distributions.csv").read_text()
+    (other / "koniq10k_scores_and_distributions.csv").write_text(text.replace("MOS", "MOS_zscore"))
+    found = run(wanted)
+    assert found["others"] == {"KonIQ-10k": {"part": "all", "photographs": 12}}
+
+
+@pytest.fixture
+def agiqa(folder) -> Path:
+    """Thirty generated images in the layout of AGIQA-3K, three of each prompt."""
+    rows = ["name,prompt,style,mos_quality"]
+    for index in range(30):
+        name = f"sd1.5_normal_{index:03}.jpg"
+        Image.open(folder / "Images" / f"{index}.png").save(folder / name)
+        rows.append(f"{name},prompt {index // 3},anime style,{0.1 * index + 0.5:.2f}")
+    (folder / "data.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_agiqa_fine_tuned_keeps_prompts_together(agiqa, tiny, tiny_net):
+    model = save(agiqa, tiny_net.attribute_net, tiny)
+    found = run(settings(agiqa, model, "fine-tune", dataset="agiqa3k", subset=True))
+    last = found["summary"]["last epoch"]["test"]
+    assert last["srocc"]["splits"] == 2
+    # two whole prompts are tested: three pairs within each
+    assert found["runs"][0]["selected"]["last epoch"]["test"]["group_pairs"] == 6
+    assert found["runs"][0]["split"]["test"] == 6
+
+
+@pytest.mark.parametrize(
+    ("data", "setting"),
+    [
+        ("KonIQ-10k", "zero-shot"),
+        ("agiqa-3k, 2000 images", "trained on this data set"),
+        ("AGIQA-3K2", "zero-shot"),
+        (None, "unknown"),
+    ],
+)
+def test_agiqa_zero_shot_is_called_so(agiqa, tiny, tiny_net, data, setting):
+    model = save(agiqa, tiny_net, tiny, {"data": data} if data else {})
+    found = run(settings(agiqa, model, "as-is", dataset="agiqa3k", subset=True))
+    assert found["setting"] == setting
+    scores = load_model(model).score([agiqa / f"sd1.5_normal_{i:03}.jpg" for i in range(30)])
+    expected = stats.spearmanr(scores.score.numpy(), np.arange(30))[0]
+    assert found["result"]["srocc"] == pytest.approx(expected)
+    assert found["result"]["group_pairs"] == 30
+
+
+def test_references_stay_on_one_side_unless_told_otherwise(folder):
+    groups = tuple(str(index // 5) for index in range(100))
+    paths = tuple(Path(f"{index}.png") for index in range(100))
+    photos = RatedPhotos("made up", paths, np.arange(100.0), (0.0, 100.0), groups=groups)
+    for by_group, shared in ((True, 0), (False, 10)):
+        wanted = settings(folder, "embedded", "fine-tune")
+        if not by_group:
+            wanted = replace(wanted, by_group=False)
+        (split, _) = divide(wanted, photos)
+        trained, tested = ({groups[i] for i in part} for part in (split.train, split.test))
+        assert len(trained & tested) >= shared
+        assert by_group == trained.isdisjoint(tested)
+    assert not tyro.cli(Settings, args=["fine-tune", "KADID", "--no-by-group"]).by_group
+
+
+def test_an_interrupted_evaluation_is_not_continued_with_another_model(
+    folder, tiny, tiny_net, monkeypatch
+):
+    wanted = settings(folder, save(folder, tiny_net, tiny), "fine-tune")
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the states stay
+    run(wanted)
+    torch.manual_seed(9)
+    other = save(folder, QualityNet(AttributeNet(tiny)), tiny)
+    with pytest.raises(CheckpointError, match="initial weights was"):
+        main(replace(wanted, model=other))
 
 
 def test_probe_of_the_heads_and_without_validation(folder, tiny, tiny_net):
