@@ -164,7 +164,9 @@ def _sixteen_bits(path: Path, image: ImageFile.ImageFile) -> Image.Image | None:
     keeps the lower one; 16-bit grey and alpha are four bytes a pixel, like 8-bit RGBA.
     """
     if image.format == "TIFF" and _has_deep_planes(image):
-        return Image.fromarray(TO_8_BIT[np.moveaxis(tifffile.imread(path, key=0), 0, -1)])
+        planes = tifffile.imread(path, key=0)[: len(image.getbands())]  # the rest is no colour
+        bands = [Image.fromarray(TO_8_BIT[plane]) for plane in planes]
+        return _labelled_as(Image.merge(image.mode, bands), image)
     raw = _raw_mode(image.tile[0].args) if image.tile else ""
     if image.format not in ("PNG", "TIFF") or not raw.startswith(("RGB", "LA")) or ";16" not in raw:
         return None
@@ -178,16 +180,21 @@ def _sixteen_bits(path: Path, image: ImageFile.ImageFile) -> Image.Image | None:
         high, low = low[..., ::2], low[..., 1::2]
     else:
         high = np.asarray(image)
-    deep = Image.fromarray(TO_8_BIT[high.astype(np.uint16) << 8 | low])
-    deep.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
-    deep.info["icc_profile"] = image.info.get("icc_profile")
-    return deep
+    return _labelled_as(Image.fromarray(TO_8_BIT[high.astype(np.uint16) << 8 | low]), image)
+
+
+def _labelled_as(pixels: Image.Image, image: ImageFile.ImageFile) -> Image.Image:
+    """Give pixels the orientation and the colour profile of the file that they are from."""
+    pixels.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+    pixels.info["icc_profile"] = image.info.get("icc_profile")
+    return pixels
 
 
 def _has_deep_planes(image: Image.Image) -> bool:
     """Whether a TIFF keeps 16-bit channels one after the other, which Pillow misreads."""
     tags = image.tag_v2  # type: ignore[attr-defined]
-    return tags.get(PLANAR_CONFIGURATION) == 2 and 16 in tags.get(BITS_PER_SAMPLE, ())
+    bits = tags.get(BITS_PER_SAMPLE, ())
+    return tags.get(PLANAR_CONFIGURATION) == 2 and len(bits) > 1 and 16 in bits
 
 
 def _raw_mode(arguments: str | tuple | None) -> str:

@@ -83,11 +83,44 @@ def test_16_bits_in_tiff_of_either_byte_order(tmp_path, order):
     assert_rounded(read_photo(tmp_path / "a.tif"), ramp(3))
 
 
-def test_16_bits_in_a_tiff_of_planes(tmp_path):
-    samples = ramp(3)
-    planes = np.ascontiguousarray(np.moveaxis(samples, 2, 0))
-    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
-    assert_rounded(read_photo(tmp_path / "a.tif"), samples)
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("channels", "extra"), [(1, None), (3, None), (4, "unassalpha"), (4, "unspecified")]
+)
+def test_16_bits_in_a_tiff_of_planes(tmp_path, channels, extra, orientation):
+    samples = ramp(channels)[:100]
+    if extra:
+        samples[..., 3] = 65535
+        samples[:16, :, 3] = 0
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.ascontiguousarray(np.moveaxis(samples, 2, 0)).squeeze(),
+        photometric="minisblack" if channels == 1 else "rgb",
+        planarconfig=None if channels == 1 else "separate",
+        extrasamples=[extra] if extra else None,
+        extratags=[(0x0112, "H", 1, orientation, True)]
+        + ([(0x011C, "H", 1, 2, True)] if channels == 1 else []),
+    )
+    found = read_photo(tmp_path / "a.tif")
+    if orientation == 6:  # rotate clockwise to show
+        found = np.rot90(found)
+    start = 16 if extra == "unassalpha" else 0
+    assert (found[:start] == 255).all()
+    assert_rounded(found[start:], samples[start:, :, :3])
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_the_profile_of_a_16_bit_tiff_is_used(tmp_path, planes):
+    samples = np.full((40, 40, 3), (55 * 257, 128 * 257, 65535), np.uint16)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.ascontiguousarray(np.moveaxis(samples, 2, 0)) if planes else samples,
+        photometric="rgb",
+        planarconfig="separate" if planes else "contig",
+        iccprofile=linear_profile(),
+    )
+    expected = 255 * (1.055 * (np.array([55, 128, 255]) / 255) ** (1 / 2.4) - 0.055)
+    assert np.abs(read_photo(tmp_path / "a.tif")[0, 0] - expected).max() <= 2  # IEC 61966-2-1
 
 
 def test_floating_point_tiff(tmp_path):
