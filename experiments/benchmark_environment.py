@@ -36,7 +36,9 @@ from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
+from isp_env.fused_stages import compiled
 from isp_env.judged import CHUNKS, JudgedScenes
+from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
 from isp_env.rewards import Judge, Judged, QualityReward
 from isp_env.training_scenes import simulated_previews
@@ -61,6 +63,8 @@ class Settings:
     """Simulated scenes, a multiple of the environments: each single one has its share of them."""
     horizon: int = 1
     """Renders of an episode; with 1, actions are theta itself."""
+    compiled: bool = True
+    """Previews are rendered by compiled loops (`isp_env.fused_stages`)."""
     steps: int = 3
     """Steps of all environments in each measurement."""
     rounds: int = 5
@@ -122,10 +126,12 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[
     rules = TaskSettings(horizon=settings.horizon, absolute=settings.horizon == 1)
     watch, count = Stopwatch(judge), settings.environments
     reward = QualityReward(watch)
-    batch = IspTuningVecEnv(IspTuningVectorEnv(scenes, reward, count, settings=rules))
+    pipeline = pipeline_of(settings)
+    task = IspTuningVectorEnv(scenes, reward, count, pipeline, rules)
+    batch = IspTuningVecEnv(task)
     shares_of_scenes = [scenes.some(np.arange(row, len(scenes), count)) for row in range(count)]
     single = DummyVecEnv(
-        [partial(IspTuningEnv, own, reward, settings=rules) for own in shares_of_scenes]
+        [partial(IspTuningEnv, own, reward, pipeline, rules) for own in shares_of_scenes]
     )
     rng = np.random.default_rng(settings.seed)
     shares, batched, alone = [], [], []
@@ -151,6 +157,11 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[
     return {"medians": medians, "rounds": rounds}
 
 
+def pipeline_of(settings: Settings) -> IspPipeline:
+    """The ISP, compiled or not."""
+    return compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE
+
+
 def run(env: VecEnv, rng: np.random.Generator, steps: int) -> float:
     """Seconds of `steps` steps with random actions near neutral."""
     shape = (steps, env.num_envs, *(env.action_space.shape or ()))
@@ -167,7 +178,7 @@ def sweep(settings: Settings, scenes: dict[int, PreviewSet], judge: Judge) -> li
     rows = rows % settings.scenes
     cells = []
     for side in settings.sweep_sides:
-        judged = JudgedScenes(scenes[side], QualityReward(judge))
+        judged = JudgedScenes(scenes[side], QualityReward(judge), pipeline_of(settings))
         theta = torch.from_numpy(0.3 * rng.uniform(-1, 1, (len(rows), judged.knobs))).float()
         neutral = judged.see_neutral(rows)
         tasks = {

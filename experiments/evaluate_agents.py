@@ -44,6 +44,7 @@ from experiments.other_renderings import libraw_renderings
 from isp_env.batch_inputs import find_inputs
 from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
+from isp_env.fused_stages import compiled
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_store import PreviewStore
@@ -91,6 +92,8 @@ class Settings:
     """Weights of the potential."""
     seed: int = 0
     """Of the searches."""
+    compiled: bool = True
+    """Render without gradients by compiled loops: it pays for the searches."""
     device: str = "cpu"
     """"cpu" or "cuda"."""
 
@@ -106,7 +109,8 @@ def main(settings: Settings) -> None:
     for agent in agents:
         warn_of_another_judge(agent.card, judge.card.sha256)
     reward = QualityReward(judge.perceive, settings.reward)
-    judged = JudgedScenes(scenes, reward, DEFAULT_PIPELINE, settings.device)
+    pipeline = compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE
+    judged = JudgedScenes(scenes, reward, pipeline, settings.device)
     count = min(settings.count, len(scenes))
     referees = independent_referees(settings.referee, settings.device)
     identity = _identity(settings, store, str(judge.card.sha256))

@@ -46,7 +46,9 @@ from experiments.agent_scenes import (
 )
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
+from isp_env.fused_stages import compiled
 from isp_env.judged import JudgedScenes
+from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_store import PreviewStore, PreviewStoreError
 from isp_env.rewards import QualityReward, RewardSettings
 
@@ -87,6 +89,8 @@ class Settings:
     """Steps between checkpoints and between evaluations."""
     watched: int = 40
     """Held-out scenes that are looked at while training."""
+    compiled: bool = False
+    """Render by compiled loops after the ascent: it pays for long trainings on a CPU."""
     device: str = "cpu"
     """"cpu" or "cuda"."""
 
@@ -102,7 +106,8 @@ def main(settings: Settings) -> None:
         training.previews(),
         reward,
         settings.environments,
-        settings=settings.task,
+        compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE,
+        settings.task,
         device=settings.device,
     )
     judged = JudgedScenes(held_out.previews(), reward, env.pipeline, settings.device)

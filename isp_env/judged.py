@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isp_env.batches import each, join, take
-from isp_env.fused_stages import render_previews
 from isp_env.observations import Glance, glance
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
@@ -65,11 +64,9 @@ class JudgedScenes:
     def render(
         self, rows: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"]
     ) -> Float[Tensor, "n 3 h w"]:
-        """Pictures of the scenes `rows`; differentiable in theta where gradients are enabled."""
+        """Pictures of the scenes `rows`; differentiable in theta."""
         linear, noise = self.scenes.images(rows, self.device)
-        if torch.is_grad_enabled() and theta.requires_grad:
-            return self.pipeline(linear, theta, noise)
-        return render_previews(self.pipeline, linear, theta, noise)
+        return self.pipeline(linear, theta, noise)
 
     @torch.inference_mode()
     def judge(

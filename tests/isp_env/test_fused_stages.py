@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from isp_env import fused_stages
-from isp_env.fused_stages import fused, render_previews
+from isp_env.fused_stages import compiled, fused
+from isp_env.judged import JudgedScenes
 from isp_env.output_spaces import SPACES
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline, default_pipeline
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward
 
+KNOBS = ("exposure", "sharpen", "denoise")
 SHAPE = (3, 3, 37, 50)  # no multiple of a chunk
 
 
@@ -40,7 +45,7 @@ def torch_alone(monkeypatch):
 def test_the_loops_render_what_the_pipeline_does(seed, space, torch_alone):
     pipeline = default_pipeline(SPACES[space])
     linear, theta, noise = scenes(seed)
-    found = render_previews(pipeline, linear, theta, noise)
+    found = compiled(pipeline)(linear, theta, noise)
     assert not torch_alone
     difference = (found - pipeline(linear, theta, noise)).abs()
     assert difference.max() < 1e-4  # torch's own, in 32 bits, from that in 64
@@ -48,10 +53,9 @@ def test_the_loops_render_what_the_pipeline_does(seed, space, torch_alone):
 
 
 def test_fewer_knobs_and_any_order_of_them(torch_alone):
-    knobs = ("exposure", "sharpen", "denoise")
     linear, theta, noise = scenes()
-    pipeline = DEFAULT_PIPELINE.only(knobs)
-    found = render_previews(pipeline, linear, theta[:, :3], noise)
+    pipeline = DEFAULT_PIPELINE.only(KNOBS)
+    found = compiled(pipeline)(linear, theta[:, :3], noise)
     assert not torch_alone
     assert torch.allclose(found, pipeline(linear, theta[:, :3], noise), atol=1e-4)
 
@@ -60,7 +64,7 @@ def test_a_picture_that_is_not_finite_is_left_to_torch(torch_alone):
     """The task ends an episode by what it finds there; the loops would hide it."""
     linear, theta, noise = scenes()
     linear[1, 0, 5, 5] = torch.nan
-    found = render_previews(DEFAULT_PIPELINE, linear, theta, noise)
+    found = compiled(DEFAULT_PIPELINE)(linear, theta, noise)
     assert len(torch_alone) == 1
     assert found[1].isnan().any()
     assert not found[0].isnan().any()
@@ -69,7 +73,7 @@ def test_a_picture_that_is_not_finite_is_left_to_torch(torch_alone):
 def test_a_picture_with_a_guide_of_its_own_is_left_to_torch(torch_alone):
     linear = torch.rand(1, 3, 8, 900)
     theta = torch.zeros(1, len(DEFAULT_PIPELINE.parameters))
-    render_previews(DEFAULT_PIPELINE, linear, theta, torch.zeros(1, 3, 2))
+    compiled(DEFAULT_PIPELINE)(linear, theta, torch.zeros(1, 3, 2))
     assert len(torch_alone) == 1
 
 
@@ -81,9 +85,31 @@ def test_a_stage_that_cannot_be_fused_is_left_to_torch(torch_alone):
 
     pipeline = IspPipeline((replace(first, apply=apply), *others))
     linear, theta, noise = scenes()
-    found = render_previews(pipeline, linear, theta, noise)
+    found = compiled(pipeline)(linear, theta, noise)
     assert len(torch_alone) == 1
     assert torch.equal(found, pipeline(linear, theta, noise))
+
+
+def test_gradients_are_left_to_torch(torch_alone):
+    linear, theta, noise = scenes()
+    found = compiled(DEFAULT_PIPELINE)(linear, theta.requires_grad_(), noise)
+    assert len(torch_alone) == 1
+    assert torch.autograd.grad(found.sum(), theta)[0].abs().sum() > 0
+
+
+def test_the_task_is_the_same_in_loops(torch_alone):
+    """The kind of pipeline stays when knobs are left out."""
+    linear, _, noise = scenes()
+    previews = PreviewSet(
+        linear.half().numpy(), noise.numpy(), np.ones((3, 3), np.float32), np.full(3, 1.0, "f4")
+    )
+    found = []
+    for pipeline in (compiled(DEFAULT_PIPELINE).only(KNOBS), DEFAULT_PIPELINE.only(KNOBS)):
+        reward = QualityReward(lambda x: (x.mean((1, 2, 3)), x.mean((2, 3))))
+        judged = JudgedScenes(previews, reward, pipeline)
+        found.append(judged.neutral(np.arange(3))[1].value)
+        assert len(torch_alone) == (0 if len(found) == 1 else 1)
+    assert torch.allclose(*found, atol=1e-4)
 
 
 def test_the_pipeline_is_cut_where_stages_look_at_neighbours():
