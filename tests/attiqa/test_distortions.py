@@ -1,11 +1,14 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import mean_squared_error
 
-from attiqa.distortions import LADDERS, Ladder, distort
+from attiqa.distortions import ATTRIBUTE_LADDERS, LADDERS, Ladder, distort
 from attiqa.random_distortions import distort_some, distorted_pairs, sharpened_pairs
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
@@ -37,6 +40,63 @@ def test_further_from_zero_is_further_from_the_original(ladder: Ladder, small):
         ]
         assert errors == sorted(errors)
         assert errors[1] > 1e-5
+
+
+def light(display: np.ndarray) -> np.ndarray:
+    """Linear light of sRGB values (IEC 61966-2-1)."""
+    return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
+
+
+def gained(display: np.ndarray, red: float, green: float, blue: float) -> np.ndarray:
+    """Channels multiplied in linear light, up to white."""
+    linear = np.minimum(light(display) * np.array([red, green, blue])[:, None, None], 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def balanced(display: np.ndarray, *gains: float) -> np.ndarray:
+    return gained(display, *np.array(gains) / np.dot(gains, (0.2126, 0.7152, 0.0722)))
+
+
+def grey(display: np.ndarray) -> np.ndarray:
+    return np.tensordot(display, (0.2126, 0.7152, 0.0722), (1, 0))[:, None]
+
+
+def blurred(display: np.ndarray, sigma: float, radius: int) -> np.ndarray:
+    return gaussian_filter(display, (0, 0, sigma, sigma), mode="mirror", radius=radius)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "formula"),
+    [
+        ("exposure", (-2.0, 1.5), lambda x, v: gained(x, *[2**v] * 3)),
+        ("temperature", (-0.8, 1.6), lambda x, v: balanced(x, 2 ** (v / 2), 1, 2 ** (-v / 2))),
+        ("tint", (-0.5, 1.0), lambda x, v: balanced(x, 2 ** (v / 2), 2 ** (-v / 2), 2 ** (v / 2))),
+        ("gamma", (-0.6, 1.0), lambda x, v: x ** (1 / 2**v)),
+        (
+            "contrast",
+            (-0.6, 0.8),
+            lambda x, v: (1 + v) * x - v * grey(x).mean((2, 3), keepdims=True),
+        ),
+        ("saturation", (-0.6, 2.0), lambda x, v: (1 + v) * x - v * grey(x)),
+        ("blacks", (-0.2,), lambda x, v: (x - 0.2) / 0.8),
+        ("blacks", (0.1, 0.35), lambda x, v: 1 - (1 - x) * (1 - v)),
+        ("blur", (0.8, 2.4), lambda x, v: blurred(x, v, math.ceil(3 * v))),
+        ("sharpening", (1.5, 6.0), lambda x, v: (1 + v) * x - v * blurred(x, 1.2, 3)),
+        ("focus", (-2.0, -0.5), lambda x, v: blurred(x, -v, math.ceil(-3 * v))),
+        ("focus", (0.5, 1.0), lambda x, v: (1 + v) * x - v * blurred(x, 1.2, 3)),
+    ],
+)
+def test_values_against_formulas_in_double_precision(name, levels, formula, small):
+    ladder = next(x for x in (*LADDERS, *ATTRIBUTE_LADDERS.values()) if x.name == name)
+    for level in levels:
+        expected = np.clip(formula(small.double().numpy(), level), 0, 1)
+        assert np.abs(distort(small, ladder, level).numpy() - expected).max() < 2e-5
+        assert np.abs(expected - small.numpy()).mean() > 1e-3
+
+
+def test_cleanliness_is_noise_with_the_other_sign(small):
+    clean = ATTRIBUTE_LADDERS["noisiness"]
+    assert torch.equal(distort(small, clean, -0.06, 5), distort(small, by_name["noise"], 0.06, 5))
 
 
 def test_exposure_is_in_linear_light():
