@@ -30,6 +30,9 @@ MIN_SIDE = 32
 MAX_ASPECT = 20
 """Longer ones are refused: five crops see next to nothing of them."""
 
+BEYOND_DISPLAY = 2.0
+"""No step of an optimiser goes so far beyond white: images above it are on another scale."""
+
 Photo = str | Path | Image.Image | np.ndarray | Tensor
 """A file; a PIL image; (h, w, 3) uint8 or float in [0, 1]; a (3, h, w) tensor of the same."""
 
@@ -59,11 +62,17 @@ class QualityModel(nn.Module):
 
         Differentiable with respect to the images; an image scores the same in any batch.
 
+        This is the inner loop of a reward, and looks at the values as little as it can: NaN in an
+        image gives NaN for its score and attributes, and values somewhat outside [0, 1], as an
+        optimiser's step makes them, are scored as they are. On a CPU, where it costs less than a
+        thousandth of the time, the scale of 8 bits is refused; elsewhere it would cost a wait for
+        the device, and is scored as if it meant something. `score_whole` and `score` check all.
+
         Args:
             images: Display RGB (sRGB) in [0, 1], at least 32 x 32 pixels, on the model's device.
 
         Raises:
-            ImageFormatError: Another shape, or too small.
+            ImageFormatError: Another shape, too small, integers, or on a CPU the scale of 8 bits.
         """
         return self.net(_checked(images))
 
@@ -73,10 +82,10 @@ class QualityModel(nn.Module):
         """Predict as `predict` does, and tell from which features: for agents that learn from them.
 
         Args:
-            images: As in `predict`.
+            images: As in `predict`, with the same checks.
 
         Raises:
-            ImageFormatError: Another shape, or too small.
+            ImageFormatError: As in `predict`.
         """
         return self.net.perceive(_checked(images))
 
@@ -189,11 +198,17 @@ def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
 
 
 def _checked(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Raise an `ImageFormatError` for another shape; give the layout that is fast on a CPU."""
+    """Raise an `ImageFormatError` as `predict` says; give the layout that is fast on a CPU."""
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
         raise ImageFormatError(
             f"images must be (b, 3, h, w) with h, w >= {MIN_SIDE}; got {tuple(images.shape)}"
         )
+    if not images.is_floating_point():
+        raise ImageFormatError(f"images must be floating point in [0, 1]; got {images.dtype}")
+    if images.device.type == "cpu" and len(images):
+        highest = images.detach().amax()  # NaN where there is one: it passes
+        if BEYOND_DISPLAY < highest < torch.inf:
+            raise ImageFormatError(f"images must be in [0, 1]; got values up to {highest:g}")
     return images.contiguous(memory_format=torch.channels_last)
 
 

@@ -177,6 +177,24 @@ def test_too_small_to_predict(model):
         model.predict(torch.rand(1, 3, 31, 64))
 
 
+def test_the_scale_of_8_bits_is_not_predicted(model, clean):
+    for ask in (model.predict, model.perceive):
+        with pytest.raises(ImageFormatError, match=r"in \[0, 1\]; got values up to 2\d\d"):
+            ask(clean * 255)
+    overshooting = clean * 1.2 - 0.1
+    assert model.predict(overshooting).score.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_stays_visible_in_the_prediction(model, clean, value):
+    images = clean.clone()
+    images[1, 0, 5, 5] = value
+    images[2] = value
+    score, attributes = model.predict(images)
+    assert score.isfinite().tolist() == [True, False, False, True]
+    assert attributes.isfinite().all(1).tolist() == [True, False, False, True]
+
+
 def test_a_missing_photograph_is_named(model, tmp_path):
     with pytest.raises(ImageFileError, match="nothing"):
         model.score(tmp_path / "nothing.jpg")
