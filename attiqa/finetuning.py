@@ -24,11 +24,12 @@ from attiqa.losses import (
     distortion_ranking_loss,
     margin_ranking_loss,
     mos_loss,
+    norm_in_norm_loss,
 )
 from attiqa.models import QualityNet
 from attiqa.random_distortions import DistortedPairs, attribute_pairs, distorted_pairs
 from attiqa.teachers import AttributeTeacher
-from attiqa.training import Batch, Evaluation, Schedule, gather, train
+from attiqa.training import Batch, Evaluation, Schedule, gather, labels_of, train
 
 PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
 """(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
@@ -44,6 +45,8 @@ class FinetuneSettings:
     """Share of the heads' features that the regressor does not get to see in a step."""
     plcc_weight: float = 0.1
     """Weight of 1 - PLCC beside the squared error."""
+    norm_in_norm_weight: float = 0.0
+    """Weight of the norm-in-norm loss (LinearityIQA) beside the squared error; 0 is the paper."""
     rank_weight: float = 0.0
     """Weight of a margin ranking of the scores by MOS, over all pairs of the batch."""
     rank_margin: float = 0.25
@@ -146,6 +149,9 @@ def finetune(
         score, mild, strong, _, _ = prediction.score.split(parts)
         scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
         terms = {"mos": mos_loss(scores, truth, settings.plcc_weight)}
+        if settings.norm_in_norm_weight:
+            shape = norm_in_norm_loss(scores, truth)
+            terms["norm in norm"] = settings.norm_in_norm_weight * shape
         if settings.rank_weight:
             terms["ranking"] = settings.rank_weight * margin_ranking_loss(
                 scores[:, None], truth[:, None], rank_margin
@@ -157,8 +163,9 @@ def finetune(
                 above, torch.cat([mild, strong]), settings.ranked_distortions_margin * steps
             )
         if settings.attribute_weight and teacher is not None:
+            labels = labels_of(teacher, views, names)
             terms["attributes"] = settings.attribute_weight * margin_ranking_loss(
-                prediction.attributes, teacher(views), settings.attribute_margin
+                prediction.attributes, labels, settings.attribute_margin
             )
         if settings.ladder_weight:
             low, high = prediction.attributes[-2 * ladders :].split(ladders)

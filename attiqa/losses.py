@@ -46,6 +46,22 @@ def mos_loss(
     return F.mse_loss(scores, mos) + plcc_weight * (1 - plcc)
 
 
+def norm_in_norm_loss(
+    scores: Float[Tensor, " b"], mos: Float[Tensor, " b"], epsilon: float = 1e-8
+) -> Float[Tensor, ""]:
+    """Norm-in-norm loss with p = 1 and q = 2 (Li, Jiang and Jiang, ACM MM 2020, LinearityIQA).
+
+    Scores and opinions are centred and divided by their length; the absolute differences are summed
+    and divided by `2 sqrt(b)`, which they cannot exceed. It knows no scale: it draws the scores
+    onto a line with the opinions, and the squared error beside it says which line.
+    """
+    first, second = (
+        centred / (centred.norm() + epsilon)
+        for centred in (scores - scores.mean(), mos - mos.mean())
+    )
+    return (first - second).abs().sum() / (2 * len(scores) ** 0.5)
+
+
 def distortion_ranking_loss(
     better: Float[Tensor, " n"], worse: Float[Tensor, " n"], margin: Float[Tensor, " n"]
 ) -> Float[Tensor, ""]:

@@ -17,7 +17,7 @@ from attiqa.losses import attribute_pairs_loss, margin_ranking_loss, regression_
 from attiqa.models import AttributeNet
 from attiqa.random_distortions import attribute_pairs, distort_some
 from attiqa.teachers import AttributeTeacher, antonym_score
-from attiqa.training import Batch, Evaluation, Schedule, gather, train
+from attiqa.training import Batch, Evaluation, Schedule, gather, labels_of, train
 
 Labels = Float[np.ndarray, "n a"]
 CALIBRATION = 512
@@ -97,7 +97,7 @@ def pretrain(
             [len(images), pairs, pairs]
         )
         if isinstance(teacher, AttributeTeacher):
-            labels = teacher(images)
+            labels = labels_of(teacher, images, names)
         else:
             labels = fabric.to_device(torch.from_numpy(teacher[indices.numpy()]).float())
         scores, labels = gather(fabric, scores), gather(fabric, labels)

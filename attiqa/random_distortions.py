@@ -106,7 +106,14 @@ def sharpened_pairs(
 def attribute_pairs(
     images: Float[Tensor, "n 3 h w"], attributes: Sequence[str], random: Sequence[torch.Generator]
 ) -> AttributePairs:
-    """Draw for each image an attribute, one of the ladders that move it, and two of its levels."""
+    """Draw for each image an attribute, one of the ladders that move it, and two of its levels.
+
+    Raises:
+        ValueError: No ladder moves one of the attributes.
+    """
+    unknown = [name for name in attributes if name not in ATTRIBUTE_LADDERS]
+    if unknown and len(images):
+        raise ValueError(f"{unknown}: no ladder moves these attributes; ladder_weight must be 0")
     views, columns = [], []
     for index, numbers in enumerate(random):
         column = _draw(len(attributes), numbers)

@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader
 from attiqa.datasets.crops import CropSettings, RandomCrops
 from attiqa.errors import CheckpointError
 from attiqa.identity import differences, network_hash, photos_hash
+from attiqa.teachers import AttributeTeacher
 from attiqa.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
@@ -279,6 +280,23 @@ class _Run:
         self.history, self.step = found["history"], found["step"]
         self.sums = {name: self.fabric.to_device(total) for name, total in found["sums"].items()}
         logger.info("resuming from %s after epoch %d, step %d", self.state, self.epoch, self.step)
+
+
+def labels_of(
+    teacher: AttributeTeacher, images: Float[Tensor, "b 3 h w"], attributes: Sequence[str]
+) -> Float[Tensor, "b a"]:
+    """Ask a teacher about the attributes of a network.
+
+    Raises:
+        ValueError: It labels another number of attributes.
+    """
+    labels = teacher(images)
+    if labels.shape[1] != len(attributes):
+        raise ValueError(
+            f"teacher {teacher.name} labels {labels.shape[1]} attributes; the network has "
+            f"{len(attributes)}: {', '.join(attributes)}"
+        )
+    return labels
 
 
 def gather(fabric: Fabric, rows: Float[Tensor, "b ..."]) -> Float[Tensor, "n ..."]:

@@ -7,6 +7,7 @@ from attiqa.losses import (
     distortion_ranking_loss,
     margin_ranking_loss,
     mos_loss,
+    norm_in_norm_loss,
     regression_loss,
 )
 
@@ -115,3 +116,23 @@ def test_attribute_pairs_look_at_their_own_attribute_alone():
     # first pair, attribute 0: .1 + .2; second pair, attribute 1: max(0, .1 - .7)
     loss = attribute_pairs_loss(less, more, torch.tensor([0, 1]), margin=0.1)
     assert loss.item() == pytest.approx(0.3 / 2)
+
+
+def test_norm_in_norm_against_numpy():
+    scores, mos = np.random.default_rng(0).normal(size=(2, 9))
+    first, second = ((x - x.mean()) / np.sqrt(((x - x.mean()) ** 2).sum()) for x in (scores, mos))
+    expected = np.abs(first - second).sum() / (2 * np.sqrt(9))
+    found = norm_in_norm_loss(torch.from_numpy(scores), torch.from_numpy(mos))
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    # by hand: (-1, 0, 1) / sqrt 2 and its reverse differ by 4 / sqrt 2 in all
+    ends = torch.tensor([0.0, 1.0, 2.0])
+    assert norm_in_norm_loss(ends, ends.flip(0)).item() == pytest.approx(np.sqrt(2 / 3), rel=1e-6)
+
+
+def test_norm_in_norm_knows_no_scale_and_survives_equal_scores():
+    mos = torch.rand(8, generator=torch.Generator().manual_seed(0))
+    assert norm_in_norm_loss(3 * mos - 7, mos).item() == pytest.approx(0, abs=1e-5)
+    scores = torch.full((8,), 0.5, requires_grad=True)
+    norm_in_norm_loss(scores, mos).backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()

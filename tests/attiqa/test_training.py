@@ -429,11 +429,33 @@ def test_a_single_attribute(tiny, photos, tmp_path):
     assert len(pretrain(fabric(), net, photos, labels, settings, tmp_path / "state")) == 2
 
 
+def test_no_ladder_moves_an_attribute_of_ones_own(tiny, photos, tmp_path):
+    net = AttributeNet(replace(tiny, attributes=("quality",)))
+    settings = PretrainSettings(SCHEDULE, distorted=0.0, ladder_weight=1.0)
+    with pytest.raises(ValueError, match=r"quality.*ladder_weight must be 0"):
+        pretrain(fabric(), net, photos, np.arange(12.0)[:, None], settings, tmp_path / "state")
+
+
+def test_a_teacher_of_other_attributes_than_the_network(tiny, photos, mos, tmp_path):
+    net = QualityNet(AttributeNet(replace(tiny, attributes=("quality",))))
+    settings = FinetuneSettings(SCHEDULE, attribute_weight=0.1)
+    with pytest.raises(ValueError, match=r"measured labels 5 attributes; the network has 1"):
+        finetune(fabric(), net, photos, mos, MeasuredTeacher(), settings, tmp_path / "state")
+
+
+def test_norm_in_norm_joins_the_squared_error(tiny, photos, mos, tmp_path):
+    settings = FinetuneSettings(replace(SCHEDULE, epochs=30), norm_in_norm_weight=0.5)
+    history = finetune(fabric(), fresh(tiny), photos, mos, None, settings, tmp_path / "state")
+    assert set(history[0]) == {"mos", "norm in norm"}
+    assert history[-1]["norm in norm"] < 0.5 * history[0]["norm in norm"]
+
+
 def test_the_papers_settings():
     settings = FinetuneSettings.paper()
     assert settings.schedule.epochs == 100
     assert settings.schedule.crops == CropSettings(320, (340, 340))
     assert settings.plcc_weight == settings.rank_weight == settings.attribute_weight == 0
     assert settings.ranked_distortions_weight == settings.ladder_weight == 0
+    assert settings.norm_in_norm_weight == 0
     pretraining = PretrainSettings.paper()
     assert (pretraining.margin, pretraining.loss, pretraining.distorted) == (0.1, "ranking", 0.0)
