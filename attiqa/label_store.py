@@ -3,7 +3,7 @@
 | file | content |
 |---|---|
 | `manifest.json` | all that the labels depend on, and a hash of the list of images |
-| `labels-rRRRR-NNNNNN.parquet` | one row per image: `LABELS` |
+| `labels-rRRRR-NNNNNN.parquet` | one row per image: `PHOTO` and a column per attribute |
 | `rejects-rRRRR-NNNNNN.parquet` | one row per image that has no label: `REJECTS` |
 | `*.journal` | the shard that process R is filling: an Arrow IPC stream, one message per batch |
 
@@ -36,14 +36,13 @@ from attiqa.identity import differences
 
 logger = logging.getLogger(__name__)
 
-LABELS = pa.schema(
+PHOTO = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),  # relative to the folder, with slashes
         pa.field("width", pa.int32(), nullable=False),  # upright
         pa.field("height", pa.int32(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),  # of the file
-        *(pa.field(attribute, pa.float32(), nullable=False) for attribute in ATTRIBUTES),
     ]
 )
 REJECTS = pa.schema(
@@ -52,7 +51,7 @@ REJECTS = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
     ]
 )
-SCHEMAS = {"labels": LABELS, "rejects": REJECTS}
+KINDS = ("labels", "rejects")
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,14 @@ class Labels:
         deltas: One column per attribute; only the order within a column means anything.
         rejects: Reason by path of the images that have no label.
         manifest: What the labels depend on.
+        attributes: Of the columns; the paper's five but for ablations.
     """
 
     paths: tuple[str, ...]
-    deltas: Float[np.ndarray, "n 5"]
+    deltas: Float[np.ndarray, "n a"]
     rejects: Mapping[str, str]
     manifest: Mapping[str, Any]
+    attributes: tuple[str, ...] = ATTRIBUTES
 
 
 def read_labels(store: Path) -> Labels:
@@ -79,8 +80,10 @@ def read_labels(store: Path) -> Labels:
         LabelStoreError: It is missing, broken or incomplete, or has a row twice.
     """
     manifest = read_manifest(store)
-    labels = _read_shards(store, "labels", ["path", *ATTRIBUTES]).sort_by("path")
-    rejects = _read_shards(store, "rejects", REJECTS.names).sort_by("path")
+    attributes = tuple(manifest["attributes"])
+    wanted = pa.schema([PHOTO.field("path"), *_columns(attributes)])
+    labels = _read_shards(store, "labels", wanted).sort_by("path")
+    rejects = _read_shards(store, "rejects", REJECTS).sort_by("path")
     paths, rejected = labels["path"].to_pylist(), rejects["path"].to_pylist()
     images = manifest["images"]
     found = len(paths) + len(rejected)
@@ -93,17 +96,18 @@ def read_labels(store: Path) -> Labels:
         )
     if hash_paths(sorted(paths + rejected)) != images["sha256"]:
         raise LabelStoreError(f"{store}: its rows are not the images that its manifest lists")
-    columns = [labels[attribute].to_numpy() for attribute in ATTRIBUTES]
+    columns = [labels[attribute].to_numpy() for attribute in attributes]
     reasons = rejects["reason"].to_pylist()
     return Labels(
         tuple(paths),
         np.stack(columns, axis=1),
         dict(zip(rejected, reasons, strict=True)),
         manifest,
+        attributes,
     )
 
 
-def labelled_photos(store: Path, folder: Path) -> tuple[PhotoFiles, Float[torch.Tensor, "n 5"]]:
+def labelled_photos(store: Path, folder: Path) -> tuple[PhotoFiles, Float[torch.Tensor, "n a"]]:
     """Pair the photographs of a folder with their labels, for training.
 
     Raises:
@@ -130,16 +134,15 @@ def read_manifest(store: Path) -> dict[str, Any]:
     """Read what a store's labels depend on.
 
     Raises:
-        LabelStoreError: It is missing or broken, or has other attributes than ours.
+        LabelStoreError: It is missing or broken.
     """
     path = store / "manifest.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        attributes = manifest["attributes"]
+        if not manifest["attributes"] or not manifest["images"]:
+            raise ValueError("no attributes or images")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabelStoreError(f"{path}: cannot be read as a manifest: {error!r}") from error
-    if attributes != list(ATTRIBUTES):
-        raise LabelStoreError(f"{path}: expected the attributes {ATTRIBUTES}; found {attributes}")
     return manifest
 
 
@@ -162,7 +165,8 @@ def require_manifest(store: Path, manifest: Mapping[str, Any]) -> None:
 
 def stored_paths(store: Path) -> set[str]:
     """List the images that have a label or a reason why not."""
-    tables = (_read_shards(store, kind, ["path"]) for kind in SCHEMAS)
+    wanted = pa.schema([PHOTO.field("path")])
+    tables = (_read_shards(store, kind, wanted) for kind in KINDS)
     return {path for table in tables for path in table["path"].to_pylist()}
 
 
@@ -183,13 +187,21 @@ class ShardWriter:
 
     Args:
         store: The folder; recovered, with a manifest.
-        kind: A key of `SCHEMAS`.
+        kind: One of `KINDS`.
         rank: Of this process: no two write under the same.
         rows: After how many a shard is full.
+        attributes: Of the labels.
     """
 
-    def __init__(self, store: Path, kind: str, rank: int, rows: int) -> None:
-        self.schema = SCHEMAS[kind]
+    def __init__(
+        self,
+        store: Path,
+        kind: str,
+        rank: int,
+        rows: int,
+        attributes: Sequence[str] = ATTRIBUTES,
+    ) -> None:
+        self.schema = pa.schema([*PHOTO, *_columns(attributes)]) if kind == "labels" else REJECTS
         self.rows = rows
         self._store = store
         self._prefix = f"{kind}-r{rank:04}-"
@@ -228,30 +240,34 @@ class ShardWriter:
         return self._store / f"{self._prefix}{self._number:06}.journal"
 
 
+def _columns(attributes: Sequence[str]) -> list[pa.Field]:
+    return [pa.field(attribute, pa.float32(), nullable=False) for attribute in attributes]
+
+
 def _to_shard(journal: Path) -> None:
     """Turn the whole messages of a journal into the shard of the same name."""
-    schema = SCHEMAS[journal.name.split("-")[0]]
-    content = journal.read_bytes()
-    batches = []
+    schema, batches = None, []
     try:
-        for batch in pa.ipc.open_stream(content):
+        stream = pa.ipc.open_stream(journal.read_bytes())
+        schema = stream.schema
+        for batch in stream:
             batches.append(batch)
     except (pa.ArrowInvalid, OSError) as error:
         logger.info("%s: cut off after %d batches: %s", journal, len(batches), error)
-    part = journal.with_suffix(".part")
-    pq.write_table(pa.Table.from_batches(batches, schema), part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(journal.with_suffix(".parquet"))
+    if schema is not None:  # the kill came before any message otherwise
+        part = journal.with_suffix(".part")
+        pq.write_table(pa.Table.from_batches(batches, schema), part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(journal.with_suffix(".parquet"))
     journal.unlink()
 
 
-def _read_shards(store: Path, kind: str, columns: list[str]) -> pa.Table:
-    wanted = pa.schema([SCHEMAS[kind].field(name) for name in columns])
+def _read_shards(store: Path, kind: str, wanted: pa.Schema) -> pa.Table:
     tables = [wanted.empty_table()]
     for shard in sorted(store.glob(f"{kind}-*.parquet")):
         try:
-            tables.append(pq.read_table(shard, columns=columns).cast(wanted))
+            tables.append(pq.read_table(shard, columns=wanted.names).cast(wanted))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise LabelStoreError(f"{shard}: cannot be read as {kind}: {error}") from error
     return pa.concat_tables(tables)

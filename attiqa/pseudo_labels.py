@@ -35,6 +35,7 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.datasets.folder import list_photos
 from attiqa.errors import LabelStoreError
 from attiqa.label_store import (
+    KINDS,
     ShardWriter,
     forget_rejects,
     hash_paths,
@@ -59,14 +60,16 @@ class Labelling:
         cut: What of a photograph it sees.
         description: Of the teacher, ready for JSON: weights, prompts, normalisation.
         device: Where the squares are brought.
+        attributes: Of the teacher's columns.
     """
 
     teacher: AttributeTeacher
     cut: Cut
     description: Mapping[str, Any]
     device: str = "cpu"
+    attributes: tuple[str, ...] = ATTRIBUTES
 
-    def __call__(self, squares: UInt8[Tensor, "b v 3 s s"]) -> Float[Tensor, "b 5"]:
+    def __call__(self, squares: UInt8[Tensor, "b v 3 s s"]) -> Float[Tensor, "b a"]:
         """Label photographs; on a GPU this returns before the labels are there."""
         images = squares.to(self.device, non_blocking=True).flatten(0, 1).float() / 255
         return self.teacher(images).unflatten(0, squares.shape[:2]).mean(1)
@@ -135,7 +138,7 @@ def describe(labelling: Labelling, paths: Sequence[str]) -> dict[str, Any]:
     """Return the manifest: all that the labels of a sorted list of images depend on."""
     return {
         "format": 1,
-        "attributes": list(ATTRIBUTES),
+        "attributes": list(labelling.attributes),
         "teacher": dict(labelling.description),
         "cut": asdict(labelling.cut) | {"resize": "bicubic, antialiased, rounded to 8 bits"},
         "images": {"count": len(paths), "sha256": hash_paths(paths)},
@@ -147,7 +150,7 @@ class _Labelled(NamedTuple):
     """A batch whose labels may still be on their way from the GPU."""
 
     rows: list[PhotoRow]
-    deltas: Float[Tensor, "b 5"]
+    deltas: Float[Tensor, "b a"]
     arrival: torch.cuda.Event | None
 
 
@@ -165,7 +168,7 @@ def _label(
         pin_memory=on_gpu,
     )
     labels, rejects = (
-        ShardWriter(store, kind, rank, loading.shard_rows) for kind in ("labels", "rejects")
+        ShardWriter(store, kind, rank, loading.shard_rows, labelling.attributes) for kind in KINDS
     )
     flying: deque[_Labelled] = deque()
 

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.distributed as dist
 import tyro
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from rich import print
 
-from attiqa.attributes import PROMPTS
+from attiqa.commands.prompts import Prompting
 from attiqa.label_store import read_labels
 from attiqa.photo_batches import Cut
-from attiqa.prompt_selection import read_prompts
 from attiqa.pseudo_labels import Labelling, Loading, label_folder
 from attiqa.teachers import ClipTeacher, MeasuredTeacher
 
@@ -37,8 +36,8 @@ class Settings:
     """CLIP: model name of open_clip."""
     pretrained: str | None = "openai"
     """CLIP: tag of open_clip or a local weight file; None for random weights."""
-    prompts: Path | None = None
-    """CLIP: prompts.json of `attiqa select-prompts`; the paper's Table 1 without."""
+    prompting: Annotated[Prompting, tyro.conf.arg(name="")] = field(default_factory=Prompting)
+    """What CLIP compares with."""
     view: Literal["center", "native5"] = "center"
     """Short side resized, square in the centre; or the mean of five squares at native scale."""
     side: int | None = None
@@ -79,14 +78,15 @@ def make_labelling(settings: Settings, device: str) -> Labelling:
     if settings.teacher == "measured":
         cut = Cut(settings.view, settings.side or 512)
         return Labelling(MeasuredTeacher(), cut, {"teacher": MeasuredTeacher.name}, device)
-    prompts = read_prompts(settings.prompts) if settings.prompts else PROMPTS
+    prompts = settings.prompting.read()
     teacher = ClipTeacher(
         settings.architecture, settings.pretrained, device, "center", settings.side, prompts
     )
-    description = teacher.describe()
+    description = teacher.describe() | {"prompts_from": settings.prompting.describe()}
     for name in ("view", "side", "resize"):  # the workers' cut says these
         del description[name]
-    return Labelling(teacher, Cut(settings.view, teacher.side), description, device)
+    cut = Cut(settings.view, teacher.side)
+    return Labelling(teacher, cut, description, device, tuple(prompts))
 
 
 @contextmanager

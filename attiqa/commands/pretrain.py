@@ -1,16 +1,19 @@
 """`attiqa pretrain PHOTOS --labels LABELS`: teach a network the order of the attributes."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 from rich import print
 from tyro.conf import Positional
 
+from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Card, Protocol, load_backbone, save_checkpoint, write_atomically
 from attiqa.commands.machine import Machine
+from attiqa.commands.prompts import Prompting
 from attiqa.datasets.folder import PhotoFiles, list_photos
 from attiqa.label_store import read_labels
 from attiqa.models import Architecture, AttributeNet
@@ -31,10 +34,12 @@ class Settings:
     """Who labels the crops where there are no labels."""
     clip: str = "ViT-B-16-quickgelu"
     """Model name of open_clip."""
-    clip_weights: str = "openai"
-    """Tag of open_clip or a local weight file."""
+    clip_weights: str | None = "openai"
+    """Tag of open_clip or a local weight file; None for random weights."""
+    prompting: Annotated[Prompting, tyro.conf.arg(name="")] = field(default_factory=Prompting)
+    """What CLIP compares with, where there are no labels."""
     architecture: Architecture = field(default_factory=Architecture)
-    """The network."""
+    """The network; its attributes are those of the labels or of the teacher."""
     init: Path | None = None
     """Weights of the backbone from timm (safetensors, no classifier); random without."""
     pretraining: PretrainSettings = field(default_factory=PretrainSettings.paper)
@@ -48,11 +53,21 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Train, then write the network and its card."""
+    """Train, then write the network and its card.
+
+    Raises:
+        ValueError: The architecture asks for other attributes than the labels have.
+    """
     fabric = settings.machine.launch(settings.out)
-    photos, teacher, source = _supervision(settings, fabric.device)
+    photos, teacher, attributes, source = _supervision(settings, fabric.device)
+    if settings.architecture.attributes not in (ATTRIBUTES, attributes):
+        raise ValueError(
+            f"architecture.attributes: the labels have {attributes}, which the network takes over; "
+            f"found {settings.architecture.attributes}"
+        )
+    architecture = replace(settings.architecture, attributes=attributes)
     torch.manual_seed(settings.pretraining.schedule.seed)
-    net = AttributeNet(settings.architecture)
+    net = AttributeNet(architecture)
     if settings.init:
         load_backbone(net, settings.init)
     state = settings.out / "state.ckpt"
@@ -62,7 +77,7 @@ def main(settings: Settings) -> None:
     card = Card(
         name=settings.name,
         kind="AttributeNet",
-        architecture=settings.architecture,
+        architecture=architecture,
         protocol=Protocol(),
         scale=None,
         teacher=source["teacher"],
@@ -72,7 +87,7 @@ def main(settings: Settings) -> None:
         metrics={"last epoch": history[-1]},
         versions=versions(),
         limits="Orders photographs by attributes, as its teacher does; no quality score.",
-        attributes=settings.architecture.attributes,
+        attributes=attributes,
     )
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
@@ -82,15 +97,18 @@ def main(settings: Settings) -> None:
 
 def _supervision(
     settings: Settings, device: torch.device
-) -> tuple[PhotoFiles, AttributeTeacher | Labels, dict[str, Any]]:
-    """Get the photographs, what labels them, and what the card says about that."""
+) -> tuple[PhotoFiles, AttributeTeacher | Labels, tuple[str, ...], dict[str, Any]]:
+    """Get the photographs, what labels them with which attributes, and the card's words for it."""
     if settings.labels:
         labels = read_labels(settings.labels)
         photos = PhotoFiles(settings.photos / path for path in labels.paths)
         name = f"labels of {json.dumps(labels.manifest['teacher'])}"
-        return photos, labels.deltas, {"teacher": name, "labels": dict(labels.manifest)}
+        source = {"teacher": name, "labels": dict(labels.manifest)}
+        return photos, labels.deltas, labels.attributes, source
     photos = PhotoFiles(list_photos(settings.photos))
     if settings.teacher == "measured":
-        return photos, MeasuredTeacher(), {"teacher": MeasuredTeacher.name}
-    teacher = ClipTeacher(settings.clip, settings.clip_weights, device)
-    return photos, teacher, {"teacher": teacher.name, "labels": teacher.describe()}
+        return photos, MeasuredTeacher(), ATTRIBUTES, {"teacher": MeasuredTeacher.name}
+    prompts = settings.prompting.read()
+    teacher = ClipTeacher(settings.clip, settings.clip_weights, device, prompts=prompts)
+    labels = teacher.describe() | {"prompts_from": settings.prompting.describe()}
+    return photos, teacher, tuple(prompts), {"teacher": teacher.name, "labels": labels}

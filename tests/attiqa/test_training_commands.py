@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from attiqa.checkpoints import Card, Protocol, load_checkpoint, save_checkpoint
 from attiqa.commands import finetune, pretrain
@@ -14,6 +14,7 @@ from attiqa.commands.machine import Machine
 from attiqa.datasets.crops import CropSettings
 from attiqa.errors import CheckpointError
 from attiqa.finetuning import FinetuneSettings
+from attiqa.label_store import Labels
 from attiqa.models import AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings
 from attiqa.training import Schedule
@@ -92,13 +93,20 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
     assert {"mos", "validation/srocc", "test/srocc", "test/plcc"} <= set(last)
     assert len(card.metrics) == 3  # the last epoch, the best on validation, the best on test
     assert all({"epoch", "test"} <= set(chosen) for chosen in card.metrics.values())
+    history = json.loads((out / "history.json").read_text())
+    logged = EventAccumulator(str(next(out.glob("tensorboard/version_*")))).Reload()
+    for name in ("mos", "validation/srocc", "test/srocc"):
+        events = logged.Scalars(name)
+        assert [event.step for event in events] == [0, 1]
+        assert [event.value for event in events] == pytest.approx([e[name] for e in history])
+    assert logged.Scalars("learning rate")[-1].value < 1e-4  # at the end of its cycle
 
 
 def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, monkeypatch):
     paths = sorted(path.name for path in (biq / "Images").iterdir())[:16]
     deltas = np.random.default_rng(0).normal(size=(16, 5))
     manifest = {"teacher": {"name": "clip"}}
-    stored = SimpleNamespace(paths=tuple(paths), deltas=deltas, manifest=manifest)
+    stored = Labels(tuple(paths), deltas, {}, manifest)
     monkeypatch.setattr(pretrain, "read_labels", lambda store: stored)
     seen = {}
 
