@@ -34,8 +34,15 @@ def resize_short_side(photos: Pixels, side: int) -> Float[Tensor, "b 3 h2 w2"]:
     height, width = photos.shape[-2:]
     new_width = side * width // min(height, width)
     rows = max(1, STRIP // width)
-    narrow = [_resize(_unit(strip), strip.shape[-2], new_width) for strip in photos.split(rows, -2)]
-    return _resize(torch.cat(narrow, dim=-2), side * height // min(height, width), new_width)
+    strips = (_resize(_unit(strip), strip.shape[-2], new_width) for strip in photos.split(rows, -2))
+    if photos.is_floating_point():
+        narrow = torch.cat(list(strips), dim=-2)
+    else:  # strips kept among others that are freed would tear the memory: a gigabyte of holes
+        shape = (*photos.shape[:-1], new_width)
+        narrow = torch.empty(shape, dtype=torch.float32, device=photos.device)
+        for part, strip in zip(narrow.split(rows, -2), strips, strict=True):
+            part.copy_(strip)
+    return _resize(narrow, side * height // min(height, width), new_width)
 
 
 def _resize(photos: Float[Tensor, "b 3 h w"], height: int, width: int) -> Tensor:

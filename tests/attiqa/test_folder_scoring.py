@@ -320,3 +320,35 @@ def test_48_megapixels(model, tmp_path):
     ((row,),) = score_files(model, [tmp_path / "large.jpg"])
     assert (row.width, row.height) == (8000, 6000)
     assert row.score is not None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own record of the peak is read")
+def test_100_megapixels_take_eight_bytes_each(photo, tmp_path):
+    """Decoded in a thread, as in a folder: seven bytes, and what the allocator keeps."""
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from attiqa.folder_scoring import score_files
+        from attiqa.scoring import load_model
+        def peak():  # of this program; ru_maxrss may be that of the program that started it
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        model, peaks = load_model(), []
+        for name in sys.argv[1:]:
+            ((row,),) = score_files(model, [Path(name)])
+            assert row.score is not None, row.error
+            peaks.append(peak())
+        print(1024 * (peaks[1] - peaks[0]))
+    """
+    image = Image.fromarray(photo)
+    image.save(tmp_path / "small.jpg")
+    image.resize((10_000, 10_000)).save(tmp_path / "large.jpg")
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "small.jpg", tmp_path / "large.jpg"],
+        env={**os.environ, "PYTHONPATH": str(Path(attiqa.__file__).parents[1])},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(run.stdout) < 8 * 10_000 * 10_000
