@@ -9,6 +9,7 @@ import torch
 
 from attiqa.checkpoints import read_card, save_checkpoint
 from attiqa.commands import export
+from attiqa.distortions import LADDERS, distort
 from attiqa.export import ExportError, export_onnx
 from attiqa.scoring import QualityModel, load_model
 
@@ -41,6 +42,22 @@ def test_onnx_gives_the_same_scores_for_any_batch_and_size(model, clean, tmp_pat
         assert np.abs(score - expected.score.numpy()).max() < 1e-4
         assert np.abs(attributes - expected.attributes.numpy()).max() < 1e-4
         assert len(images) == 1 or np.ptp(np.asarray(score)) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["attiqa-mini", "attiqa-referee"])
+def test_the_embedded_models_score_in_onnxruntime_as_here(name, clean, tmp_path):
+    model = load_model(name)
+    out = export_onnx(model, tmp_path / "model.onnx")
+    assert read_card(out.with_suffix(".json")) == model.card
+    session = onnxruntime.InferenceSession(out)
+    dark = distort(clean, next(x for x in LADDERS if x.name == "exposure"), -2.0)
+    for images in (clean, dark, clean[:1, :, :150, :97], torch.zeros(2, 3, 320, 320)):
+        score, attributes = session.run(["score", "attributes"], {"images": images.numpy()})
+        expected = model.predict(images)
+        assert np.abs(score - expected.score.numpy()).max() < 1e-4
+        assert np.abs(attributes - expected.attributes.numpy()).max() < 1e-4
+        assert len(images) != 4 or np.ptp(np.asarray(score)) > 0.01
 
 
 def test_another_suffix_is_refused(model, tmp_path):
