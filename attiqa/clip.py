@@ -119,14 +119,15 @@ def load_clip(
 def _load_from_hub(architecture: str) -> tuple[ClipModel, dict[str, Any]]:
     """Load what a repository of the hub holds: configuration, weights and normalisation."""
     try:
-        quick_gelu = bool(open_clip.get_model_config(architecture).get("quick_gelu", False))
+        config = cast(dict[str, Any], open_clip.get_model_config(architecture))
         file = download_pretrained_from_hf(architecture.removeprefix(HUB))
         model = open_clip.create_model(architecture, require_pretrained=True)
     except _LOADING_ERRORS as error:
         raise TeacherError(f"{architecture}: cannot be loaded: {error}") from error
-    shown = cast(dict[str, Any], model.visual.preprocess_cfg)
+    shown = cast(Any, model.visual).preprocess_cfg
     weights = f"sha256 {_file_hash(Path(file))}"
     mean, std = list(shown["mean"]), list(shown["std"])
+    quick_gelu = bool(config.get("quick_gelu", False))
     return _frozen(model), _description(architecture, quick_gelu, weights, mean, std)
 
 

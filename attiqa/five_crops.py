@@ -30,11 +30,7 @@ def backbone_features(
     net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n d"]:
     """Compute the backbone's pooled features: what all five heads see."""
-
-    def forward(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
-        return net.backbone((images - net.mean) / net.std)
-
-    return crop_means(net, forward, photos, protocol, crops)
+    return crop_means(net, net.pooled, photos, protocol, crops)
 
 
 def head_features(

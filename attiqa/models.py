@@ -80,13 +80,31 @@ class AttributeNet(nn.Module):
         for name, value in (("mean", architecture.mean), ("std", architecture.std)):
             self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
 
+    def pooled(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Compute the backbone's pooled features: what all heads see.
+
+        Raises:
+            BackboneError: The backbone has a fixed size and these are of another.
+        """
+        try:
+            return self.backbone((images - self.mean) / self.std)
+        except (AssertionError, RuntimeError) as error:
+            config = cast(dict[str, Any], self.backbone.pretrained_cfg)
+            if not config["fixed_input_size"] or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            height, width = images.shape[2:]
+            raise BackboneError(
+                f"{self.architecture.backbone}: made for {config['input_size'][1]} x "
+                f"{config['input_size'][2]} pixels, cannot compute {height} x {width}: {error}"
+            ) from error
+
     def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a f"]:
         """Compute the heads' hidden features: what fine-tuning keeps of them.
 
         Raises:
             BackboneError: The backbone has a fixed size and these are of another.
         """
-        shared = self._encode((images - self.mean) / self.std)
+        shared = self.pooled(images)
         return torch.stack([hidden(shared) for hidden in self.hidden], dim=1)
 
     def rate(self, features: Float[Tensor, "b a f"]) -> Float[Tensor, "b a"]:
@@ -97,19 +115,6 @@ class AttributeNet(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:
         """Score the attributes; only the order within a column has been trained."""
         return self.rate(self.features(images))
-
-    def _encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        config = cast(dict[str, Any], self.backbone.pretrained_cfg)
-        try:
-            return self.backbone(images)
-        except (AssertionError, RuntimeError) as error:
-            if not config["fixed_input_size"] or isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            height, width = images.shape[2:]
-            raise BackboneError(
-                f"{self.architecture.backbone}: made for {config['input_size'][1]} x "
-                f"{config['input_size'][2]} pixels, cannot compute {height} x {width}: {error}"
-            ) from error
 
 
 def _create_backbone(name: str) -> nn.Module:

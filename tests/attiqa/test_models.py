@@ -73,7 +73,7 @@ def plain_twin(net: AttributeNet) -> Any:
 @pytest.mark.parametrize("size", [(224, 224), (320, 320), (224, 320)])
 def test_a_vit_takes_another_size_as_if_made_over_for_it(size):
     name = "vit_tiny_patch16_224"
-    net = AttributeNet(Architecture(name, (0.0,) * 3, (1.0,) * 3, head_features=8)).eval()
+    net = AttributeNet(Architecture(name, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 8)).eval()
     twin = plain_twin(net)
     twin.set_input_size(img_size=size)
     images = torch.rand(1, 3, *size)
@@ -86,7 +86,7 @@ def test_a_vit_takes_another_size_as_if_made_over_for_it(size):
 
 def test_a_swin_takes_another_size():
     name = "swin_tiny_patch4_window7_224"
-    net = AttributeNet(Architecture(name, (0.0,) * 3, (1.0,) * 3, head_features=8)).eval()
+    net = AttributeNet(Architecture(name, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 8)).eval()
     images = torch.rand(1, 3, 320, 320)
     changed = images.clone()
     changed[..., -8:, -8:] = 0  # in the part that 224 pixels do not reach
