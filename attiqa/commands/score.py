@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Card
 from attiqa.datasets.folder import list_photos
 from attiqa.errors import ImageFileError
@@ -91,11 +90,11 @@ def _printed(rows: list[Row], card: Card) -> Table:
         f"{card.name}: {card.scale.low:g} to {card.scale.high:g}, higher is better; "
         f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
     )
-    table = Table(Column("file", overflow="fold"), "score", *ATTRIBUTES, caption=caption)
+    numbers = ("score", *card.attributes)
+    table = Table(Column("file", overflow="fold"), *numbers, caption=caption)
     for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
         if row["error"]:
             table.add_row(str(row["path"]), f"[red]{row['error']}")
         else:
-            numbers = (f"{row[name]:.3f}" for name in ("score", *ATTRIBUTES))
-            table.add_row(str(row["path"]), *numbers)
+            table.add_row(str(row["path"]), *(f"{row[name]:.3f}" for name in numbers))
     return table

@@ -281,6 +281,15 @@ def test_a_model_of_a_single_attribute(tiny, model, folder, tmp_path, attributes
     assert ScoreJournal(journal.out, card).done == {str(paths[0])}
 
 
+def test_a_model_of_a_single_attribute_is_printed(tiny, model, folder, monkeypatch, capsys):
+    architecture = replace(tiny, attributes=("quality",))
+    card = replace(model.card, architecture=architecture, attributes=("quality",))
+    single = QualityModel(QualityNet(AttributeNet(architecture)), card)
+    monkeypatch.setattr(score, "load_model", lambda *_: single)
+    assert score.main(score.Settings((folder / "0.png",))) == 0
+    assert f"{single.score(folder / '0.png').attributes.item():.3f}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["scores.txt", "scores"])
 def test_an_unknown_table_is_refused(model, tmp_path, name):
     with pytest.raises(ScoreTableError, match=r"\.csv.*\.jsonl.*\.parquet"):
