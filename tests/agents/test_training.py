@@ -212,8 +212,11 @@ def test_a_warm_start_under_other_settings_is_refused(scenes, tmp_path, monkeypa
         warm_start(policy, task(scenes), WarmStartSettings(2, 1, 4), 0, tmp_path / "w.pt")
 
 
-@each_algorithm
-@pytest.mark.parametrize("kind", [bandit, task], ids=["one step", "five steps"])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [*((bandit, settings) for settings in EACH), *((task, settings) for settings in EACH[:2])],
+    ids=["PPO, one step", "SAC, one step", "TD3, one step", "PPO, five steps", "SAC, five steps"],
+)
 def test_warm_start_climbs_the_potential(kind, settings, scenes, tmp_path):
     env = kind(scenes)
     agent = train(env, replace(settings, steps=0), tmp_path)
