@@ -28,7 +28,7 @@ def test_the_share_is_that_of_the_scenes_which_both_saw():
 
 def test_a_mean_over_nothing_finite_is_none():
     nothing = {"score": np.array([np.inf, np.nan])}
-    assert summarise(nothing, nothing, None)["mean"]["score"] is None
+    assert summarise(nothing, nothing, {})["mean"]["score"] is None
 
 
 def test_seeds_are_compared_by_their_means():
