@@ -265,12 +265,12 @@ def summarise(values: Measured, start: Measured, best: Measured) -> dict[str, An
     }
     if best:
         both = slice(min(count, len(best["score"])))
-        summary["share of the best search"] = {
-            name: float(
-                np.mean(values[name][both] - start[name][both])
-                / np.mean(best[name][both] - start[name][both])
-            )
+        gains = {
+            name: [np.mean(one[name][both] - start[name][both]) for one in (values, best)]
             for name in ("score", "potential")
+        }
+        summary["share of the best search"] = {
+            name: float(own / searched) for name, (own, searched) in gains.items() if searched > 0
         }
     return summary
 

@@ -26,6 +26,10 @@ def test_the_share_is_that_of_the_scenes_which_both_saw():
     assert "share of the best search" not in summarise(FIRST, START, {})
 
 
+def test_of_a_search_that_gained_nothing_there_is_no_share():
+    assert summarise(FIRST, START, START)["share of the best search"] == {}
+
+
 def test_a_mean_over_nothing_finite_is_none():
     nothing = {"score": np.array([np.inf, np.nan])}
     assert summarise(nothing, nothing, {})["mean"]["score"] is None
