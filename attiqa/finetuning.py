@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -23,8 +23,9 @@ from attiqa.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
     margin_ranking_loss,
-    mos_loss,
     norm_in_norm_loss,
+    plcc_loss,
+    within_sets,
 )
 from attiqa.models import QualityNet
 from attiqa.random_distortions import DistortedPairs, attribute_pairs, distorted_pairs
@@ -97,6 +98,7 @@ def finetune(
     evaluate: Evaluation | None = None,
     scale: tuple[float, float] = (0.0, 1.0),
     evaluation: Mapping[str, Any] | None = None,
+    sets: Int[np.ndarray, " n"] | None = None,
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -119,10 +121,20 @@ def finetune(
             margins of the settings are at home.
         evaluation: What the results of `evaluate` depend on, ready for JSON: a state with results
             of another evaluation is refused, too.
+        sets: Number of the data set of each photograph; one set without. The squared error is that
+            of set 0, whose scale is learnt; the others are compared within themselves alone, by
+            PLCC, norm-in-norm and ranking.
 
     Returns:
         The mean of each term of the loss in each epoch.
+
+    Raises:
+        ValueError: Attributes without a teacher, or further sets without a loss that takes them.
     """
+    sets = np.zeros(len(mos), np.int64) if sets is None else sets
+    within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
+    if sets.any() and not within:
+        raise ValueError("further sets need plcc_weight, norm_in_norm_weight or rank_weight")
     if settings.attribute_weight and teacher is None:
         raise ValueError(f"attribute_weight {settings.attribute_weight} needs a teacher")
     schedule, names = settings.schedule, net.architecture.attributes
@@ -131,11 +143,19 @@ def finetune(
     net.dropout.p = settings.dropout
     low, high = scale
     targets = torch.from_numpy((mos - low) / (high - low)).float()
-    good = targets >= targets.quantile(settings.good_quantile)
-    torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, targets.mean().item())
-    rank_margin = settings.rank_margin * targets.std().item()
+    numbers = torch.from_numpy(sets)
+    good = torch.zeros(len(mos), dtype=torch.bool)
+    for each in numbers.unique():
+        rows = numbers == each
+        good[rows] = targets[rows] >= targets[rows].quantile(settings.good_quantile)
+    learnt = targets[numbers == 0]
+    torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, learnt.mean().item())
+    rank_margin = settings.rank_margin * learnt.std().item()
     model = fabric.setup(net)
     ladders = round(settings.ladder_share * schedule.batch_size) if settings.ladder_weight else 0
+
+    def ranking(scores: Tensor, truth: Tensor) -> Tensor:
+        return margin_ranking_loss(scores[:, None], truth[:, None], rank_margin)
 
     def objective(batch: Batch, random: Sequence[torch.Generator]) -> dict[str, Tensor]:
         indices, images = batch
@@ -148,14 +168,17 @@ def finetune(
         parts = [len(images), len(pairs.sources), len(pairs.sources), ladders, ladders]
         score, mild, strong, _, _ = prediction.score.split(parts)
         scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
-        terms = {"mos": mos_loss(scores, truth, settings.plcc_weight)}
+        own = gather(fabric, numbers[indices].to(score)).long()
+        main = own == 0
+        error = (scores - truth)[main].square().sum() / max(int(main.sum()), 1)
+        linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
+        terms = {"mos": error + settings.plcc_weight * linear}
         if settings.norm_in_norm_weight:
-            shape = norm_in_norm_loss(scores, truth)
+            shape = within_sets(norm_in_norm_loss, scores, truth, own)
             terms["norm in norm"] = settings.norm_in_norm_weight * shape
         if settings.rank_weight:
-            terms["ranking"] = settings.rank_weight * margin_ranking_loss(
-                scores[:, None], truth[:, None], rank_margin
-            )
+            order = within_sets(ranking, scores, truth, own)
+            terms["ranking"] = settings.rank_weight * order
         if settings.ranked_distortions_weight:
             above = torch.cat([score[pairs.sources], mild])
             steps = torch.cat([pairs.mild_steps, pairs.strong_steps - pairs.mild_steps])
@@ -178,6 +201,7 @@ def finetune(
     record = asdict(settings) | {
         "scale": scale,
         "labels": array_hash(mos),
+        "sets": array_hash(sets),
         "teacher": teacher_record(teacher),
         "pair_maker": qualified_name(pair_maker),
         "evaluation": dict(evaluation or {}),

@@ -1,5 +1,7 @@
 """Losses: ranking and regression of attributes and opinion scores, ranking of distortions."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -34,16 +36,31 @@ def regression_loss(
     return (scores - labels).square().mean(0).sum()
 
 
-def mos_loss(
-    scores: Float[Tensor, " b"], mos: Float[Tensor, " b"], plcc_weight: float = 0.1
+def within_sets(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    scores: Float[Tensor, " b"],
+    mos: Float[Tensor, " b"],
+    sets: Int[Tensor, " b"],
 ) -> Float[Tensor, ""]:
-    """Mean squared error plus `plcc_weight * (1 - PLCC)` over the batch.
+    """A loss that compares photographs, of those of each data set among themselves.
 
-    The first term fixes the scale, the second one the order.
+    People who rated one set saw no other: their scores cannot be compared across sets. The mean
+    over the sets, by their photographs in the batch; zero where no set has two.
     """
-    centred, target = scores - scores.mean(), mos - mos.mean()
-    plcc = F.cosine_similarity(centred, target, dim=0)
-    return F.mse_loss(scores, mos) + plcc_weight * (1 - plcc)
+    if len(sets.unique()) == 1:
+        return loss(scores, mos)
+    total, count = scores.sum() * 0, 0
+    for each in sets.unique():
+        rows = torch.nonzero(sets == each).flatten()
+        if len(rows) > 1:
+            total = total + len(rows) * loss(scores[rows], mos[rows])
+            count += len(rows)
+    return total / max(count, 1)
+
+
+def plcc_loss(scores: Float[Tensor, " b"], mos: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """1 - PLCC over the batch: it knows the order, not the scale."""
+    return 1 - F.cosine_similarity(scores - scores.mean(), mos - mos.mean(), dim=0)
 
 
 def norm_in_norm_loss(

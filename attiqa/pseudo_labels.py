@@ -45,10 +45,13 @@ from attiqa.label_store import (
 )
 from attiqa.photo_batches import Cut, PhotoBatches, PhotoRow, Reject
 from attiqa.teachers import AttributeTeacher
+from attiqa.versions import code_hash
 
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("attiqa", "torch", "torchvision", "pillow", "numpy")
+DECIDING = ("image_files", "photo_batches", "views", "measurements", "clip", "teachers")
+"""Modules that a label depends on."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def describe(labelling: Labelling, paths: Sequence[str]) -> dict[str, Any]:
         "cut": asdict(labelling.cut) | {"resize": "bicubic, antialiased, rounded to 8 bits"},
         "images": {"count": len(paths), "sha256": hash_paths(paths)},
         "versions": {name: version(name) for name in LIBRARIES},
+        "code_sha256": code_hash(DECIDING),
     }
 
 

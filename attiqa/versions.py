@@ -1,7 +1,9 @@
 """What a result was computed with, for cards and records."""
 
+import hashlib
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 LIBRARIES = (
     *("attiqa", "torch", "torchvision", "timm", "open_clip_torch", "lightning-fabric"),
@@ -12,3 +14,11 @@ LIBRARIES = (
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a result."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def code_hash(modules: tuple[str, ...]) -> str:
+    """SHA-256, 16 digits, of the source of modules of this package: two commits of one version."""
+    digest = hashlib.sha256()
+    for name in modules:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from rich import print, print_json
 from torch import nn
 from tyro.conf import Positional
@@ -23,6 +23,7 @@ from attiqa.checkpoints import (
     write_atomically,
 )
 from attiqa.commands.machine import Machine
+from attiqa.datasets.folder import PhotoFiles
 from attiqa.datasets.rated import RatedPhotos, Split, split_hash
 from attiqa.datasets.registry import load_dataset
 from attiqa.datasets.splits import hold_out_validation, random_splits
@@ -52,6 +53,9 @@ class Settings:
     """Lowest and highest possible score, of "plain" only."""
     subset: bool = False
     """The folder holds a part of the data set on purpose."""
+    mixed: tuple[str, ...] = ()
+    """More data sets to learn from, NAME=FOLDER: their official training part, or all of them. They
+    are compared within themselves (needs a PLCC, norm-in-norm or ranking weight)."""
     model: Path | None = None
     """Pretrained weight file (.safetensors) with its card; without, `architecture` and `init`."""
     architecture: Architecture = field(default_factory=Architecture)
@@ -92,11 +96,12 @@ def main(settings: Settings) -> None:
 
         return measure_parts(predict, photos, split)
 
+    mixture = mix(photos, split, settings.mixed, settings.subset)
     history = finetune(
         fabric,
         net,
-        read_files(photos, split.train),
-        photos.mos[split.train],
+        PhotoFiles(mixture.paths),
+        mixture.mos,
         MeasuredTeacher(),
         settings.finetuning,
         settings.out / "state.ckpt",
@@ -107,6 +112,7 @@ def main(settings: Settings) -> None:
             "split": split_hash(photos.names, split),
             "protocol": asdict(settings.protocol),
         },
+        sets=mixture.sets,
     )
     if not fabric.is_global_zero:
         return
@@ -125,12 +131,13 @@ def main(settings: Settings) -> None:
             "data": photos.name,
             "split": {name: len(rows) for name, rows in parts.items()}
             | {"sha256": split_hash(photos.names, split)},
+            "mixed": dict(mixture.others),
             "start": str((settings.model or settings.init or Path("random")).name),
         },
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
         metrics=select(history),
         versions=versions(),
-        limits=f"Trained on {photos.name} alone.",
+        limits=f"Trained on {' and '.join([photos.name, *mixture.others])} alone.",
         attributes=net.architecture.attributes,
     )
     path = save_checkpoint(settings.out, net, card)
@@ -138,6 +145,40 @@ def main(settings: Settings) -> None:
     write_atomically(settings.out / "history.json", text.encode())
     print(f"{path} (last epoch)")
     print_json(json.dumps(card.metrics))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Photographs of one or more data sets to learn from.
+
+    Attributes:
+        paths: Their files, those of the main set first.
+        mos: Their scores, those of other sets mapped from their scale to the main one's.
+        sets: Number of the data set of each; 0 is the main one.
+        others: Name of each further set and how many of its photographs are taken.
+    """
+
+    paths: tuple[Path, ...]
+    mos: Float[np.ndarray, " n"]
+    sets: Int[np.ndarray, " n"]
+    others: Mapping[str, int]
+
+
+def mix(photos: RatedPhotos, split: Split, named: tuple[str, ...], subset: bool = False) -> Mixture:
+    """Put the training part of a data set and further data sets together."""
+    low, high = photos.scale
+    paths = [photos.paths[row] for row in split.train]
+    mos, sets, others = [photos.mos[split.train]], [np.zeros(len(paths), np.int64)], {}
+    for number, entry in enumerate(named, 1):
+        name, _, folder = entry.partition("=")
+        other = load_dataset(name, Path(folder), subset)
+        rows = np.arange(len(other.paths)) if other.split is None else other.split.train
+        share = (other.mos[rows] - other.scale[0]) / (other.scale[1] - other.scale[0])
+        paths += [other.paths[row] for row in rows]
+        mos.append(low + (high - low) * share)
+        sets.append(np.full(len(rows), number))
+        others[other.name] = len(rows)
+    return Mixture(tuple(paths), np.concatenate(mos), np.concatenate(sets), others)
 
 
 def _start(settings: Settings) -> tuple[AttributeNet, str]:

@@ -6,9 +6,10 @@ from attiqa.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
     margin_ranking_loss,
-    mos_loss,
     norm_in_norm_loss,
+    plcc_loss,
     regression_loss,
+    within_sets,
 )
 
 
@@ -76,12 +77,29 @@ def test_ranking_loss_teaches_the_order():
     assert torch.equal(scores.argsort(0), labels.argsort(0))
 
 
-def test_mos_loss_against_numpy():
+def test_plcc_loss_against_numpy():
     rng = np.random.default_rng(0)
     scores, mos = rng.random(12), rng.random(12)
-    expected = np.mean((scores - mos) ** 2) + 0.3 * (1 - np.corrcoef(scores, mos)[0, 1])
-    found = mos_loss(torch.tensor(scores).float(), torch.tensor(mos).float(), plcc_weight=0.3)
-    assert found.item() == pytest.approx(expected, rel=1e-5)
+    found = plcc_loss(torch.tensor(scores).float(), torch.tensor(mos).float())
+    assert found.item() == pytest.approx(1 - np.corrcoef(scores, mos)[0, 1], rel=1e-5)
+
+
+def test_sets_are_compared_within_themselves():
+    rng = np.random.default_rng(0)
+    scores, mos = rng.random(10), rng.random(10)
+    sets = np.array([0, 2, 0, 0, 2, 0, 7, 2, 0, 0])  # of 7 there is one: it is compared with none
+    parts = [1 - np.corrcoef(scores[sets == n], mos[sets == n])[0, 1] for n in (0, 2)]
+    expected = (6 * parts[0] + 3 * parts[1]) / 9
+    found = within_sets(plcc_loss, *(torch.tensor(x) for x in (scores, mos, sets)))
+    assert found.item() == pytest.approx(expected)
+
+
+def test_photographs_that_are_all_of_different_sets_teach_nothing():
+    scores = torch.rand(3, requires_grad=True)
+    loss = within_sets(plcc_loss, scores, torch.rand(3), torch.arange(3))
+    (gradient,) = torch.autograd.grad(loss, scores)
+    assert loss == 0
+    assert torch.equal(gradient, torch.zeros(3))
 
 
 def test_distortion_ranking_by_hand():

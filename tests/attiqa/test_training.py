@@ -64,6 +64,26 @@ def test_finetuning_fits_the_scores(tiny, photos, mos, tmp_path):
     assert set(history[0]) == {"mos"}  # with both weights at zero: the paper's
 
 
+def test_a_further_set_is_compared_within_itself(tiny, photos, mos, tmp_path):
+    """How its people used their scale makes no difference; which photographs they liked does."""
+    sets = np.arange(len(mos)) % 2
+    settings = FinetuneSettings(SCHEDULE, plcc_weight=0.5, norm_in_norm_weight=0.1)
+
+    def trained(name: str, scores: np.ndarray, settings=settings) -> torch.Tensor:
+        net = fresh(tiny)
+        finetune(fabric(), net, photos, scores, None, settings, tmp_path / name, sets=sets)
+        return weights(net)
+
+    whole = trained("whole", mos)
+    stretched = trained("stretched", np.where(sets, 0.3 + 0.5 * mos, mos))
+    turned = trained("turned", np.where(sets, 1 - mos, mos))
+    rounding, learnt = (stretched - whole).norm(), (turned - whole).norm()
+    assert rounding < 0.1 * learnt
+    assert learnt > 1e-3
+    with pytest.raises(ValueError, match="further sets need plcc_weight"):
+        trained("paper", mos, replace(settings, plcc_weight=0.0, norm_in_norm_weight=0.0))
+
+
 def test_the_papers_finetuning_leaves_the_last_layers_alone(tiny, photos, mos, tmp_path):
     net, settings = fresh(tiny), FinetuneSettings(SCHEDULE)
     before = weights(net.attribute_net.last)

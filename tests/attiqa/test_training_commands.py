@@ -12,6 +12,8 @@ from attiqa.checkpoints import Card, Protocol, load_checkpoint, save_checkpoint
 from attiqa.commands import finetune, pretrain
 from attiqa.commands.machine import Machine
 from attiqa.datasets.crops import CropSettings
+from attiqa.datasets.rated import Split
+from attiqa.datasets.registry import load_dataset
 from attiqa.errors import CheckpointError
 from attiqa.finetuning import FinetuneSettings
 from attiqa.label_store import Labels
@@ -155,3 +157,32 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
             finetune.main(other)
     finetune.main(first)  # nothing to do
     assert json.loads((first.out / "finetuned.json").read_text()) == json.loads(written)
+
+
+def test_a_mixture_maps_scales_and_numbers_sets(biq):
+    photos = load_dataset("biq2021-train", biq, subset=True)
+    split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
+    stars = replace(photos, scale=(1.0, 5.0), mos=1 + 4 * photos.mos)
+    mixture = finetune.mix(stars, split, (f"biq2021-train={biq}",), subset=True)
+    assert mixture.paths == (*(photos.paths[row] for row in (3, 5)), *photos.paths)
+    assert mixture.sets.tolist() == [0] * 2 + [1] * 20
+    assert mixture.mos[2:] == pytest.approx(stars.mos)
+    assert mixture.others == {photos.name: 20}
+
+
+def test_learning_from_two_data_sets(biq, tiny, tmp_path):
+    settings = finetune.Settings(
+        biq,
+        "biq2021-train",
+        subset=True,
+        mixed=(f"biq2021-train={biq}",),
+        architecture=tiny,
+        finetuning=FinetuneSettings(SCHEDULE, plcc_weight=0.1),
+        protocol=Protocol(40, 32),
+        machine=CPU,
+        out=tmp_path / "mixed",
+    )
+    finetune.main(settings)
+    _, card = load_checkpoint(tmp_path / "mixed" / "finetuned.safetensors")
+    assert card.training["mixed"] == {"BIQ2021": 20}
+    assert "BIQ2021 and BIQ2021" in card.limits
