@@ -35,8 +35,8 @@ RECIPE = train_reward.Recipe(
     "these two sevenths distorted besides and four overdone (saturation, exposure, halos of random "
     "amounts: the kinds of edits of the referees' trial)",
     views="nearly whole photographs of 128 pixels, then of 160: previews as an agent's reward sees",
-    selection="the last epoch; of three recipes, the one that got most pairs of the referees' trial "
-    "right on 100 training scenes",
+    selection="the last epoch; of three recipes, the one that got most pairs of the referees' "
+    "trial right on 100 training scenes",
     limits="A referee for small renderings that were optimised against another model; trained from "
     "random weights on few photographs, so worse than attiqa-mini at judging photographs. Both "
     "models learned from the same photographs and scores: what those lack, both lack. Never train "
