@@ -96,7 +96,7 @@ def main(settings: Settings) -> None:
 
         return measure_parts(predict, photos, split)
 
-    mixture = mix(photos, split, settings.mixed, settings.subset)
+    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
     history = finetune(
         fabric,
         net,
@@ -128,7 +128,7 @@ def main(settings: Settings) -> None:
         scale=Scale(*photos.scale, meaning=f"{photos.name}: mean opinion score"),
         teacher=teacher,
         training={
-            "data": photos.name,
+            "data": " and ".join([photos.name, *mixture.others]),
             "split": {name: len(rows) for name, rows in parts.items()}
             | {"sha256": split_hash(photos.names, split)},
             "mixed": dict(mixture.others),
@@ -164,14 +164,26 @@ class Mixture:
     others: Mapping[str, int]
 
 
-def mix(photos: RatedPhotos, split: Split, named: tuple[str, ...], subset: bool = False) -> Mixture:
-    """Put the training part of a data set and further data sets together."""
+def mix(
+    photos: RatedPhotos,
+    split: Split,
+    named: tuple[str, ...],
+    subset: bool = False,
+    scale: tuple[float, float] | None = None,
+) -> Mixture:
+    """Put the training part of a data set and further data sets together.
+
+    Raises:
+        DatasetLayoutError: One of them is given twice: its test photographs would be trained on.
+    """
     low, high = photos.scale
     paths = [photos.paths[row] for row in split.train]
     mos, sets, others = [photos.mos[split.train]], [np.zeros(len(paths), np.int64)], {}
     for number, entry in enumerate(named, 1):
         name, _, folder = entry.partition("=")
-        other = load_dataset(name, Path(folder), subset)
+        other = load_dataset(name, Path(folder), subset, scale)
+        if other.name == photos.name or other.name in others:
+            raise DatasetLayoutError(f"mixed: {other.name} is there already; {folder}")
         rows = np.arange(len(other.paths)) if other.split is None else other.split.train
         share = (other.mos[rows] - other.scale[0]) / (other.scale[1] - other.scale[0])
         paths += [other.paths[row] for row in rows]

@@ -1,6 +1,7 @@
 """`attiqa pretrain` and `attiqa finetune` from files to files."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from attiqa.commands.machine import Machine
 from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.rated import Split
 from attiqa.datasets.registry import load_dataset
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.finetuning import FinetuneSettings
 from attiqa.label_store import Labels
 from attiqa.models import AttributeNet, QualityNet
@@ -159,23 +160,42 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
     assert json.loads((first.out / "finetuned.json").read_text()) == json.loads(written)
 
 
-def test_a_mixture_maps_scales_and_numbers_sets(biq):
+@pytest.fixture
+def stars(biq, tmp_path):
+    """The same photographs under another name, rated from 1 to 5 the other way round."""
+    folder = tmp_path / "stars"
+    shutil.copytree(biq / "Images", folder)
+    rows = [f"{path.name},{5 - 0.2 * n}" for n, path in enumerate(sorted(folder.iterdir()))]
+    (folder / "scores.csv").write_text("\n".join(["name,mos", *rows]) + "\n")
+    return folder
+
+
+def test_a_mixture_maps_scales_and_numbers_sets(biq, stars):
     photos = load_dataset("biq2021-train", biq, subset=True)
     split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
-    stars = replace(photos, scale=(1.0, 5.0), mos=1 + 4 * photos.mos)
-    mixture = finetune.mix(stars, split, (f"biq2021-train={biq}",), subset=True)
-    assert mixture.paths == (*(photos.paths[row] for row in (3, 5)), *photos.paths)
+    mixture = finetune.mix(photos, split, (f"plain={stars}",), scale=(1.0, 5.0))
+    assert mixture.paths[:2] == tuple(photos.paths[row] for row in (3, 5))
+    assert [path.parent for path in mixture.paths[2:]] == [stars] * 20
     assert mixture.sets.tolist() == [0] * 2 + [1] * 20
-    assert mixture.mos[2:] == pytest.approx(stars.mos)
-    assert mixture.others == {photos.name: 20}
+    assert mixture.mos[:2] == pytest.approx(photos.mos[[3, 5]])
+    assert mixture.mos[2:] == pytest.approx(1 - 0.05 * np.arange(20))
+    assert mixture.others == {"stars": 20}
 
 
-def test_learning_from_two_data_sets(biq, tiny, tmp_path):
+def test_a_data_set_is_not_mixed_with_itself(biq):
+    photos = load_dataset("biq2021-train", biq, subset=True)
+    split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
+    with pytest.raises(DatasetLayoutError, match="BIQ2021 is there already"):
+        finetune.mix(photos, split, (f"biq2021-train={biq}",), subset=True)
+
+
+def test_learning_from_two_data_sets(biq, stars, tiny, tmp_path):
     settings = finetune.Settings(
         biq,
         "biq2021-train",
+        scale=(1.0, 5.0),
         subset=True,
-        mixed=(f"biq2021-train={biq}",),
+        mixed=(f"plain={stars}",),
         architecture=tiny,
         finetuning=FinetuneSettings(SCHEDULE, plcc_weight=0.1),
         protocol=Protocol(40, 32),
@@ -184,5 +204,7 @@ def test_learning_from_two_data_sets(biq, tiny, tmp_path):
     )
     finetune.main(settings)
     _, card = load_checkpoint(tmp_path / "mixed" / "finetuned.safetensors")
-    assert card.training["mixed"] == {"BIQ2021": 20}
-    assert "BIQ2021 and BIQ2021" in card.limits
+    assert card.training["mixed"] == {"stars": 20}
+    assert card.training["data"] == "BIQ2021 and stars"  # neither is zero-shot for it
+    assert card.scale is not None
+    assert (card.scale.low, card.scale.high) == (0.0, 1.0)
