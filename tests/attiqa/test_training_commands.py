@@ -172,13 +172,14 @@ def stars(biq, tmp_path):
 
 def test_a_mixture_maps_scales_and_numbers_sets(biq, stars):
     photos = load_dataset("biq2021-train", biq, subset=True)
+    photos = replace(photos, scale=(0.0, 100.0), mos=100 * photos.mos)
     split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
     mixture = finetune.mix(photos, split, (f"plain={stars}",), scale=(1.0, 5.0))
     assert mixture.paths[:2] == tuple(photos.paths[row] for row in (3, 5))
     assert [path.parent for path in mixture.paths[2:]] == [stars] * 20
     assert mixture.sets.tolist() == [0] * 2 + [1] * 20
     assert mixture.mos[:2] == pytest.approx(photos.mos[[3, 5]])
-    assert mixture.mos[2:] == pytest.approx(1 - 0.05 * np.arange(20))
+    assert mixture.mos[2:] == pytest.approx(100 - 5 * np.arange(20))
     assert mixture.others == {"stars": 20}
 
 
