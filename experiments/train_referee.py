@@ -1,13 +1,14 @@
 """Train a second quality model that no agent ever climbs: the reward's referee.
 
-Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes):
+Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes) from ImageNet weights that
+`imagenet_weights.py` fetches:
 
-    python experiments/train_referee.py --data BIQ2021
+    python experiments/train_referee.py --data BIQ2021 --init lite0.safetensors
 
 An agent that learned to please `attiqa-mini` has not pleased this one unless the photographs are
-better. What can differ from the reward model does: the architecture, the initial weights (random),
-the seed, the scale of the views and most of the ranked pairs. The photographs and their scores are
-the same, with the same ones kept aside.
+better. What can differ from the reward model does: the architecture, the initial weights, the seed,
+the scale of the views and most of the ranked pairs. The photographs and their scores are the same,
+with the same ones kept aside.
 """
 
 import logging
@@ -50,7 +51,7 @@ def stage(epochs: int, side: int, rate: float) -> Schedule:
         epochs=epochs,
         batch_size=16,
         backbone_lr=rate,
-        head_lr=rate,
+        head_lr=1e-3,
         weight_decay=0.05,
         ema_decay=0.98,
         crops=CropSettings(side, (side, side * 5 // 4)),
@@ -82,19 +83,19 @@ class Settings(train_reward.Settings):
     """Name of the exported files."""
     architecture: Architecture = field(
         default_factory=lambda: Architecture(
-            "mobilenetv3_small_100", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 64, 64
+            "tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 128, 128
         )
     )
     """The network."""
     protocol: Protocol = field(default_factory=lambda: Protocol(short_side=192, crop=160))
     """How whole photographs are scored."""
     pretraining: PretrainSettings = field(
-        default_factory=lambda: PretrainSettings(stage(1, 128, 1e-3), ladder_weight=1.0)
+        default_factory=lambda: PretrainSettings(stage(1, 128, 3e-5), ladder_weight=1.0)
     )
     """On unlabelled photographs: the training part without its scores."""
-    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(12, 128, 1e-3)))
+    whole: FinetuneSettings = field(default_factory=lambda: human_scores(stage(5, 128, 3e-4)))
     """On human scores, first of small photographs."""
-    fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(2, 160, 3e-4)))
+    fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(1, 160, 1e-4)))
     """Then of photographs of the previews' size."""
 
 
