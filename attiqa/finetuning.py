@@ -35,6 +35,24 @@ from attiqa.training import Batch, Evaluation, Schedule, gather, labels_of, trai
 PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
 """(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
 
+UNRATED = -1
+"""Number of the set of photographs that nobody rated: they are learnt from a scorer alone."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that has learnt more than the one in training, which is to learn its scores.
+
+    Attributes:
+        name: What tells its weights from others, for the state of the run.
+        score: Display RGB in [0, 1] (b, 3, h, w) -> scores (b,).
+        scale: Lowest and highest possible score of it.
+    """
+
+    name: str
+    score: Callable[[Tensor], Tensor]
+    scale: tuple[float, float]
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:
@@ -68,6 +86,8 @@ class FinetuneSettings:
     """Photographs of a MOS above this quantile count as good."""
     distorted_photos: int = 8
     """At most so many good photographs of a micro-batch are distorted."""
+    distillation_weight: float = 0.0
+    """Weight of the squared difference from another model's score of each view; 0 is the paper."""
 
     @classmethod
     def paper(cls) -> "FinetuneSettings":
@@ -99,6 +119,7 @@ def finetune(
     scale: tuple[float, float] = (0.0, 1.0),
     evaluation: Mapping[str, Any] | None = None,
     sets: Int[np.ndarray, " n"] | None = None,
+    scorer: Scorer | None = None,
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -123,18 +144,25 @@ def finetune(
             of another evaluation is refused, too.
         sets: Number of the data set of each photograph; one set without. The squared error is that
             of set 0, whose scale is learnt; the others are compared within themselves alone, by
-            PLCC, norm-in-norm and ranking.
+            PLCC, norm-in-norm and ranking. `UNRATED` photographs have a scorer's opinion alone.
+        scorer: Sees the very views that the network sees; needed where `distillation_weight` is not
+            zero.
 
     Returns:
         The mean of each term of the loss in each epoch.
 
     Raises:
-        ValueError: Attributes without a teacher, or further sets without a loss that takes them.
+        ValueError: Attributes without a teacher, distillation without a scorer, unrated photographs
+            without distillation, or further sets without a loss that takes them.
     """
     sets = np.zeros(len(mos), np.int64) if sets is None else sets
     within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
-    if sets.any() and not within:
+    if (sets > 0).any() and not within:
         raise ValueError("further sets need plcc_weight, norm_in_norm_weight or rank_weight")
+    if settings.distillation_weight and scorer is None:
+        raise ValueError(f"distillation_weight {settings.distillation_weight} needs a scorer")
+    if (sets == UNRATED).any() and not settings.distillation_weight:
+        raise ValueError("unrated photographs need a distillation_weight")
     if settings.attribute_weight and teacher is None:
         raise ValueError(f"attribute_weight {settings.attribute_weight} needs a teacher")
     schedule, names = settings.schedule, net.architecture.attributes
@@ -145,7 +173,7 @@ def finetune(
     targets = torch.from_numpy((mos - low) / (high - low)).float()
     numbers = torch.from_numpy(sets)
     good = torch.zeros(len(mos), dtype=torch.bool)
-    for each in numbers.unique():
+    for each in numbers[numbers != UNRATED].unique():
         rows = numbers == each
         good[rows] = targets[rows] >= targets[rows].quantile(settings.good_quantile)
     learnt = targets[numbers == 0]
@@ -171,6 +199,8 @@ def finetune(
         own = gather(fabric, numbers[indices].to(score)).long()
         main = own == 0
         error = (scores - truth)[main].square().sum() / max(int(main.sum()), 1)
+        rated = own != UNRATED
+        scores, truth, own = scores[rated], truth[rated], own[rated]
         linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
         terms = {"mos": error + settings.plcc_weight * linear}
         if settings.norm_in_norm_weight:
@@ -185,6 +215,11 @@ def finetune(
             terms["distortions"] = settings.ranked_distortions_weight * distortion_ranking_loss(
                 above, torch.cat([mild, strong]), settings.ranked_distortions_margin * steps
             )
+        if settings.distillation_weight and scorer is not None:
+            with torch.no_grad():
+                opinion = (scorer.score(views) - scorer.scale[0]) / np.ptp(scorer.scale).item()
+            off = (prediction.score - opinion).square().mean()
+            terms["distillation"] = settings.distillation_weight * off
         if settings.attribute_weight and teacher is not None:
             labels = labels_of(teacher, views, names)
             terms["attributes"] = settings.attribute_weight * margin_ranking_loss(
@@ -204,6 +239,7 @@ def finetune(
         "sets": array_hash(sets),
         "teacher": teacher_record(teacher),
         "pair_maker": qualified_name(pair_maker),
+        "scorer": scorer and scorer.name,
         "evaluation": dict(evaluation or {}),
     }
 

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 def margin_ranking_loss(
-    scores: Float[Tensor, "b a"], labels: Float[Tensor, "b a"], margin: float = 0.1
+    scores: Float[Tensor, "b a"],
+    labels: Float[Tensor, "b a"],
+    margin: float = 0.1,
+    confidence: bool = False,
 ) -> Float[Tensor, ""]:
     """Attribute ranking loss over all pairs of a batch (ATTIQA Eq. 3-4).
 
@@ -22,11 +25,25 @@ def margin_ranking_loss(
         scores: Predictions of the heads.
         labels: Pseudo-labels of the teacher; only their order counts.
         margin: 0.1 in the paper.
+        confidence: Weight a pair by the share of pairs whose labels lie no farther apart: a teacher
+            errs most where it hardly sees a difference. The paper weights all alike.
     """
     scores, labels = scores.T, labels.T
-    above = labels[:, :, None] > labels[:, None]  # (a, i, j): i is labelled higher than j
+    gaps = labels[:, :, None] - labels[:, None]  # (a, i, j)
+    above = gaps > 0  # i is labelled higher than j
+    weights = _quantiles(gaps) if confidence else above
     hinge = F.relu((scores + margin)[:, None] - scores[:, :, None])
-    return ((hinge * above).sum((1, 2)) / above.sum((1, 2)).clamp(min=1)).sum()
+    total = weights.sum((1, 2))
+    return ((hinge * weights).sum((1, 2)) / torch.where(total > 0, total, 1)).sum()
+
+
+def _quantiles(gaps: Float[Tensor, "a b b"]) -> Float[Tensor, "a b b"]:
+    """Of each positive number, the share of its matrix's positive numbers up to it; 0 elsewhere."""
+    flat = gaps.clamp(min=0).flatten(1)
+    positive = (flat > 0).sum(1, keepdim=True)
+    ordered = flat.sort(dim=1).values
+    up_to = torch.searchsorted(ordered, flat, right=True) - (flat.shape[1] - positive)
+    return (up_to / positive.clamp(min=1)).view_as(gaps)
 
 
 def regression_loss(

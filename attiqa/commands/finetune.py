@@ -1,7 +1,7 @@
 """`attiqa finetune DATA --model PRETRAINED`: fit a network to mean opinion scores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -23,16 +23,17 @@ from attiqa.checkpoints import (
     write_atomically,
 )
 from attiqa.commands.machine import Machine
-from attiqa.datasets.folder import PhotoFiles
+from attiqa.datasets.folder import PhotoFiles, list_photos
 from attiqa.datasets.rated import RatedPhotos, Split, split_hash
 from attiqa.datasets.registry import load_dataset
 from attiqa.datasets.splits import hold_out_validation, random_splits
 from attiqa.errors import DatasetLayoutError
-from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.finetuning import UNRATED, FinetuneSettings, Scorer, finetune
 from attiqa.fits import read_files
 from attiqa.five_crops import crop_means, quality_scores
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.protocols import Indices, measure_parts, select
+from attiqa.scoring import load_model
 from attiqa.teachers import MeasuredTeacher
 from attiqa.versions import versions
 
@@ -56,6 +57,11 @@ class Settings:
     mixed: tuple[str, ...] = ()
     """More data sets to learn from, NAME=FOLDER: their official training part, or all of them. They
     are compared within themselves (needs a PLCC, norm-in-norm or ranking weight)."""
+    distilled: str | None = None
+    """A model whose scores of the same crops are learnt, too (`finetuning.distillation_weight`): an
+    embedded name, a file, a folder or hf://."""
+    unlabelled: Path | None = None
+    """Photographs that nobody rated, learnt from that model alone."""
     model: Path | None = None
     """Pretrained weight file (.safetensors) with its card; without, `architecture` and `init`."""
     architecture: Architecture = field(default_factory=Architecture)
@@ -97,6 +103,9 @@ def main(settings: Settings) -> None:
         return measure_parts(predict, photos, split)
 
     mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
+    unrated = _unrated(settings, photos, split)
+    mixture = mixture.with_unrated(unrated)
+    scorer = _scorer(settings.distilled, fabric.device) if settings.distilled else None
     history = finetune(
         fabric,
         net,
@@ -113,6 +122,7 @@ def main(settings: Settings) -> None:
             "protocol": asdict(settings.protocol),
         },
         sets=mixture.sets,
+        scorer=scorer,
     )
     if not fabric.is_global_zero:
         return
@@ -132,6 +142,8 @@ def main(settings: Settings) -> None:
             "split": {name: len(rows) for name, rows in parts.items()}
             | {"sha256": split_hash(photos.names, split)},
             "mixed": dict(mixture.others),
+            "distilled": scorer and scorer.name,
+            "unrated": len(unrated),
             "start": str((settings.model or settings.init or Path("random")).name),
         },
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
@@ -163,6 +175,12 @@ class Mixture:
     sets: Int[np.ndarray, " n"]
     others: Mapping[str, int]
 
+    def with_unrated(self, paths: Sequence[Path]) -> "Mixture":
+        """Add photographs that nobody rated."""
+        mos = np.append(self.mos, np.full(len(paths), np.nan))
+        sets = np.append(self.sets, np.full(len(paths), UNRATED))
+        return Mixture((*self.paths, *paths), mos, sets, self.others)
+
 
 def mix(
     photos: RatedPhotos,
@@ -191,6 +209,30 @@ def mix(
         sets.append(np.full(len(rows), number))
         others[other.name] = len(rows)
     return Mixture(tuple(paths), np.concatenate(mos), np.concatenate(sets), others)
+
+
+def _unrated(settings: Settings, photos: RatedPhotos, split: Split) -> Sequence[Path]:
+    """List the photographs that nobody rated.
+
+    Raises:
+        DatasetLayoutError: One of them is kept aside to compare epochs on, or to test.
+    """
+    if settings.unlabelled is None:
+        return ()
+    unrated = list_photos(settings.unlabelled)
+    kept = {photos.paths[row].resolve() for row in (*split.validation, *split.test)}
+    for path in unrated:
+        if path.resolve() in kept:
+            raise DatasetLayoutError(f"unlabelled: {path} is kept aside from the training")
+    return unrated
+
+
+def _scorer(name: str, device: torch.device) -> Scorer:
+    """Load the model whose scores are learnt."""
+    model = load_model(name, device)
+    scale = cast(Scale, model.card.scale)
+    known = f"{model.card.name} {str(model.card.sha256)[:16]}"
+    return Scorer(known, lambda images: model.predict(images).score, (scale.low, scale.high))
 
 
 def _start(settings: Settings) -> tuple[AttributeNet, str]:

@@ -15,7 +15,7 @@ from attiqa.checkpoints import Card, Protocol, load_backbone, save_checkpoint, w
 from attiqa.commands.machine import Machine
 from attiqa.commands.prompts import Prompting
 from attiqa.datasets.folder import PhotoFiles, list_photos
-from attiqa.label_store import read_labels
+from attiqa.label_averages import read_averaged_labels
 from attiqa.models import Architecture, AttributeNet
 from attiqa.pretraining import Labels, PretrainSettings, pretrain
 from attiqa.teachers import AttributeTeacher, ClipTeacher, MeasuredTeacher
@@ -28,8 +28,9 @@ class Settings:
 
     photos: Positional[Path]
     """Folder of photographs."""
-    labels: Path | None = None
-    """What `attiqa label` wrote about that folder; without, crops are labelled as drawn."""
+    labels: tuple[Path, ...] = ()
+    """What `attiqa label` wrote about that folder; without, crops are labelled as drawn. Of several
+    teachers or views, the ranks are averaged."""
     teacher: Literal["clip", "measured"] = "clip"
     """Who labels the crops where there are no labels."""
     clip: str = "ViT-B-16-quickgelu"
@@ -56,7 +57,8 @@ def main(settings: Settings) -> None:
     """Train, then write the network and its card.
 
     Raises:
-        ValueError: The architecture asks for other attributes than the labels have.
+        ValueError: The architecture asks for other attributes than the labels have, or averaged
+            ranks are to be Eq. 2's.
     """
     fabric = settings.machine.launch(settings.out)
     photos, teacher, attributes, source = _supervision(settings, fabric.device)
@@ -100,7 +102,9 @@ def _supervision(
 ) -> tuple[PhotoFiles, AttributeTeacher | Labels, tuple[str, ...], dict[str, Any]]:
     """Get the photographs, what labels them with which attributes, and the card's words for it."""
     if settings.labels:
-        labels = read_labels(settings.labels)
+        if settings.pretraining.loss == "eq2" and len(settings.labels) > 1:
+            raise ValueError("pretraining.loss: eq2 needs the differences of one teacher's cosines")
+        labels = read_averaged_labels(settings.labels)
         photos = PhotoFiles(settings.photos / path for path in labels.paths)
         name = f"labels of {json.dumps(labels.manifest['teacher'])}"
         source = {"teacher": name, "labels": dict(labels.manifest)}

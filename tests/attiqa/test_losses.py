@@ -60,6 +60,36 @@ def test_ranking_against_loops_over_equations_3_and_4():
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_confident_pairs_weigh_by_the_quantile_of_their_gap():
+    scores = torch.tensor([[0.0], [0.2], [0.1]])
+    labels = torch.tensor([[9.0], [2.0], [1.0]])
+    # hinges as above: (1,2) .3, gap 7, quantile 2/3  (1,3) .2, gap 8, 1  (2,3) 0, gap 1, 1/3
+    expected = (0.3 * 2 / 3 + 0.2 * 1) / (2 / 3 + 1 + 1 / 3)
+    assert margin_ranking_loss(scores, labels, confidence=True).item() == pytest.approx(expected)
+    # equal gaps weigh alike, ties nothing: (1,2) tie, (1,3) .1, (2,3) 0
+    scores, labels = torch.tensor([[0.0], [0.4], [0.0]]), torch.tensor([[1.0], [1.0], [0.0]])
+    assert margin_ranking_loss(scores, labels, confidence=True).item() == pytest.approx(0.05)
+    assert margin_ranking_loss(scores, torch.zeros(3, 1), confidence=True).item() == 0
+
+
+def test_confidence_against_loops():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.normal(size=(13, 5)), rng.integers(0, 6, (13, 5)).astype(float)
+    expected = 0.0
+    for column in range(5):
+        pairs = [
+            (labels[i, column] - labels[j, column], scores[j, column] - scores[i, column] + 0.2)
+            for i in range(13)
+            for j in range(13)
+            if labels[i, column] > labels[j, column]
+        ]
+        gaps = np.array([gap for gap, _ in pairs])
+        weights = [np.mean(gaps <= gap) for gap in gaps]
+        expected += np.average([max(0.0, cost) for _, cost in pairs], weights=weights)
+    found = margin_ranking_loss(torch.from_numpy(scores), torch.from_numpy(labels), 0.2, True)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_ranking_depends_on_the_order_of_the_labels_alone():
     scores, labels = torch.randn(8, 5), torch.rand(8, 5) + 0.1
     expected = margin_ranking_loss(scores, labels)

@@ -82,7 +82,7 @@ def test_labels_and_pretraining_with_a_single_pair_for_quality(photos, tiny, tin
     assert found.deltas[3, 0] == pytest.approx(expected, abs=1e-3)  # cut in 8 bits
     with pytest.raises(LabelStoreError, match="another folder"):
         label_with(photos, store, tiny_clip)
-    pretrain.main(pretraining(photos, tiny, tiny_clip, out, labels=store))
+    pretrain.main(pretraining(photos, tiny, tiny_clip, out, labels=(store,)))
     net, card = load_checkpoint(out / "pretrained.safetensors")
     assert net.architecture.attributes == card.attributes == ("quality",)
     assert card.training["labels"]["teacher"]["prompts_from"] == "quality"

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from attiqa.datasets.crops import CropSettings
 from attiqa.distortions import LADDERS, distort
 from attiqa.errors import CheckpointError
-from attiqa.finetuning import FinetuneSettings, finetune
+from attiqa.finetuning import UNRATED, FinetuneSettings, Scorer, finetune
 from attiqa.models import AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
 from attiqa.random_distortions import DistortedPairs, sharpened_pairs
@@ -82,6 +82,55 @@ def test_a_further_set_is_compared_within_itself(tiny, photos, mos, tmp_path):
     assert learnt > 1e-3
     with pytest.raises(ValueError, match="further sets need plcc_weight"):
         trained("paper", mos, replace(settings, plcc_weight=0.0, norm_in_norm_weight=0.0))
+
+
+def test_distillation_costs_the_squared_difference_on_the_very_views(tiny, photos, mos, tmp_path):
+    seen = []
+
+    def score(images):
+        seen.append(images)
+        return torch.full((len(images),), 4.0)  # of 1 to 5: 0.75 of the network's own scale
+
+    still = replace(SCHEDULE, epochs=1, backbone_lr=0.0, head_lr=0.0, freeze_batch_statistics=True)
+    settings = FinetuneSettings(
+        still, distillation_weight=0.3, ranked_distortions_weight=0.1, good_quantile=0.0
+    )
+    scorer, net = Scorer("four", score, (1.0, 5.0)), fresh(tiny)
+    (means,) = finetune(fabric(), net, photos, mos, None, settings, tmp_path / "s", scorer=scorer)
+    net.eval()
+    with torch.no_grad():
+        costs = [(net(views).score - 0.75).square().mean().item() for views in seen]
+    assert means["distillation"] == pytest.approx(0.3 * np.mean(costs), rel=1e-4)
+    assert len(seen[0]) == 3 * SCHEDULE.batch_size  # photographs, mild and strong distortions
+
+
+def test_photographs_that_nobody_rated_are_learnt_from_the_scorer(tiny, photos, mos, tmp_path):
+    sets = np.where(np.arange(len(mos)) % 2, UNRATED, 0)
+    unknown = np.where(sets == UNRATED, np.nan, mos)
+    settings = FinetuneSettings(SCHEDULE, plcc_weight=0.1, rank_weight=0.1, distillation_weight=1.0)
+    scorer = Scorer("red", lambda images: images[:, 0].mean((1, 2)), (0.0, 1.0))
+
+    def trained(name: str, scores: np.ndarray) -> tuple[torch.Tensor, list[dict[str, float]]]:
+        net, state = fresh(tiny), tmp_path / name
+        history = finetune(
+            fabric(), net, photos, scores, None, settings, state, sets=sets, scorer=scorer
+        )
+        return weights(net), history
+
+    first, history = trained("nan", unknown)
+    other, _ = trained("numbers", np.where(sets == UNRATED, 0.9, mos))
+    assert torch.equal(first, other)  # their scores, whatever they be, are looked at nowhere
+    assert history[-1]["distillation"] < 0.5 * history[0]["distillation"]
+
+
+def test_distillation_without_what_it_needs(tiny, photos, mos, tmp_path):
+    sets = np.where(np.arange(len(mos)) % 2, UNRATED, 0)
+    asked = FinetuneSettings(SCHEDULE, distillation_weight=1.0)
+    with pytest.raises(ValueError, match=r"distillation_weight 1\.0 needs a scorer"):
+        finetune(fabric(), fresh(tiny), photos, mos, None, asked, tmp_path / "state")
+    plain = FinetuneSettings(SCHEDULE)
+    with pytest.raises(ValueError, match="unrated photographs need a distillation_weight"):
+        finetune(fabric(), fresh(tiny), photos, mos, None, plain, tmp_path / "state", sets=sets)
 
 
 def test_the_papers_finetuning_leaves_the_last_layers_alone(tiny, photos, mos, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from attiqa.checkpoints import Card, Protocol, load_checkpoint, save_checkpoint
+from attiqa.checkpoints import Card, Protocol, Scale, load_checkpoint, save_checkpoint
 from attiqa.commands import finetune, pretrain
 from attiqa.commands.machine import Machine
 from attiqa.datasets.crops import CropSettings
@@ -110,7 +110,7 @@ def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, mon
     deltas = np.random.default_rng(0).normal(size=(16, 5))
     manifest = {"teacher": {"name": "clip"}}
     stored = Labels(tuple(paths), deltas, {}, manifest)
-    monkeypatch.setattr(pretrain, "read_labels", lambda store: stored)
+    monkeypatch.setattr(pretrain, "read_averaged_labels", lambda stores: stored)
     seen = {}
 
     def spy(fabric, net, photos, teacher, settings, state):
@@ -119,7 +119,7 @@ def test_pretraining_on_stored_labels_takes_their_order(biq, tiny, tmp_path, mon
 
     monkeypatch.setattr(pretrain, "pretrain", spy)
     settings = pretrain.Settings(
-        biq / "Images", labels=tmp_path / "labels", architecture=tiny, machine=CPU, out=tmp_path
+        biq / "Images", labels=(tmp_path / "labels",), architecture=tiny, machine=CPU, out=tmp_path
     )
     pretrain.main(replace(settings, pretraining=PretrainSettings(SCHEDULE, distorted=0.0)))
     assert seen["paths"] == paths
@@ -209,3 +209,28 @@ def test_learning_from_two_data_sets(biq, stars, tiny, tmp_path):
     assert card.training["data"] == "BIQ2021 and stars"  # neither is zero-shot for it
     assert card.scale is not None
     assert (card.scale.low, card.scale.high) == (0.0, 1.0)
+
+
+def test_distilling_a_model_into_a_smaller_one(biq, stars, tiny, tiny_net, tmp_path):
+    scale = Scale(1.0, 5.0, "stars")
+    card = Card("large", "QualityNet", tiny, Protocol(40, 32), scale, "none", {}, {}, {}, {}, "")
+    settings = finetune.Settings(
+        biq,
+        "biq2021-train",
+        subset=True,
+        distilled=str(save_checkpoint(tmp_path, tiny_net, card)),
+        unlabelled=stars,
+        architecture=tiny,
+        finetuning=FinetuneSettings(SCHEDULE, distillation_weight=1.0),
+        protocol=Protocol(40, 32),
+        machine=CPU,
+        out=tmp_path / "small",
+    )
+    finetune.main(settings)
+    _, written = load_checkpoint(tmp_path / "small" / "finetuned.safetensors")
+    assert written.training["unrated"] == 20
+    assert written.training["distilled"].startswith("large ")
+    history = json.loads((tmp_path / "small" / "history.json").read_text())
+    assert history[-1]["distillation"] < history[0]["distillation"]
+    with pytest.raises(DatasetLayoutError, match=r"unlabelled: .* is kept aside"):
+        finetune.main(replace(settings, unlabelled=biq / "Images", out=tmp_path / "leak"))
