@@ -39,7 +39,7 @@ def margin_ranking_loss(
 
 def _quantiles(gaps: Float[Tensor, "a b b"]) -> Float[Tensor, "a b b"]:
     """Of each positive number, the share of its matrix's positive numbers up to it; 0 elsewhere."""
-    flat = gaps.clamp(min=0).flatten(1)
+    flat = gaps.clamp(min=0).flatten(1).contiguous()
     positive = (flat > 0).sum(1, keepdim=True)
     ordered = flat.sort(dim=1).values
     up_to = torch.searchsorted(ordered, flat, right=True) - (flat.shape[1] - positive)

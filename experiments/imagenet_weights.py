@@ -23,7 +23,7 @@ from torch import Tensor
 
 from attiqa.checkpoints import write_atomically
 
-CLASSIFIER = ("classifier.weight", "classifier.bias")
+LEFT_OUT = ("classifier.weight", "classifier.bias", "num_batches_tracked")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def convert(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
         if value.shape != like.shape:
             raise ValueError(f"{theirs}: {tuple(value.shape)}, {ours} is {tuple(like.shape)}")
         renamed[ours] = value.contiguous()
-    return {name: value for name, value in renamed.items() if name not in CLASSIFIER}
+    return {name: value for name, value in renamed.items() if not name.endswith(LEFT_OUT)}
 
 
 def main(settings: Settings) -> None:

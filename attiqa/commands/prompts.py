@@ -38,28 +38,43 @@ class Prompting:
             self._require_best("has one pair of each attribute")
             return dict(NAMED[self.prompts])
         path = Path(self.prompts)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"prompts: expected {', '.join(NAMED)} or a JSON file; {path}: {error}"
-            ) from error
-        if isinstance(content, Mapping) and isinstance(content.get("attributes"), Mapping):
+        content = _read_json(path)
+        if _is_selection(content):
             return read_prompts(path, self.place, self.task)
         self._require_best("is no file of select-prompts")
         return _own_pairs(path, content)
 
     def describe(self) -> str:
-        """Say in words where the pairs come from."""
+        """Say in words where the pairs come from.
+
+        Raises:
+            CheckpointError: The file cannot be read.
+        """
         if self.prompts in NAMED:
             return self.prompts
-        return f"{Path(self.prompts).name}, {self.place} by {self.task}"
+        path = Path(self.prompts)
+        chosen = f", {self.place} by {self.task}" if _is_selection(_read_json(path)) else ""
+        return path.name + chosen
 
     def _require_best(self, why: str) -> None:
         if (self.place, self.task) != ("best", "sum"):
             raise CheckpointError(
                 f"{self.prompts} {why}: place and task cannot be {self.place} and {self.task}"
             )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"prompts: expected {', '.join(NAMED)} or a JSON file; {path}: {error}"
+        ) from error
+
+
+def _is_selection(content: Any) -> bool:
+    """Whether `attiqa select-prompts` wrote this."""
+    return isinstance(content, Mapping) and isinstance(content.get("attributes"), Mapping)
 
 
 def _own_pairs(path: Path, content: Any) -> dict[str, PromptPair]:

@@ -129,6 +129,7 @@ def test_labels_with_median_pairs_and_with_pairs_of_ones_own(
     assert found.attributes == ("warmth", "a")
     assert np.ptp(found.deltas, axis=0).min() > 0
     assert found.manifest["teacher"]["prompts"]["warmth"] == ["Warm image", "Cold image"]
+    assert found.manifest["teacher"]["prompts_from"] == "own.json"
 
 
 @pytest.mark.parametrize(
