@@ -14,7 +14,7 @@ from attiqa.checkpoints import (
     save_checkpoint,
 )
 from attiqa.errors import CheckpointError
-from attiqa.models import AttributeNet
+from attiqa.models import AttributeNet, QualityNet
 
 
 @pytest.fixture
@@ -45,6 +45,29 @@ def test_round_trip(saved, tiny_net, card):
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(net.eval()(images).score, tiny_net.eval()(images).score)
     assert [path.suffix for path in sorted(saved.parent.iterdir())] == [".json", ".safetensors"]
+
+
+def test_the_regressors_activation_is_on_the_card(tmp_path, tiny, card):
+    architecture = replace(tiny, regressor_activation="sigmoid")
+    net = QualityNet(AttributeNet(architecture)).eval()
+    path = save_checkpoint(tmp_path, net, replace(card, architecture=architecture))
+    read, _ = load_checkpoint(path)
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(read.eval()(images).score, net(images).score)
+    text = path.with_suffix(".json").read_text()
+    path.with_suffix(".json").write_text(text.replace('"sigmoid"', '"tanh"'))
+    with pytest.raises(CheckpointError, match=r"tiny\.json: .*regressor_activation"):
+        load_checkpoint(path)
+
+
+def test_a_card_from_before_activations_could_be_chosen(saved, tiny_net):
+    path = saved.with_suffix(".json")
+    fields = json.loads(path.read_text())
+    del fields["architecture"]["regressor_activation"]
+    path.write_text(json.dumps(fields))
+    net, _ = load_checkpoint(saved)
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(net.eval()(images).score, tiny_net.eval()(images).score)
 
 
 def test_half_precision_is_stored_and_float32_is_loaded(tmp_path, tiny_net, card):

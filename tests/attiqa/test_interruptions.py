@@ -39,7 +39,7 @@ def test_five_kills_at_random_moments_change_no_bit(tmp_path):
 def test_two_processes_train_as_one_with_the_same_global_batch(tmp_path):
     start(RUNS, "distributed", tmp_path)
     start("-m", "torch.distributed.run", "--nproc-per-node=2", RUNS, "distributed", tmp_path)
-    for kind in ("pretrain", "finetune"):
+    for kind in ("pretrain", "finetune", "lora"):
         one, two = (torch.load(tmp_path / f"{kind}.{processes}.pt") for processes in (1, 2))
         for first, second in zip(one["history"], two["history"], strict=True):
             assert second == pytest.approx(first, abs=1e-4)

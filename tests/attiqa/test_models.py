@@ -36,6 +36,29 @@ def test_the_regressor_reads_the_concatenated_features_alone(tiny_net):
     assert torch.allclose(after.attributes, before.attributes + 1, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        ("gelu", lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2),
+        ("sigmoid", lambda x: 1 / (1 + torch.exp(-x))),
+    ],
+)
+def test_other_activations_of_the_regressor_change_no_weight(tiny, tiny_net, name, activation):
+    net = QualityNet(AttributeNet(replace(tiny, regressor_activation=name))).eval()
+    net.load_state_dict(tiny_net.state_dict())
+    features, score = torch.randn(16, 40), tiny_net.regressor
+    hidden = activation(features @ score[0].weight.T + score[0].bias)
+    by_hand = hidden @ score[2].weight.T + score[2].bias
+    assert torch.allclose(net.regressor(features), by_hand, atol=1e-6)
+    assert not torch.allclose(score(features), by_hand, atol=1e-2)
+
+
+def test_an_unknown_activation_is_named(tiny):
+    object.__setattr__(tiny, "regressor_activation", "tanh")  # past the tests' own check of types
+    with pytest.raises(ValueError, match=r"regressor_activation: .*relu, gelu, sigmoid; .*'tanh'"):
+        tiny.__post_init__()
+
+
 def test_images_are_normalised_inside(tiny):
     net = AttributeNet(tiny).eval()
     images = torch.rand(2, 3, 64, 64)

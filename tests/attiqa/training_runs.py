@@ -66,6 +66,8 @@ def run(kind: str, net: QualityNet, schedule: Schedule, teacher, fabric: Fabric,
         return pretrain(fabric, net.attribute_net, photos, teacher, settings, state)
     if kind == "finetune":
         settings = FinetuneSettings(schedule, rank_weight=1.0, ladder_weight=1.0)
+    elif kind == "lora":
+        settings = FinetuneSettings(schedule, lora_rank=2)
     else:
         settings = FinetuneSettings(
             schedule, dropout=0.3, attribute_weight=0.5, ranked_distortions_weight=1.0
@@ -119,7 +121,7 @@ def distributed(out: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
     fabric.launch()
     schedule = replace(SCHEDULE, epochs=2, batch_size=8 // processes)
-    for kind in ("pretrain", "finetune"):
+    for kind in ("pretrain", "finetune", "lora"):
         net = fresh("test_convnext")
         history = run(kind, net, schedule, MeasuredTeacher(), fabric, out / f"{kind}.{processes}")
         if fabric.is_global_zero:
