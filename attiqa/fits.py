@@ -39,9 +39,9 @@ class FinetuneFit:
         fabric: Launched.
         start: Makes the network that each split starts from.
         settings: Of the fine-tuning.
-        protocol: Short side and crop of the test.
+        protocol: Short sides and crop of the test.
         states: Folder of a state per split; one that was interrupted, or done, is continued.
-        crops: Of each tested photograph: 5, or the centre alone.
+        crops: Of each scale of a tested photograph: 5, or the centre alone.
         every: Epochs from one test to the next; the last epoch is tested always.
         pixels: Gets the photographs.
         tested: What else the tests depend on, ready for JSON, such as further data sets.

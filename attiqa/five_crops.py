@@ -50,14 +50,15 @@ def crop_means(
         net: In evaluation mode meanwhile; its parameters say on which device.
         forward: Calls it on display RGB in [0, 1].
         photos: 8-bit RGB, (h, w, 3) each.
-        protocol: Short side of the resized photograph, and side of the crops.
-        crops: 5 (four corners and centre) or 1 (centre).
+        protocol: Short sides of the resized photograph, and side of the crops.
+        crops: Of each scale: 5 (four corners and centre) or 1 (centre).
     """
     device, training = next(net.parameters()).device, net.training
+    seen = crops * len(protocol.short_sides)
     net.eval()
     try:
         parts = [
-            forward(batch.to(device)).unflatten(0, (-1, crops)).mean(1).cpu()
+            forward(batch.to(device)).unflatten(0, (-1, seen)).mean(1).cpu()
             for batch in _batches(photos, protocol, crops)
         ]
     finally:
@@ -65,12 +66,13 @@ def crop_means(
     return torch.cat(parts).double().numpy()
 
 
-def _batches(photos: Photos, protocol: Protocol, crops: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
+def _batches(
+    photos: Photos, protocol: Protocol, crops: Literal[1, 5]
+) -> Iterator[Float[Tensor, "b 3 s s"]]:
     waiting: list[Tensor] = []
     for index in range(len(photos)):
         pixels = torch.from_numpy(np.array(photos[index])).permute(2, 0, 1)
-        seen = views(pixels[None], protocol)[0]  # the centre is the last one
-        waiting += seen[-crops:]
+        waiting += views(pixels[None], protocol, crops)[0]
         if len(waiting) >= BATCH:
             yield torch.stack(waiting)
             waiting = []

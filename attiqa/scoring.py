@@ -115,7 +115,8 @@ class QualityModel(nn.Module):
         """Score whole photographs of any size by the card's protocol, one after the other.
 
         The photograph is turned upright (EXIF), resized at its short side, and the predictions for
-        its four corners and centre are averaged. `attiqa.image_files` says how files are read.
+        its four corners and centre are averaged, over all scales of the protocol.
+        `attiqa.image_files` says how files are read.
 
         Args:
             images: One photograph or many; an array or tensor of four dimensions is many.

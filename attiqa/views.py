@@ -1,5 +1,7 @@
 """From a photograph of any size to the crops that a model sees: pure and differentiable."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -14,15 +16,25 @@ STRIP = 2**18
 Pixels = Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"]
 
 
-def views(photos: Pixels, protocol: Protocol) -> Float[Tensor, "b k 3 c c"]:
-    """Look at photographs as a protocol says: resized, then the four corners and the centre.
+def views(
+    photos: Pixels, protocol: Protocol, crops: Literal[1, 5] = 5
+) -> Float[Tensor, "b k 3 c c"]:
+    """Look at photographs as a protocol says: at each scale, the four corners and the centre.
 
     Args:
         photos: Display RGB: floating point in [0, 1], or 8 bits.
         protocol: The card's.
+        crops: Of each scale: 5, or the centre alone.
+
+    Returns:
+        Scale by scale in the order of `protocol.short_sides`, the centre last.
     """
-    resized = resize_short_side(photos, protocol.short_side).clamp(0, 1)
-    return torch.stack(five_crop(resized, [protocol.crop, protocol.crop]), dim=1)
+    size = [protocol.crop, protocol.crop]
+    seen = [  # the centre is torchvision's last one
+        torch.stack(five_crop(_at_scale(photos, side, protocol.crop), size)[-crops:], dim=1)
+        for side in protocol.short_sides
+    ]
+    return torch.cat([_unit(scale) for scale in seen], dim=1).clamp(0, 1)
 
 
 def resize_short_side(photos: Pixels, side: int) -> Float[Tensor, "b 3 h2 w2"]:
@@ -45,6 +57,15 @@ def resize_short_side(photos: Pixels, side: int) -> Float[Tensor, "b 3 h2 w2"]:
     return _resize(narrow, side * height // min(height, width), new_width)
 
 
+def _at_scale(
+    photos: Pixels, side: int, crop: int
+) -> Float[Tensor, "b 3 h2 w2"] | UInt8[Tensor, "b 3 h w"]:
+    """Resize to a short side; 0 keeps the size, and 8 bits until the crops are cut."""
+    if side or min(photos.shape[-2:]) < crop:
+        return resize_short_side(photos, side or crop)
+    return photos
+
+
 def _resize(photos: Float[Tensor, "b 3 h w"], height: int, width: int) -> Tensor:
     """Resize, or return the very tensor where the size is right."""
     if photos.shape[-2:] == (height, width):
@@ -52,6 +73,6 @@ def _resize(photos: Float[Tensor, "b 3 h w"], height: int, width: int) -> Tensor
     return interpolate(photos, (height, width), mode="bicubic", antialias=True)
 
 
-def _unit(photos: Pixels) -> Float[Tensor, "b 3 h w"]:
+def _unit(pixels: Float[Tensor, "..."] | UInt8[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Convert 8 bits to [0, 1]; floating point stays as it is."""
-    return photos if photos.is_floating_point() else photos.float() / 255
+    return pixels if pixels.is_floating_point() else pixels.float() / 255

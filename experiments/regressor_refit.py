@@ -119,7 +119,7 @@ def _look(
     """One photograph, sharpened as a whole before it is cropped, and after it is made small."""
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
     random = [torch.Generator().manual_seed((settings.seed << 32) + name)]
-    crop = int(torch.randint(5, (), generator=random[0]))
+    crop = int(torch.randint(5 * len(protocol.short_sides), (), generator=random[0]))
     small = resize_short_side(image, settings.preview).clamp(0, 1)
     sharpened = [
         [views(distort(image, SHARPENING, a), protocol)[:, crop] for a in AMOUNTS],

@@ -361,9 +361,9 @@ def measure(
 
 
 def centre_score(model: QualityModel, path: Path) -> float:
-    """Score the protocol's centre crop alone."""
-    crops = views(to_tensor(path)[None], model.card.protocol)[:, -1]
-    return model.predict(crops).score.item()
+    """Score the protocol's centre crops alone."""
+    crops = views(to_tensor(path)[None], model.card.protocol, crops=1)
+    return model.score_views(crops).score.item()
 
 
 def measure_ladders(

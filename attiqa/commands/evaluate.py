@@ -71,6 +71,8 @@ class Settings:
     """Tested photographs are resized to it; as-is and pairs follow the model's card."""
     crop: int = 320
     """Side of their five crops."""
+    further: tuple[int, ...] = ()
+    """More short sides that five crops are taken at; 0 is the photograph's own size."""
     evaluate_every: int = 1
     """Epochs from one test to the next."""
     finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
@@ -83,6 +85,11 @@ class Settings:
     def folder(self) -> Path:
         """`out`, or the default."""
         return self.out or Path("runs/evaluate") / self.protocol
+
+    @property
+    def whole(self) -> Protocol:
+        """How a trained network looks at whole photographs."""
+        return Protocol(self.short_side, self.crop, self.further)
 
 
 def main(settings: Settings) -> None:
@@ -144,8 +151,7 @@ def train_and_test(
         means = np.array([drift["mean"] for drift in drifts])
         return results | {"feature_drift": spread(means)}
     extract = {"backbone": backbone_features, "heads": head_features}[settings.features]
-    protocol = Protocol(settings.short_side, settings.crop)
-    fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), protocol))
+    fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), settings.whole))
     return over_splits(photos, splits, fit, others, record)
 
 
@@ -167,7 +173,7 @@ def finetune_fit(
     fabric.launch()
     states.mkdir(exist_ok=True)
     start.to(fabric.device)
-    protocol = Protocol(settings.short_side, settings.crop)
+    protocol = settings.whole
 
     def compare(net: QualityNet, photos: RatedPhotos, split: Split) -> None:
         files = read_files(photos, split.test)

@@ -100,6 +100,19 @@ def test_fine_tuning_with_few_labels(folder, tiny, tiny_net):
     assert run(still)["feature_drift"]["median"] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("protocol", ["linear-probe", "fine-tune"])
+def test_further_scales_are_tested(folder, tiny, tiny_net, protocol):
+    model = save(folder, tiny_net.attribute_net, tiny)
+    arguments = [protocol, str(folder), "--short-side", "72", "--crop", "64", "--further", "0"]
+    assert tyro.cli(Settings, args=arguments).whole == Protocol(72, 64, (0,))
+    schedule = Schedule(epochs=1, batch_size=8, crops=CropSettings(48, (64, 80)), workers=0)
+    one = settings(folder, model, protocol, splits=1, finetuning=FinetuneSettings(schedule))
+    found, further = (run(replace(one, further=more))["runs"][0] for more in ((), (0,)))
+    assert found["history"][-1]["test/plcc"] != further["history"][-1]["test/plcc"]
+    if protocol == "fine-tune":
+        assert found["feature_drift"]["mean"] != further["feature_drift"]["mean"]
+
+
 def koniq(folder: Path) -> Path:
     """Twelve photographs in the layout of KonIQ-10k, every third one of the official test part."""
     (folder / "koniq" / "512x384").mkdir(parents=True)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import avg_pool2d
 
 from attiqa.checkpoints import Protocol
@@ -25,6 +26,32 @@ def test_five_corners_by_hand(photos, tiny_net):
         assert row == pytest.approx(np.mean(crops, axis=(0, 1, 2)), abs=1e-5)
     centre = crop_means(tiny_net, mean_pixel, small[:1], protocol, crops=1)
     assert centre[0] == pytest.approx(crops_centre(small[0]), abs=1e-5)
+
+
+def test_the_crops_of_all_scales_are_averaged(photos, tiny_net):
+    small, own = photos[0][:96, :128], photos[0][:96, :128].astype(float) / 255
+    doubled = Protocol(short_side=96, crop=64, further=(96, 0))  # its own size three times
+    enlarged = Protocol(short_side=96, crop=64, further=(192,))
+    mean_pixel = lambda x: avg_pool2d(x, 64).flatten(1)  # noqa: E731
+    corners = [(0, 0), (0, 64), (32, 0), (32, 64), (16, 32)]
+    expected = np.mean([own[y : y + 64, x : x + 64] for y, x in corners], axis=(0, 1, 2))
+    found = crop_means(tiny_net, mean_pixel, [small] * 5, doubled)
+    assert found == pytest.approx(np.tile(expected, (5, 1)), abs=1e-5)
+    once = crop_means(tiny_net, mean_pixel, [small] * 5, Protocol(192, 64))[0]
+    both = crop_means(tiny_net, mean_pixel, [small] * 5, enlarged)
+    assert both == pytest.approx(np.tile((expected + once) / 2, (5, 1)), abs=1e-5)
+    assert np.abs(expected - once).max() > 1e-2
+
+
+def test_the_centres_of_all_scales_are_averaged(photos, tiny_net):
+    small = photos[0][:96, :128]
+    native = Protocol(short_side=64, crop=64, further=(0,))
+    mean_pixel = lambda x: avg_pool2d(x, 64).flatten(1)  # noqa: E731
+    found = crop_means(tiny_net, mean_pixel, [small, small], native, crops=1)
+    shrunk = np.asarray(Image.fromarray(small).resize((85, 64), Image.Resampling.BICUBIC))
+    expected = (crops_centre(small) + crops_centre(shrunk)) / 2
+    assert found == pytest.approx(np.stack([expected] * 2), abs=2e-3)  # Pillow rounds
+    assert np.abs(crops_centre(small) - crops_centre(shrunk)).max() > 2e-2
 
 
 def crops_centre(photo: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def test_the_table(model, weights, folder, tmp_path, suffix):
     assert "BIQ2021" in row["training"]
     assert row["model"] == "tiny"
     assert row["weights_sha256"] == load_model(weights).card.sha256
-    assert json.loads(row["protocol"]) == {"short_side": 72, "crop": 64}
+    assert json.loads(row["protocol"]) == {"short_side": 72, "crop": 64, "further": []}
     assert (int(row["width"]), int(row["height"])) == (237, 188)
     assert not row["error"]
     assert "broken.jpg" in by_name["broken.jpg"]["error"]

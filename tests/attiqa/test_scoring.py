@@ -129,6 +129,23 @@ def test_the_protocol_is_the_mean_of_five_crops(tiny_net, photo):
     assert torch.allclose(found.attributes[0], expected.attributes.mean(0), atol=1e-5)
 
 
+def test_further_scales_are_averaged_too(model, photo):
+    protocol = Protocol(short_side=128, crop=96, further=(0,))
+    scored = QualityModel(model.net, replace(model.card, protocol=protocol))
+    image = torch.from_numpy(photo[:256, :384].copy()).permute(2, 0, 1)[None].float() / 255
+    halved = torch.nn.functional.interpolate(image, (128, 192), mode="bicubic", antialias=True)
+    crops = [
+        pixels[..., y : y + 96, x : x + 96]
+        for pixels, down, right in ((halved.clamp(0, 1), 32, 96), (image, 160, 288))
+        for y, x in [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    ]
+    expected = model.predict(torch.cat(crops))
+    assert abs(expected.score[:5].mean() - expected.score[5:].mean()) > 0.01
+    for found in (scored.score(photo[:256, :384]), scored.score_whole(image)):
+        assert found.score.item() == pytest.approx(expected.score.mean().item(), abs=1e-5)
+        assert torch.allclose(found.attributes[0], expected.attributes.mean(0), atol=1e-5)
+
+
 def test_all_forms_of_a_photograph_score_the_same(model, photo, tmp_path):
     image = Image.fromarray(photo)
     image.save(tmp_path / "a.png")
@@ -236,8 +253,10 @@ def test_whole_photographs_score_as_in_score(model, clean):
         model.score_whole(clean * float("nan"))
 
 
-def test_whole_photographs_have_the_right_gradient(tiny_net, clean):
-    card = replace(load_model().card, protocol=Protocol(short_side=40, crop=32))
+@pytest.mark.parametrize("further", [(), (36, 0)])
+def test_whole_photographs_have_the_right_gradient(tiny_net, clean, further):
+    protocol = Protocol(short_side=40, crop=32, further=further)
+    card = replace(load_model().card, protocol=protocol)
     model = QualityModel(tiny_net.double(), card)
     images = (0.1 + 0.8 * clean[:2, :, 60:108, 60:120]).double().requires_grad_()
     score = lambda x: model.score_whole(x)  # noqa: E731

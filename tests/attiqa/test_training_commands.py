@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -81,13 +82,14 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
             subset=True,
             model=tmp_path / "pretrained" / "pretrained.safetensors",
             finetuning=FinetuneSettings(SCHEDULE),
-            protocol=Protocol(40, 32),
+            protocol=Protocol(40, 32, further=(0,)),
             machine=CPU,
             out=out,
         )
     )
     net, card = load_checkpoint(out / "finetuned.safetensors")
     assert isinstance(net, QualityNet)
+    assert card.protocol == Protocol(40, 32, further=(0,))
     assert card.teacher == "measured"
     assert card.scale is not None
     assert (card.scale.low, card.scale.high) == (0.0, 1.0)
@@ -153,11 +155,24 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
             replace(first, protocol=Protocol(48, 32)),
             "evaluation.protocol.short_side was 40, now 48",
         ),
+        (
+            replace(first, protocol=Protocol(40, 32, further=(48, 0))),
+            r"evaluation.protocol.further was \[\], now \[48, 0\]",
+        ),
     ):
         with pytest.raises(CheckpointError, match=rf"state\.ckpt: .*{message}"):
             finetune.main(other)
     finetune.main(first)  # nothing to do
     assert json.loads((first.out / "finetuned.json").read_text()) == json.loads(written)
+
+
+def test_scales_on_the_command_line(capsys):
+    arguments = ["KONIQ", "--protocol.crop", "224", "--protocol.further", "512", "0"]
+    settings = tyro.cli(finetune.Settings, args=arguments)
+    assert settings.protocol == Protocol(340, 224, (512, 0))
+    with pytest.raises(SystemExit):
+        tyro.cli(finetune.Settings, args=["KONIQ", "--protocol.further", "224"])
+    assert "further: expected 0 or at least the crop's 320" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -73,6 +73,18 @@ def test_what_was_seen_is_kept_and_does_not_depend_on_the_company(photos, tmp_pa
     assert torch.equal(kept.features, seen.features)
 
 
+def test_views_of_every_scale_are_remembered(photos, tmp_path):
+    protocol = Protocol(short_side=64, crop=48, further=(0,))
+    seen = remember(contours(), photos[:1] * 8, range(8), protocol, SETTINGS, tmp_path)
+    pixels = torch.from_numpy(photos[0]).permute(2, 0, 1)[None]
+    places = [(0, 0), (0, 80), (48, 0), (48, 80), (24, 40)]
+    native = torch.cat([pixels[..., y : y + 48, x : x + 48] for y, x in places]).float() / 255
+    expected = contours().features(native)[:, 0]
+    found = seen.features[:, 0, 0].float()  # not sharpened
+    own_size = torch.isclose(found[:, None], expected, atol=1e-3).all(-1).any(-1)
+    assert 0 < own_size.sum() < 8
+
+
 def planted() -> tuple[Remembered, torch.Tensor]:
     """Feature 0 is quality, feature 1 the amount of sharpening, feature 2 how far from right."""
     random = torch.Generator().manual_seed(0)
