@@ -81,6 +81,9 @@ class Settings:
     """Folder for results.json, and the states of a training that is under way;
     runs/evaluate/PROTOCOL if not given."""
 
+    def __post_init__(self) -> None:
+        _ = self.whole  # refuses a short side below the crop before any data set is read
+
     @property
     def folder(self) -> Path:
         """`out`, or the default."""

@@ -259,3 +259,8 @@ def test_from_the_command_line(folder, tiny, tiny_net, capsys):
     assert parsed.others == ("spaq=SPAQ", "koniq=KONIQ")
     main(replace(parsed, others=()))
     assert "SROCC" in capsys.readouterr().out
+
+
+def test_crops_larger_than_the_photograph_are_refused_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"further: expected 0 or at least the crop's 64"):
+        Settings("fine-tune", tmp_path, further=(32,), short_side=72, crop=64)
