@@ -62,10 +62,10 @@ def main(settings: Settings) -> None:
     try:
         state = torch.load(settings.source, map_location="cpu", weights_only=True)
         converted = convert(state, settings.backbone)
-    except (OSError, UnpicklingError, RuntimeError, ValueError) as error:
-        raise SystemExit(
-            f"{settings.source}: not weights of {settings.backbone}: {error}"
-        ) from None
+    except UnpicklingError:  # torch's own message recommends to run the file's code
+        raise SystemExit(f"{settings.source}: not a file of tensors that PyTorch wrote") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"{settings.source}: not of {settings.backbone}: {error}") from None
     write_atomically(settings.out, save(converted))
 
 
