@@ -36,12 +36,11 @@ RECIPE = train_reward.Recipe(
     "these two sevenths distorted besides and four overdone (saturation, exposure, halos of random "
     "amounts: the kinds of edits of the referees' trial)",
     views="nearly whole photographs of 128 pixels, then of 160: previews as an agent's reward sees",
-    selection="the last epoch; of three recipes, the one that got most pairs of the referees' "
-    "trial right on 100 training scenes",
-    limits="A referee for small renderings that were optimised against another model; trained from "
-    "random weights on few photographs, so worse than attiqa-mini at judging photographs. Both "
-    "models learned from the same photographs and scores: what those lack, both lack. Never train "
-    "or choose anything by this model, or it is a referee no more.",
+    selection="the last epoch; its pairs are the best of three choices by the referees' trial on "
+    "100 training scenes, made with a smaller network from random weights",
+    limits="A referee for small renderings that were optimised against another model. Both models "
+    "began with ImageNet and learned from the same photographs and scores: what those lack, both "
+    "lack. Never train or choose anything by this model, or it is a referee no more.",
 )
 
 
