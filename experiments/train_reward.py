@@ -284,7 +284,7 @@ def standardise(net: QualityNet, pixels: Pixels, split: Split) -> None:
 
 def _parts(split: Split) -> list[Int[np.ndarray, " _"]]:
     """The training photographs, a few at a time."""
-    return np.array_split(split.train, len(split.train) // 50)
+    return np.array_split(split.train, -(-len(split.train) // 50))
 
 
 def previews(pixels: Pixels, indices: Int[np.ndarray, " n"]) -> Float[torch.Tensor, "n 3 s s"]:
