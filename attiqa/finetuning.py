@@ -48,11 +48,13 @@ class Scorer:
         name: What tells its weights from others, for the state of the run.
         score: Display RGB in [0, 1] (b, 3, h, w) -> scores (b,).
         scale: Lowest and highest possible score of it.
+        data: What it was trained on, for the card of the one that learns from it.
     """
 
     name: str
     score: Callable[[Tensor], Tensor]
     scale: tuple[float, float]
+    data: str = "unknown"
 
 
 @dataclass(frozen=True)

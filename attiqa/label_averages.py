@@ -43,7 +43,7 @@ def read_averaged_labels(stores: Sequence[Path]) -> Labels:
     ranks = [_ranks(labels, paths) for labels in found]
     return Labels(
         tuple(paths),
-        np.mean(ranks, axis=0, dtype=np.float32),
+        np.stack(ranks).mean(axis=0).astype(np.float32),
         {path: why for labels in found for path, why in labels.rejects.items()},
         {
             "teacher": [labels.manifest["teacher"] for labels in found],

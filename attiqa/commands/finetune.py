@@ -129,6 +129,11 @@ def main(settings: Settings) -> None:
     some = read_files(photos, split.train[:STANDARD])
     raw = crop_means(net, net.attribute_net, some, settings.protocol)
     net.standardise(torch.from_numpy(raw).float())
+    data = [photos.name, *mixture.others]
+    if settings.unlabelled:
+        data.append(f"unrated photographs of {settings.unlabelled.name}")
+    if scorer:  # nothing that was learnt at second hand is zero-shot
+        data.append(f"what {scorer.name} was trained on, {scorer.data}")
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     card = Card(
         name=settings.name,
@@ -138,7 +143,7 @@ def main(settings: Settings) -> None:
         scale=Scale(*photos.scale, meaning=f"{photos.name}: mean opinion score"),
         teacher=teacher,
         training={
-            "data": " and ".join([photos.name, *mixture.others]),
+            "data": " and ".join(data),
             "split": {name: len(rows) for name, rows in parts.items()}
             | {"sha256": split_hash(photos.names, split)},
             "mixed": dict(mixture.others),
@@ -149,7 +154,7 @@ def main(settings: Settings) -> None:
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
         metrics=select(history),
         versions=versions(),
-        limits=f"Trained on {' and '.join([photos.name, *mixture.others])} alone.",
+        limits=f"Trained on {' and '.join(data)} alone.",
         attributes=net.architecture.attributes,
     )
     path = save_checkpoint(settings.out, net, card)
@@ -232,7 +237,8 @@ def _scorer(name: str, device: torch.device) -> Scorer:
     model = load_model(name, device)
     scale = cast(Scale, model.card.scale)
     known = f"{model.card.name} {str(model.card.sha256)[:16]}"
-    return Scorer(known, lambda images: model.predict(images).score, (scale.low, scale.high))
+    data = str(model.card.training.get("data", "unknown"))
+    return Scorer(known, lambda images: model.predict(images).score, (scale.low, scale.high), data)
 
 
 def _start(settings: Settings) -> tuple[AttributeNet, str]:

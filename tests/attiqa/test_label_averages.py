@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.commands import pretrain
@@ -59,7 +58,7 @@ def test_a_teacher_that_agrees_with_itself_keeps_its_order(tmp_path, deltas):
     stores = [write(tmp_path / "x", deltas), write(tmp_path / "y", np.exp(deltas))]
     averaged = read_averaged_labels(stores).deltas
     for column, own in zip(averaged.T, deltas.T, strict=True):
-        assert spearmanr(column, own).statistic == pytest.approx(1)
+        assert column.argsort().tolist() == own.argsort().tolist()
 
 
 def test_a_photograph_that_one_teacher_could_not_read_is_left_out(tmp_path, deltas):

@@ -228,7 +228,10 @@ def test_learning_from_two_data_sets(biq, stars, tiny, tmp_path):
 
 def test_distilling_a_model_into_a_smaller_one(biq, stars, tiny, tiny_net, tmp_path):
     scale = Scale(1.0, 5.0, "stars")
-    card = Card("large", "QualityNet", tiny, Protocol(40, 32), scale, "none", {}, {}, {}, {}, "")
+    card = Card(
+        *("large", "QualityNet", tiny, Protocol(40, 32), scale, "none", {"data": "SPAQ"}),
+        *({}, {}, {}, ""),
+    )
     settings = finetune.Settings(
         biq,
         "biq2021-train",
@@ -244,6 +247,9 @@ def test_distilling_a_model_into_a_smaller_one(biq, stars, tiny, tiny_net, tmp_p
     finetune.main(settings)
     _, written = load_checkpoint(tmp_path / "small" / "finetuned.safetensors")
     assert written.training["unrated"] == 20
+    # what it learnt at second hand is no zero-shot for it either
+    assert "BIQ2021 and unrated photographs of stars and what large" in written.training["data"]
+    assert written.training["data"].endswith("was trained on, SPAQ")
     assert written.training["distilled"].startswith("large ")
     history = json.loads((tmp_path / "small" / "history.json").read_text())
     assert history[-1]["distillation"] < history[0]["distillation"]

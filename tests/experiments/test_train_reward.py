@@ -30,7 +30,7 @@ SMALL = train_reward.Settings(
     Path(),
     name="mini",
     test=6,
-    architecture=Architecture("test_efficientnet", (0.5,) * 3, (0.5,) * 3, 8, 8),
+    architecture=Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8),
     protocol=Protocol(72, 64),
     pretraining=PretrainSettings(SCHEDULE, ladder_weight=1.0),
     whole=STAGE,
