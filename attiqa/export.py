@@ -1,5 +1,6 @@
 """A model as ONNX: display RGB in [0, 1] of any batch and size to score and attributes."""
 
+import copy
 import json
 import os
 import warnings
@@ -7,6 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+from torch.nn import functional
 
 from attiqa.checkpoints import write_atomically
 from attiqa.errors import AttiqaError
@@ -40,7 +45,7 @@ def export_onnx(model: QualityModel, out: Path) -> Path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the exporter's own internals
             program = torch.onnx.export(
-                model.net,
+                _without_computed_padding(model.net),
                 (example,),
                 input_names=["images"],
                 output_names=["score", "attributes"],
@@ -58,3 +63,33 @@ def export_onnx(model: QualityModel, out: Path) -> Path:
     write_atomically(out.with_suffix(".json"), card.encode() + b"\n")
     os.replace(part, out)
     return out
+
+
+class _LastPixelConv(nn.Module):
+    """TensorFlow's "SAME" convolution of stride 2, without a padding that depends on the size.
+
+    It looks at every second pixel from the last one backwards, whatever the parity of the size: a
+    convolution with symmetric padding of the mirrored picture.
+    """
+
+    def __init__(self, conv: Conv2dSame) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        conv = self.conv
+        padding = [side // 2 for side in conv.kernel_size]
+        mirrored = functional.conv2d(
+            x.flip(-2, -1), conv.weight.flip(-2, -1), conv.bias, 2, padding, 1, conv.groups
+        )
+        return mirrored.flip(-2, -1)
+
+
+def _without_computed_padding(net: nn.Module) -> nn.Module:
+    """A copy whose paddings are constants: the exporter takes half an hour over computed ones."""
+    net = copy.deepcopy(net)
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Conv2dSame) and child.stride == (2, 2):
+                setattr(module, name, _LastPixelConv(child))
+    return net
