@@ -6,10 +6,11 @@ import os
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -72,7 +73,7 @@ class _LastPixelConv(nn.Module):
     convolution with symmetric padding of the mirrored picture.
     """
 
-    def __init__(self, conv: Conv2dSame) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
 
@@ -91,5 +92,5 @@ def _without_computed_padding(net: nn.Module) -> nn.Module:
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Conv2dSame) and child.stride == (2, 2):
-                setattr(module, name, _LastPixelConv(child))
+                setattr(module, name, _LastPixelConv(cast(nn.Conv2d, child)))
     return net
