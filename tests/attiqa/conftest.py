@@ -6,6 +6,7 @@ import torch
 from skimage import data as samples
 
 from attiqa.models import Architecture, AttributeNet, QualityNet
+from attiqa.teachers import MeasuredTeacher
 
 torch.set_num_threads(1)  # tensors are small here: a second thread costs more than it brings
 
@@ -45,3 +46,21 @@ def tiny() -> Architecture:
 def tiny_net(tiny: Architecture) -> QualityNet:
     torch.manual_seed(0)
     return QualityNet(AttributeNet(tiny))
+
+
+class InterruptedTeacher(MeasuredTeacher):
+    """Interrupts the run when it is asked for the `last`-th time."""
+
+    def __init__(self, last: int) -> None:
+        self.left = last
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().__call__(images)
+
+
+@pytest.fixture
+def interrupted_teacher() -> type[InterruptedTeacher]:
+    return InterruptedTeacher

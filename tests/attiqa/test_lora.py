@@ -172,25 +172,13 @@ def test_a_loaded_checkpoint_predicts_as_the_trained_network(photos, tmp_path, e
     assert list(seen[-1].state_dict()) == list(loaded.state_dict())
 
 
-def test_a_run_that_stops_continues_as_if_it_had_not(photos, tmp_path):
-    class Stop(Exception):
-        pass
-
-    class StoppingTeacher(MeasuredTeacher):
-        calls = 0
-
-        def __call__(self, images):
-            self.calls += 1
-            if self.calls == 4:  # in the second epoch of two steps
-                raise Stop
-            return super().__call__(images)
-
+def test_a_run_that_stops_continues_as_if_it_had_not(photos, tmp_path, interrupted_teacher):
     schedule = replace(SCHEDULE, ema_decay=0.9, checkpoint_steps=1)
     settings = replace(SETTINGS, schedule=schedule, attribute_weight=0.1)
     whole, resumed = fresh(), fresh()
     history = tuned(whole, photos, tmp_path / "whole", settings, MeasuredTeacher())
-    with pytest.raises(Stop):
-        tuned(fresh(), photos, tmp_path / "part", settings, StoppingTeacher())
+    with pytest.raises(KeyboardInterrupt):
+        tuned(fresh(), photos, tmp_path / "part", settings, interrupted_teacher(4))
     torch.manual_seed(5)  # whatever was drawn in between
     assert tuned(resumed, photos, tmp_path / "part", settings, MeasuredTeacher()) == history
     for name, value in whole.state_dict().items():

@@ -194,25 +194,17 @@ def test_the_same_seed_gives_the_same_weights(tiny, photos, mos, tmp_path):
     assert torch.equal(*results)
 
 
-def test_a_run_that_stops_continues_as_if_it_had_not(tiny, photos, mos, tmp_path):
+def test_a_run_that_stops_continues_as_if_it_had_not(
+    tiny, photos, mos, tmp_path, interrupted_teacher
+):
     whole = fresh(tiny)
     teacher = MeasuredTeacher()
     history = finetune(fabric(), whole, photos, mos, teacher, REWARD, tmp_path / "whole")
 
-    class Stop(Exception):
-        pass
-
-    class StoppingTeacher(MeasuredTeacher):
-        calls = 0
-
-        def __call__(self, images):
-            self.calls += 1
-            if self.calls == 3:  # in the second epoch of two steps
-                raise Stop
-            return super().__call__(images)
-
-    with pytest.raises(Stop):
-        finetune(fabric(), fresh(tiny), photos, mos, StoppingTeacher(), REWARD, tmp_path / "part")
+    with pytest.raises(KeyboardInterrupt):
+        finetune(
+            fabric(), fresh(tiny), photos, mos, interrupted_teacher(3), REWARD, tmp_path / "part"
+        )
     resumed = fresh(tiny)
     found = finetune(fabric(), resumed, photos, mos, teacher, REWARD, tmp_path / "part")
     assert found == history
