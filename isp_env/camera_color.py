@@ -42,9 +42,10 @@ def xyz_to_camera(
     libraw: rawpy.RawPy, tags: DngTags | None
 ) -> tuple[Float[np.ndarray, "3 3"], str | None]:
     """XYZ-to-camera matrix, and the assumption made where the file has none that is usable."""
+    if tags and tags.xyz_to_camera is not None and _is_usable(tags.xyz_to_camera):
+        return tags.xyz_to_camera, None
     rec709_from_xyz = np.linalg.inv(XYZ_FROM_REC709)
-    candidates = [] if tags is None or tags.xyz_to_camera is None else [tags.xyz_to_camera]
-    candidates.append(np.array(libraw.rgb_xyz_matrix[:3], np.float64))  # LibRaw's table, D65
+    candidates = [np.array(libraw.rgb_xyz_matrix[:3], np.float64)]  # LibRaw's table, D65
     rec709_from_camera = np.array(libraw.color_matrix[:, :3], np.float64)  # the maker's notes
     if np.linalg.det(rec709_from_camera):
         candidates.append(np.linalg.inv(rec709_from_camera) @ rec709_from_xyz)

@@ -10,13 +10,12 @@ import tifffile
 
 from isp_env.files import atomic_path
 from isp_env.lossless_jpeg import encode_mosaic
-from isp_env.metadata import CFA, DNG_VERSION, LINEAR_RAW, SIMULATED
+from isp_env.metadata import CFA, DNG_VERSION, LINEAR_RAW, LOSSLESS_JPEG, SIMULATED
 from isp_env.opcodes import pack_gain_maps
 from isp_env.raw import RawImage
 
 SOFTWARE = "attiqa isp_env"
 DESCRIPTION = f"{SIMULATED}: made from a photograph, not by a camera"
-LOSSLESS_JPEG = 7  # Compression (259)
 EXIF_IFD = 34665
 EXIF_IFD_PLACE = 34664  # no tag of any standard; tifffile refuses to write 34665
 D65 = 21  # EXIF LightSource

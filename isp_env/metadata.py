@@ -12,7 +12,7 @@ from pathlib import Path
 import exifread
 import numpy as np
 import tifffile
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from isp_env.color import XYZ_FROM_REC709
 from isp_env.errors import RawFileError
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 SIMULATED = "Simulated RAW"  # how the ImageDescription (270) of a simulated file begins
 
 DNG_VERSION = 50706
+LOSSLESS_JPEG = 7  # Compression (259)
+LINEARIZATION_TABLE = 50712
 CFA, LINEAR_RAW = 32803, 34892  # PhotometricInterpretation (262)
 
 # Colour temperature in kelvin of EXIF LightSource codes, as in Adobe's DNG SDK.
@@ -58,6 +60,16 @@ SIZES = {
 
 
 @dataclass(frozen=True)
+class JpegParts:
+    """The strips or tiles of a mosaic that is stored as lossless JPEG, row by row."""
+
+    offsets: tuple[int, ...]  # of each in the file
+    sizes: tuple[int, ...]  # bytes
+    shape: tuple[int, int]  # rows and columns of each
+    is_tiled: bool  # tiles are padded beyond the edges; of strips, the last may have fewer rows
+
+
+@dataclass(frozen=True)
 class DngTags:
     """Tags of a DNG's full-resolution picture; None where the file does not say."""
 
@@ -73,6 +85,9 @@ class DngTags:
     noise_profile: tuple[float, float] | None  # 51041, mean of the planes
     baseline_exposure: float  # 50730, EV
     gain_maps: tuple[GainMap, ...]  # 51009
+    white: float | None  # 50717
+    cfa: UInt8[np.ndarray, "2 2"] | None  # 33422, from the active area's corner, if Bayer
+    jpeg: JpegParts | None  # None where the samples are stored otherwise, or through a table
     left_out: tuple[str, ...]  # what the file says and cannot be used, and why
 
 
@@ -201,6 +216,9 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
         gain_maps=gain_maps,
+        white=None if (white := values(50717)) is None else float(white[0]),
+        cfa=_bayer(values),
+        jpeg=_jpeg_parts(page, tags),
         left_out=tuple(left_out),
     )
 
@@ -212,7 +230,8 @@ def _rectangle(area: Float[np.ndarray, "4"]) -> tuple[int, int, int, int]:
 
 def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
     """A numeric tag as float64 array; None where a rational has no value (0/0)."""
-    numbers = np.atleast_1d(np.array(tag.value, np.float64))
+    value = list(tag.value) if isinstance(tag.value, bytes) else tag.value
+    numbers = np.atleast_1d(np.array(value, np.float64))
     if tag.dtype in (tifffile.DATATYPE.RATIONAL, tifffile.DATATYPE.SRATIONAL):
         numerator, denominator = numbers.reshape(-1, 2).T
         numbers = None if np.any(denominator == 0) else numerator / denominator
@@ -229,6 +248,27 @@ def _black(
     dim = values(50713)
     rows, cols = (1, 1) if dim is None else dim.astype(int)
     return black.reshape(rows, cols, samples)
+
+
+def _bayer(values: Callable[[int], np.ndarray | None]) -> UInt8[np.ndarray, "2 2"] | None:
+    """CFAPattern (33422) of 2x2 (33421) in a rectangular layout (50711), of red, green and blue."""
+    size, pattern, planes, layout = (values(code) for code in (33421, 33422, 50710, 50711))
+    if size is None or pattern is None or size.tolist() != [2, 2] or pattern.size != 4:
+        return None
+    usual = layout is None or layout.tolist() == [1]
+    usual &= planes is None or planes.tolist() == [0, 1, 2]
+    return pattern.reshape(2, 2).astype(np.uint8) if usual else None
+
+
+def _jpeg_parts(page: tifffile.TiffPage, tags: dict[int, tifffile.TiffTag]) -> JpegParts | None:
+    # before DNG 1.1, differences of 16 bits were written otherwise
+    is_old = tuple(tags[DNG_VERSION].value) < (1, 1)
+    is_plain = page.compression == LOSSLESS_JPEG and page.samplesperpixel == 1
+    if page.photometric != CFA or not is_plain or is_old or LINEARIZATION_TABLE in tags:
+        return None
+    rows, columns = page.chunks
+    offsets, sizes = tuple(page.dataoffsets), tuple(page.databytecounts)
+    return JpegParts(offsets, sizes, (rows, columns), page.is_tiled)
 
 
 def _crop(

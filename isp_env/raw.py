@@ -1,7 +1,8 @@
 """Any RAW file -> `RawImage`: checked sensor data and what a rendering must know of the camera.
 
-LibRaw (rawpy) decodes the pixels; `metadata` reads what LibRaw does not pass on. What a file does
-not say is replaced by an assumption that is logged and listed in `RawImage.fallbacks`.
+LibRaw (rawpy) decodes the pixels, or `sensor_data` where that is faster; `metadata` reads what
+LibRaw does not pass on. What a file does not say is replaced by an assumption that is logged and
+listed in `RawImage.fallbacks`.
 """
 
 import logging
@@ -19,13 +20,13 @@ from isp_env.metadata import SIMULATED, DngTags, read_dng_tags, read_exif
 from isp_env.opcodes import GainMap
 from isp_env.optical_black import covered_black
 from isp_env.picture_check import check_picture
+from isp_env.sensor_data import sensor_data
 
 log = logging.getLogger(__name__)
 
 # LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
-BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
 MOST_PIXELS = 600_000_000  # that a file may declare: four times the largest sensor on sale
 LIBRAW_XTRANS_TILE = 512  # its X-Trans demosaicing refuses smaller pictures
 
@@ -108,19 +109,15 @@ def read_raw(path: Path | str) -> RawImage:
 
 def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     """A `RawImage` from an opened file; views of LibRaw's memory do not outlive the call."""
-    frame = libraw.raw_image
-    area = _active_area(libraw, tags, path)
+    sensor = sensor_data(libraw, tags, path)
+    area, cfa, black, white = sensor.area, sensor.cfa, sensor.black, sensor.white
     top, left, bottom, right = area
-    pixels = frame[top:bottom, left:right]
-    pattern = _pattern(libraw, area, path)
-    cfa = None if pattern is None else np.where(pattern == 3, 1, pattern).astype(np.uint8)
-    black = _black(libraw, tags, pattern)
-    white = float(libraw.white_level)
+    pixels = sensor.frame[top:bottom, left:right]
     black_note, deltas = None, _black_deltas(tags, area)
     left_out = (*tags.left_out, *_misfits(tags, area)) if tags else ()
     is_bayer = cfa is not None and len(cfa) == 2
     if tags and is_bayer and not any(d is not None for d in deltas):  # elsewhere LibRaw measures it
-        black, black_note = covered_black(frame, area, black, white)
+        black, black_note = covered_black(sensor.frame, area, black, white)
     if not np.all(black < white):
         raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
 
@@ -184,57 +181,6 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
             if note
         ),
     )
-
-
-def _active_area(
-    libraw: rawpy.RawPy, tags: DngTags | None, path: Path
-) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of the picture in the sensor's frame.
-
-    The DNG's own ActiveArea comes first: LibRaw moves odd margins of a mosaic to even ones.
-    """
-    height, width = libraw.raw_image.shape[:2]
-    if tags and tags.frame != (height, width):
-        told = "x".join(map(str, tags.frame))
-        raise RawFileError(path, f"the tags say {told} pixels, LibRaw decodes {height}x{width}")
-    sizes = libraw.sizes
-    top, left = sizes.top_margin, sizes.left_margin
-    area = tags.active_area if tags else None
-    area = area or (top, left, top + sizes.height, left + sizes.width)
-    if not (0 <= area[0] < area[2] <= height and 0 <= area[1] < area[3] <= width):
-        raise RawFileError(
-            path, f"the active area {area} is not inside the frame of {height}x{width} pixels"
-        )
-    return area
-
-
-def _pattern(
-    libraw: rawpy.RawPy, area: tuple[int, int, int, int], path: Path
-) -> UInt8[np.ndarray, "n n"] | None:
-    """Pattern from the active area's corner: 0 R, 1 G, 2 B, 3 second G; None without a mosaic."""
-    pattern = libraw.raw_pattern  # of the whole frame; None for linear data
-    if pattern is None or libraw.num_colors == 1:
-        return None
-    letters = libraw.color_desc.decode()
-    is_bayer = np.where(pattern == 3, 1, pattern).tolist() in BAYER
-    if letters != "RGBG" or not (is_bayer or pattern.shape == (6, 6)):
-        raise RawFileError(path, f"its mosaic {pattern.tolist()} of {letters} is not supported")
-    return np.roll(pattern, (-area[0], -area[1]), axis=(0, 1))
-
-
-def _black(
-    libraw: rawpy.RawPy, tags: DngTags | None, pattern: UInt8[np.ndarray, "n n"] | None
-) -> Float[np.ndarray, "*channels"]:
-    """Black level per CFA position (n, n) or channel (3,)."""
-    levels = np.array(libraw.black_level_per_channel, np.float64)  # R, G, B, second G
-    told = tags.black if tags else None
-    if pattern is None:
-        return levels[:3] if told is None else np.broadcast_to(told.mean(axis=(0, 1))[:3], (3,))
-    size = len(pattern)
-    if told is None or size % told.shape[0] or size % told.shape[1]:
-        return levels[pattern]
-    rows, cols = np.arange(size) % told.shape[0], np.arange(size) % told.shape[1]
-    return told[np.ix_(rows, cols)][..., 0]
 
 
 def _black_deltas(

@@ -4,6 +4,9 @@ import numpy as np
 
 from isp_env.compiled import jit
 
+LOOK = 14  # bits that decode most samples in one step: a table of 64 kB
+U = np.uint64
+
 
 @jit
 def differences(samples, precision):
@@ -75,3 +78,110 @@ def encode(values, codes, lengths):
             out[size] = 0
             size += 1
     return out[:size]
+
+
+@jit
+def decoding_tables(counts, symbols):
+    """What the next bits mean: `short`, of LOOK bits, and `long`, of 16.
+
+    Args:
+        counts: Codes of each length 1..16 that fill at most the 2^16 words of 16 bits.
+        symbols: Their categories, 0..16.
+
+    Returns:
+        short: difference << 8 | bits of code and difference; 0 where these are more than LOOK.
+        long: bits of the code << 8 | category; 0 where there is no code.
+    """
+    short = np.zeros(1 << LOOK, np.int32)
+    long = np.zeros(1 << 16, np.uint16)
+    code, place = 0, 0
+    for length in range(1, 17):
+        for _ in range(counts[length - 1]):
+            size = np.int64(symbols[place])
+            place += 1
+            first = code << (16 - length)
+            long[first : first + (1 << (16 - length))] = length << 8 | size
+            extra = size if size < 16 else 0
+            free = LOOK - length - extra
+            if free >= 0:
+                for value in range(1 << extra):
+                    at = (code << extra | value) << free
+                    entry = extend(value, size) << 8 | (length + extra)
+                    short[at : at + (1 << free)] = entry
+            code += 1
+        code <<= 1
+    return short, long
+
+
+@jit
+def extend(value, size):
+    """The difference of a category, from its additional bits (T.81, F.12 and table H.2)."""
+    if size == 16:
+        return -32768  # modulo 2^16 the same as 32768
+    if size > 0 and value < 1 << (size - 1):
+        return value - (1 << size) + 1
+    return value
+
+
+@jit
+def decode(data, short, long, first, out):
+    """Decode a scan with predictor 1 and without restarts; nothing outside `data` is read.
+
+    Args:
+        data: The entropy-coded segment, and what follows it.
+        short: Of `decoding_tables`, (components, 2^LOOK).
+        long: The same, (components, 2^16).
+        first: Predicts the first sample.
+        out: (height, width, components), filled.
+
+    Returns:
+        Whether every code was one of the tables', and there were bits for all samples.
+    """
+    height, width, components = out.shape
+    predicted = np.empty(components, np.int64)
+    held, bits = U(0), 0  # the lowest `bits` of `held` are still to be decoded
+    place, missing = 0, 0
+    for y in range(height):
+        for c in range(components):
+            predicted[c] = out[y - 1, 0, c] if y > 0 else first
+        for x in range(width):
+            for c in range(components):
+                if bits < 32:  # a sample takes no more
+                    word, plain = U(0), False
+                    if place + 4 <= len(data):
+                        word = U(data[place]) << U(24) | U(data[place + 1]) << U(16)
+                        word |= U(data[place + 2]) << U(8) | U(data[place + 3])
+                        # no byte is 255, which stands before a stuffed 0 or is a marker's
+                        other = word ^ U(0xFFFFFFFF)
+                        plain = (other - U(0x01010101)) & word & U(0x80808080) == U(0)
+                    if plain:
+                        held = held << U(32) | word
+                        bits += 32
+                        place += 4
+                    else:
+                        while bits <= 48:
+                            byte = U(0)
+                            if place < len(data) and data[place] != 255:
+                                byte = U(data[place])
+                                place += 1
+                            elif place + 1 < len(data) and data[place + 1] == 0:
+                                byte = U(255)
+                                place += 2
+                            else:
+                                missing += 8
+                            held = held << U(8) | byte
+                            bits += 8
+                entry = np.int64(short[c, np.int64(held >> U(bits - LOOK)) & ((1 << LOOK) - 1)])
+                if entry:
+                    bits -= entry & 0xFF
+                    difference = entry >> 8
+                else:
+                    entry = np.int64(long[c, np.int64(held >> U(bits - 16)) & 0xFFFF])
+                    if entry == 0:
+                        return False
+                    size = entry & 0xFF
+                    bits -= (entry >> 8) + (size if size < 16 else 0)
+                    difference = extend(np.int64(held >> U(bits)) & ((1 << size) - 1), size)
+                predicted[c] += difference
+                out[y, x, c] = predicted[c] & 0xFFFF
+    return missing <= bits

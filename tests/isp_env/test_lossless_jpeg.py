@@ -1,14 +1,16 @@
-"""Lossless JPEG that other people's decoders read back."""
+"""Lossless JPEG that other people's decoders read back, and a decoder that reads what they do."""
 
 import shutil
+import struct
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rawpy
 
 from isp_env.dng import write_dng
-from isp_env.lossless_jpeg import encode_mosaic
+from isp_env.lossless_jpeg import UnsupportedJpegError, decode, encode, encode_mosaic
 from isp_env.raw import read_raw
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
@@ -18,6 +20,17 @@ from isp_env.simulation import Capture, simulate
 def raw():
     photo = np.random.default_rng(0).uniform(0, 1, (3, 8, 10)).repeat(8, 1).repeat(8, 2)
     return simulate(photo, NIKON_D750, Capture(iso=800), np.random.default_rng(1))[0]
+
+
+def _every_category() -> np.ndarray:
+    noise = np.random.default_rng(2).integers(0, 65536, (64, 80)).astype(np.uint16)
+    noise[:, 40:] >>= np.arange(64, dtype=np.uint16)[:, None] % 16
+    noise[0, :4] = (0, 65535, 32768, 32767)
+    return noise
+
+
+def _bytes(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, np.uint8)
 
 
 def test_libraw_reads_the_same_samples(raw, tmp_path):
@@ -31,11 +44,7 @@ def test_libraw_reads_the_same_samples(raw, tmp_path):
 
 def test_every_difference_from_none_to_the_largest(raw, tmp_path):
     """Noise over all 16 bits: every category, byte stuffing, differences that wrap around."""
-    from dataclasses import replace
-
-    noise = np.random.default_rng(2).integers(0, 65536, (64, 80)).astype(np.uint16)
-    noise[:, 40:] >>= np.arange(64, dtype=np.uint16)[:, None] % 16
-    noise[0, :4] = (0, 65535, 32768, 32767)
+    noise = _every_category()
     write_dng(replace(raw, mosaic=noise, crop=(0, 0, 64, 80)), tmp_path / "a.dng", "lossless jpeg")
     with rawpy.imread(str(tmp_path / "a.dng")) as file:
         assert np.array_equal(file.raw_image, noise)
@@ -55,3 +64,81 @@ def test_what_cannot_be_encoded():
         encode_mosaic(np.zeros((4, 5), np.uint16))
     with pytest.raises(ValueError, match="more than 12 bits"):
         encode_mosaic(np.full((4, 4), 4096, np.uint16), 12)
+
+
+@pytest.mark.parametrize("components", [1, 2, 3, 4])
+def test_what_was_encoded_is_decoded(components):
+    picture = _every_category().reshape(64, -1, 1)[:, : 80 // components * components]
+    picture = picture.reshape(64, -1, components)
+    content = _bytes(encode(picture) + b"more of the file")
+    assert np.array_equal(decode(content, picture.size), picture)
+
+
+@pytest.mark.parametrize("precision", [2, 8, 12, 16])
+def test_the_first_sample_is_predicted_by_half_the_range(precision):
+    picture = np.full((3, 4, 1), (1 << precision) - 1, np.uint16)
+    assert np.array_equal(decode(_bytes(encode(picture, precision)), 12), picture)
+
+
+def test_each_component_may_have_its_own_table():
+    picture = _every_category().reshape(64, 40, 2)
+    content = bytearray(encode(picture))
+    table = content.index(b"\xff\xc4")
+    size = struct.unpack_from(">H", content, table + 2)[0] + 2
+    second = bytearray(content[table : table + size])
+    second[4] = 1
+    content[table + size : table + size] = second
+    scan = content.index(b"\xff\xda", table + 2 * size)
+    content[scan + 8] = 0x10  # table of the second component
+    assert np.array_equal(decode(_bytes(bytes(content)), picture.size), picture)
+    content[scan + 8] = 0x20
+    with pytest.raises(UnsupportedJpegError, match="headers"):
+        decode(_bytes(bytes(content)), picture.size)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 20, 100, 0.5, 0.9, 0.999])
+def test_a_truncated_picture_is_refused(cut):
+    content = encode(_every_category().reshape(64, 40, 2))
+    size = round(cut * (len(content) - 2)) if isinstance(cut, float) else cut
+    with pytest.raises(UnsupportedJpegError):
+        decode(_bytes(content[:size]), 64 * 80)
+
+
+def test_rare_kinds_are_refused():
+    content = encode(_every_category().reshape(64, 40, 2))
+    frame, scan = content.index(b"\xff\xc3"), content.index(b"\xff\xda")
+    changes = {
+        "predictor": (scan + 9, 2),
+        "transform": (scan + 11, 1),
+        "subsampling": (frame + 11, 0x21),
+        "marker": (frame + 1, 0xC0),
+        "components": (frame + 9, 5),
+    }
+    for place, value in changes.values():
+        changed = bytearray(content)
+        assert changed[place] != value
+        changed[place] = value
+        with pytest.raises(UnsupportedJpegError):
+            decode(_bytes(bytes(changed)), 64 * 80)
+    restarts = content[:scan] + b"\xff\xdd\0\4\0\10" + content[scan:]
+    with pytest.raises(UnsupportedJpegError):
+        decode(_bytes(restarts), 64 * 80)
+    with pytest.raises(UnsupportedJpegError, match="64x40x2 samples, not 100"):
+        decode(_bytes(content), 100)
+
+
+def test_damaged_bytes_are_decoded_or_refused():
+    """Whatever stands in the file, nothing but this error comes of it."""
+    rng = np.random.default_rng(3)
+    content = encode((_every_category() >> 6).reshape(64, 40, 2))
+    refused = 0
+    for _ in range(300):
+        changed = _bytes(content).copy()
+        places = rng.integers(0, len(changed), rng.integers(1, 9))
+        places[0] = rng.integers(0, 80)  # one of them in the headers
+        changed[places] = rng.integers(0, 256, len(places))
+        try:
+            assert decode(changed, 64 * 80).size == 64 * 80
+        except UnsupportedJpegError:
+            refused += 1
+    assert 100 < refused < 300

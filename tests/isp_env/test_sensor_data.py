@@ -1,0 +1,159 @@
+"""Samples of DNGs in lossless JPEG, decoded without LibRaw: the same as LibRaw's."""
+
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+import rawpy
+import tifffile
+
+from isp_env import dng, sensor_data
+from isp_env.dng import write_dng
+from isp_env.errors import RawFileError
+from isp_env.lossless_jpeg import encode
+from isp_env.metadata import read_dng_tags
+from isp_env.raw import RawImage, read_raw
+from isp_env.samples import CANON_350D, NIKON_D750
+from isp_env.sensor_data import by_libraw, by_tags_alone
+from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
+
+
+def _raw(shape=(64, 80), camera=NIKON_D750) -> RawImage:
+    photo = np.random.default_rng(0).uniform(0, 1, (3, shape[0] // 8, shape[1] // 8))
+    photo = photo.repeat(8, 1).repeat(8, 2)
+    raw, _ = simulate(photo, camera, Capture(iso=800), np.random.default_rng(1))
+    return raw
+
+
+def _write(path, raw, parts, *, tile=None, rows=None, extra=(), drop=()) -> None:
+    """A DNG with these parts in the places of its strips or tiles; tags in `drop` are left out."""
+    tags = [tag for tag in (*dng._tags(raw, raw.mosaic), *extra) if tag[0] not in drop]
+    tifffile.imwrite(
+        path,
+        raw.mosaic,
+        photometric=dng.CFA,
+        tile=tile,
+        rowsperstrip=rows,
+        metadata=None,
+        byteorder="<",
+        extratags=[tag for tag in tags if tag[0] != dng.EXIF_IFD_PLACE],
+    )
+    offsets = []
+    with path.open("r+b") as file:
+        file.seek(0, 2)
+        for part in parts:
+            offsets.append(file.tell())
+            file.write(part + bytes(len(part) % 2))
+    sizes = [len(part) for part in parts]
+    codes = (324, 325) if tile else (273, 279)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        found = tiff.pages.first.tags
+        for code, numbers in zip(codes, (offsets, sizes), strict=True):
+            assert found[code].count == len(numbers)
+            found[code].overwrite(numbers)
+        found[259].overwrite(dng.LOSSLESS_JPEG)
+
+
+def _both(path):
+    tags = read_dng_tags(path)
+    with rawpy.imread(str(path)) as libraw:
+        ours = by_tags_alone(libraw.sizes, tags, path)
+        theirs = by_libraw(libraw, tags, path)
+        return ours, replace(theirs, frame=theirs.frame.copy())
+
+
+def _assert_same(path, mosaic) -> None:
+    ours, theirs = _both(path)
+    assert ours is not None
+    assert np.array_equal(ours.frame, mosaic)
+    assert np.array_equal(theirs.frame, mosaic)
+    assert ours.area == theirs.area
+    assert np.array_equal(ours.cfa, theirs.cfa)
+    assert np.array_equal(ours.black, theirs.black)
+    assert ours.white == theirs.white
+
+
+@pytest.mark.parametrize("camera", [NIKON_D750, CANON_350D])
+@pytest.mark.parametrize("cfa", [RGGB, GRBG, GBRG, BGGR])
+def test_one_strip(camera, cfa, tmp_path):
+    raw = _raw(camera=replace(camera, cfa=cfa))
+    write_dng(raw, tmp_path / "a.dng", "lossless jpeg")
+    _assert_same(tmp_path / "a.dng", raw.mosaic)
+
+
+def test_tiles_are_padded_beyond_the_edges(tmp_path):
+    """As Adobe's converter writes them: each tile as two components of half its width."""
+    raw = _raw((72, 104))
+    assert raw.mosaic is not None
+    padded = np.pad(raw.mosaic, ((0, 24), (0, 24)), mode="edge")
+    tiles = [
+        encode(padded[y : y + 32, x : x + 32].reshape(32, 16, 2))
+        for y in range(0, 96, 32)
+        for x in range(0, 128, 32)
+    ]
+    _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32))
+    _assert_same(tmp_path / "a.dng", raw.mosaic)
+
+
+def test_the_last_strip_has_the_rows_that_are_left(tmp_path):
+    raw = _raw((72, 80))
+    assert raw.mosaic is not None
+    strips = [encode(raw.mosaic[y : y + 32].reshape(-1, 40, 2)) for y in range(0, 72, 32)]
+    _write(tmp_path / "a.dng", raw, strips, rows=32)
+    mosaic = read_raw(tmp_path / "a.dng").mosaic  # LibRaw 0.22 takes the first strip for the whole
+    assert mosaic is not None
+    assert np.array_equal(mosaic, raw.mosaic)
+
+
+def test_two_rows_may_be_stored_as_one(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    _write(tmp_path / "a.dng", raw, [encode(raw.mosaic.reshape(32, 80, 2))], rows=64)
+    _assert_same(tmp_path / "a.dng", raw.mosaic)
+
+
+def test_the_pattern_begins_at_the_corner_of_the_active_area(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    area = (50829, "I", 4, (4, 6, 62, 78), True)
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[area], drop=(50829,))
+    _assert_same(tmp_path / "a.dng", raw.mosaic)
+
+
+@pytest.mark.parametrize("drop", [50714, 50717])
+def test_without_its_levels_a_file_is_libraws(drop, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, drop=(drop,))
+    ours, theirs = _both(tmp_path / "a.dng")
+    assert ours is None
+    assert np.array_equal(theirs.frame, raw.mosaic)
+
+
+def test_a_linearization_table_is_libraws(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    table = (50712, "H", 65536, tuple((np.arange(65536) // 2).tolist()), True)
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[table])
+    ours, theirs = _both(tmp_path / "a.dng")
+    assert ours is None
+    assert np.array_equal(theirs.frame, raw.mosaic // 2)
+
+
+def test_libraw_does_not_unpack_such_a_file(tmp_path):
+    write_dng(_raw(), tmp_path / "a.dng", "lossless jpeg")
+    with mock.patch.object(sensor_data, "by_libraw", side_effect=AssertionError("LibRaw decodes")):
+        assert read_raw(tmp_path / "a.dng").mosaic is not None
+
+
+def test_a_damaged_file_is_judged_by_libraw(tmp_path):
+    path = tmp_path / "a.dng"
+    write_dng(_raw(), path, "lossless jpeg")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xff\xda") + 500])
+    with pytest.raises(RawFileError, match=r"a\.dng"):
+        read_raw(path)
