@@ -22,6 +22,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -78,15 +79,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Timed:
-    """What one process measured: when its first and its last warm file ended, and its memory."""
+    """What one process measured: when its first and its last warm file ended."""
 
     start: float
     end: float
     files: int
-    private_mb: float
-    """Most private memory (Private_Clean + Private_Dirty of /proc/PID/smaps_rollup)."""
-    resident_mb: float
-    """Most resident memory, libraries that processes share included."""
 
 
 Method = Callable[[Path, Path], None]
@@ -122,13 +119,10 @@ def work(method: Method, sources: Sequence[Path], folder: Path) -> Timed:
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     method(sources[0], folder / "warm.jpg")
-    private = 0.0
     start = time.monotonic()
     for source in sources[1:]:
         method(source, folder / f"{source.stem}.jpg")
-        private = max(private, _private_mb())
-    resident = _status_mb("VmHWM")
-    return Timed(start, time.monotonic(), len(sources) - 1, private, resident)
+    return Timed(start, time.monotonic(), len(sources) - 1)
 
 
 def run_method(method: Method, batches: Sequence[Sequence[Path]], folder: Path) -> dict[str, Any]:
@@ -147,8 +141,6 @@ def run_method(method: Method, batches: Sequence[Sequence[Path]], folder: Path) 
     return {
         "files per second": sum(rates),
         "wall time": wall,
-        "private MB": max(timed.private_mb for timed in found),
-        "resident MB": max(timed.resident_mb for timed in found),
     }
 
 
@@ -206,6 +198,41 @@ def _apply(method: Method, task: tuple[Path, Path]) -> None:
     method(*task)
 
 
+def worker_memory(method: Method, source: Path, folder: Path) -> dict[str, float]:
+    """Most MB of one of the workers that `render.py` uses, over two files.
+
+    "private" is memory that no other process shares; "resident" has the libraries, too, which all
+    workers share with the server that they are forked from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = [(source, folder / f"{i}.jpg") for i in range(2)]
+    found = list(run_isolated(partial(_watched, method), tasks, workers=1, limits=Limits()))
+    if failed := [o.failure for o in found if o.failure]:
+        raise RuntimeError(failed[0])
+    return {
+        "private": max(o.value for o in found),
+        "resident": max(o.peak_rss or 0 for o in found) / 2**20,
+    }
+
+
+def _watched(method: Method, task: tuple[Path, Path]) -> float:
+    """Most private memory in MB during a task, looked at every few milliseconds."""
+    done, most = threading.Event(), [_private_mb()]
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            most.append(_private_mb())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        method(*task)
+    finally:
+        done.set()
+        watcher.join()
+    return max(most)
+
+
 def stage_times(path: Path, theta: tuple[float, ...]) -> dict[str, float]:
     """Seconds of the parts of one rendering in this process, with one thread; best of five."""
     torch.set_num_threads(1)
@@ -238,7 +265,7 @@ def stage_times(path: Path, theta: tuple[float, ...]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "a.jpg"
         times = {
-            "decode (LibRaw)": best(decode),
+            "decode by LibRaw": best(decode),
             "decode, metadata, checks": best(lambda: read_raw(path)),
             "guide": best(lambda: source.reduced(guide_factor(max(height, width)))),
             "demosaic": best(demosaic),
@@ -250,7 +277,6 @@ def stage_times(path: Path, theta: tuple[float, ...]) -> dict[str, float]:
             "preview of 256 pixels": best(lambda: preview(raw, 256)),
         }
     times["pixels"] = times["render, all"] - times["demosaic"] - times["guide"]
-    times["metadata and checks"] = times["decode, metadata, checks"] - times["decode (LibRaw)"]
     return times
 
 
@@ -295,11 +321,18 @@ def main(settings: Settings) -> None:
                 runs[name].append(run(target))
                 shutil.rmtree(target, ignore_errors=True)
         stages = stage_times(path, theta)
+        memory = worker_memory(partial(ours, theta), path, folder / "memory")
         size_mb = path.stat().st_size / 1e6
     results = summarise(runs, raw) | {
         "stages, s": stages,
-        "preview as a share of decoding": stages["preview of 256 pixels"]
-        / stages["decode (LibRaw)"],
+        "memory of a worker, MB": memory,
+        "preview as a share of decoding": {
+            by: stages["preview of 256 pixels"] / stages[stage]
+            for by, stage in (
+                ("LibRaw's", "decode by LibRaw"),
+                ("ours", "decode, metadata, checks"),
+            )
+        },
         "file": {"megapixels": raw.mosaic.size / 1e6, "MB": size_mb},  # type: ignore[union-attr]
         "knobs": dict(zip((p.name for p in DEFAULT_PIPELINE.parameters), theta, strict=True)),
         "settings": asdict(replace(settings, raw=None))
@@ -347,9 +380,6 @@ def summarise(runs: dict[str, list[dict[str, Any]]], raw: RawImage) -> dict[str,
             name: statistics.median(r) * raw.mosaic.size / 1e6 for name, r in rates.items()
         },
         "ours over": ratios,
-        "memory of ours, MB": {
-            kind: max(run[f"{kind} MB"] for run in runs["ours"]) for kind in ("private", "resident")
-        },
     }
 
 
@@ -369,8 +399,10 @@ def show(results: dict[str, Any]) -> None:
     for name, seconds in results["stages, s"].items():
         stages.add_row(name, f"{seconds * 1000:.0f}")
     console.print(stages)
-    console.print(f"preview: {results['preview as a share of decoding']:.0%} of decoding")
-    console.print(f"memory of a worker, MB: {results['memory of ours, MB']}")
+    shares = results["preview as a share of decoding"].items()
+    console.print("preview, of decoding: " + ", ".join(f"{by} {share:.0%}" for by, share in shares))
+    memory = results["memory of a worker, MB"].items()
+    console.print("memory of a worker, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory))
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -380,7 +412,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     colors = ["tab:red" if name.startswith("ours") else "0.6" for name, _ in rates]
     left.barh([name for name, _ in rates], [rate for _, rate in rates], color=colors)
     left.set_xlabel(f"files per second, {results['file']['megapixels']:.0f} megapixels")
-    parts = ("decode (LibRaw)", "metadata and checks", "guide", "demosaic", "pixels")
+    parts = ("decode, metadata, checks", "guide", "demosaic", "pixels")
     start = 0.0
     for part in (*parts, "encode, EXIF, profile"):
         width = results["stages, s"][part]
@@ -402,12 +434,6 @@ def _private_mb() -> float:
         return 0.0
     lines = rollup.read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
-
-
-def _status_mb(field: str) -> float:
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ both are compared in CIEDE2000. Writes previews.json.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,9 +30,9 @@ from isp_env.development import LinearImage
 from isp_env.files import atomic_path
 from isp_env.full_frame import render_raw
 from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.raw import read_raw
+from isp_env.raw import RawImage, read_raw
 from isp_env.reduced import preview
-from isp_env.samples import sample_files
+from isp_env.samples import SAMPLES, sample_files, simulated_sample
 
 console = Console()
 
@@ -43,6 +45,8 @@ class Settings:
     """RAW files or folders; the embedded samples come as well."""
     samples: int = 10
     """So many of the embedded samples."""
+    enlarged: int = 1
+    """So many times as wide and high, with the same noise in each pixel (Bayer samples alone)."""
     thetas: int = 50
     """Random settings for each file, each knob uniform over its range."""
     side: int = 256
@@ -55,29 +59,43 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Measure, print and write."""
-    paths = [one.path for one in find_inputs(settings.raw)] + sample_files()[: settings.samples]
+    raws: list[tuple[str, Callable[[], RawImage]]] = [
+        (one.path.name, partial(read_raw, one.path)) for one in find_inputs(settings.raw)
+    ]
+    for path in sample_files()[: settings.samples]:
+        if settings.enlarged == 1:
+            raws.append((path.name, partial(read_raw, path)))
+        elif len(SAMPLES[path.stem].camera.cfa) == 2:  # LibRaw demosaics the others
+            enlarged = f"{path.stem} x {settings.enlarged}"
+            raws.append((enlarged, partial(enlarged_sample, path.stem, settings.enlarged)))
     generator = torch.Generator().manual_seed(settings.seed)
     count = len(DEFAULT_PIPELINE.parameters)
     thetas = 2 * torch.rand(settings.thetas, count, generator=generator) - 1
     found: dict[str, Any] = {}
-    for path in track(paths, "files", console=console):
-        raw = read_raw(path)
+    for name, read in track(raws, "files", console=console):
+        raw = read()
         small = preview(raw, settings.side)
         neutral = difference(small, render_raw(raw, torch.zeros(count)), torch.zeros(count))
         each = [difference(small, render_raw(raw, theta), theta) for theta in thetas]
-        found[path.name] = {"neutral": neutral, "mean": float(np.mean(each)), "worst": max(each)}
+        found[name] = {"neutral": neutral, "mean": float(np.mean(each)), "worst": max(each)}
     table = Table("file", "neutral", f"mean of {settings.thetas}", "worst")
     for name, row in found.items():
         table.add_row(name, *(f"{value:.2f}" for value in row.values()))
     console.print(table)
     results = {
         "mean CIEDE2000": found,
-        "settings": asdict(settings) | {"raw": [path.name for path in paths]},
+        "settings": asdict(settings) | {"raw": [name for name, _ in raws]},
         "versions": {name: version(name) for name in ("attiqa", "torch", "scikit-image")},
     }
     settings.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(settings.out / "previews.json") as temporary:
         temporary.write_text(json.dumps(results, indent=2, default=str) + "\n")
+
+
+def enlarged_sample(name: str, times: int) -> RawImage:
+    """An embedded sample as a larger frame."""
+    raw, _ = simulated_sample(name, times)
+    return raw
 
 
 @torch.no_grad()

@@ -84,19 +84,17 @@ class UnsupportedJpegError(ValueError):
     """Damaged, or another kind of JPEG than this decoder is for."""
 
 
-def decode(
-    segment: UInt8[np.ndarray, " bytes"], samples: int
-) -> UInt16[np.ndarray, "h w components"]:
+def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."]) -> None:
     """Decode one picture of up to four components.
 
     Args:
         segment: From the marker SOI on; what follows the picture is ignored.
-        samples: How many are expected, all components together.
+        out: Filled in the order in which the samples are stored; contiguous.
 
     Raises:
-        UnsupportedJpegError: It is damaged or truncated, or has not so many samples, or needs what
-            is rare in raw files: another process or predictor, a point transform, restarts,
-            subsampled components.
+        UnsupportedJpegError: It is damaged or truncated, or has other than so many samples, or
+            needs what is rare in raw files: another process or predictor, a point transform,
+            restarts, subsampled components. What is in `out` is then undefined.
     """
     try:
         frame, tables, scan, start = _headers(segment[:HEADERS].tobytes())
@@ -110,15 +108,14 @@ def decode(
         raise UnsupportedJpegError("damaged headers of a lossless JPEG") from error
     if not (0 < components <= 4 and 2 <= precision <= 16):
         raise UnsupportedJpegError(f"{components} components of {precision} bits")
-    if height * width * components != samples or not samples:
-        raise UnsupportedJpegError(f"{height}x{width}x{components} samples, not {samples}")
+    if height * width * components != out.size or not out.size:
+        raise UnsupportedJpegError(f"{height}x{width}x{components} samples, not {out.size}")
     if order != numbers or sampling != {0x11} or predictor != 1 or transform:
         raise UnsupportedJpegError("another predictor, subsampling, or a point transform")
     short, long = (np.stack(of_each) for of_each in zip(*used, strict=True))
-    picture = np.empty((height, width, components), np.uint16)
+    picture = out.reshape(height, width, components)
     if not lossless_jpeg.decode(segment[start:], short, long, 1 << (precision - 1), picture):
         raise UnsupportedJpegError("damaged or truncated pixel data")
-    return picture
 
 
 Tables = tuple[Int32[np.ndarray, " short"], UInt16[np.ndarray, " long"]]

@@ -126,7 +126,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         image = np.broadcast_to(image, (3, *image.shape[1:])).copy()
         whole, plane = image[1], image[1]
     else:
-        image = pixels.copy()
+        image = pixels if sensor.frame.flags.owndata else pixels.copy()
         step = len(cfa)
         row, col = np.argwhere(cfa == 1)[0]
         whole, plane = image, image[row::step, col::step]

@@ -17,6 +17,7 @@ from PIL import Image
 from isp_env import color, dng, simulation, tone
 from isp_env.dng import write_dng
 from isp_env.files import atomic_path
+from isp_env.raw import RawImage
 from isp_env.simulation import BGGR, GBRG, GRBG, X_TRANS, CameraModel, Capture, simulate
 
 # Colour matrices as published in Adobe's DNG Converter and dcraw.
@@ -128,12 +129,27 @@ def truth_of(path: Path | str) -> Path | None:
     return truth if truth.exists() else None
 
 
+def simulated_sample(name: str, times: int = 1) -> tuple[RawImage, Float[np.ndarray, "3 h w"]]:
+    """Sensor data and truth of one of `SAMPLES`.
+
+    Args:
+        name: Its name.
+        times: So many times as wide and high, with the same noise in each pixel: the photographs
+            are small, frames of cameras are not.
+    """
+    sample = SAMPLES[name]
+    photo = _photo(sample.photo)
+    if times > 1:
+        size = (times * photo.shape[2], times * photo.shape[1])
+        planes = [Image.fromarray(plane.astype(np.float32)) for plane in photo]
+        photo = np.stack([np.asarray(x.resize(size, Image.Resampling.LANCZOS)) for x in planes])
+    rng = np.random.default_rng(list(SAMPLES).index(name))
+    return simulate(photo.clip(0, 1), sample.camera, sample.capture, rng)
+
+
 def _make(path: Path) -> None:
     """Write one sample: the truth first, so that a DNG never lies there without it."""
-    number = list(SAMPLES).index(path.stem)
-    sample = SAMPLES[path.stem]
-    rng = np.random.default_rng(number)
-    raw, truth = simulate(_photo(sample.photo), sample.camera, sample.capture, rng)
+    raw, truth = simulated_sample(path.stem)
     with atomic_path(path.with_suffix(".truth.png")) as temporary:
         Image.fromarray(np.moveaxis((truth * 255).round(), 0, 2).astype(np.uint8)).save(temporary)
     write_dng(raw, path)

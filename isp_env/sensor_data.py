@@ -28,7 +28,7 @@ Area = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class SensorData:
-    """The frame of a sensor, margins included; a view of LibRaw's memory if LibRaw decoded it."""
+    """The frame of a sensor, margins included; it does not own LibRaw's memory if it is there."""
 
     frame: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w c"]
     area: Area  # of the picture in the frame
@@ -97,13 +97,16 @@ def read_parts(path: Path, parts: JpegParts, shape: tuple[int, int]) -> UInt16[n
     rows, columns = parts.shape
     across = math.ceil(shape[1] / columns)
     frame = np.empty(shape, np.uint16)
+    tile = np.empty(parts.shape if parts.is_tiled else 0, np.uint16)
     for number, (offset, size) in enumerate(zip(parts.offsets, parts.sizes, strict=True)):
         top, left = number // across * rows, number % across * columns
         target = frame[top : top + rows, left : left + columns]
-        stored = rows if parts.is_tiled else len(target)
         content = np.fromfile(path, np.uint8, size, offset=offset)
-        samples = decode(content, stored * columns).reshape(stored, columns)
-        target[:] = samples[: target.shape[0], : target.shape[1]]
+        if parts.is_tiled:  # padded beyond the edges
+            decode(content, tile)
+            target[:] = tile[: target.shape[0], : target.shape[1]]
+        else:  # whole rows; the last strip may have fewer
+            decode(content, target)
     return frame
 
 
