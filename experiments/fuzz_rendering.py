@@ -2,7 +2,8 @@
 
     python experiments/fuzz_rendering.py --raw PHOTOS --count 2000
 
-Mutants are made from the embedded samples and the files named, the same from the same seed: bytes
+Mutants are made from the embedded samples, as they are and as lossless JPEG, which has a decoder of
+its own, and from the files named, the same from the same seed: bytes
 flipped anywhere or near the beginning, where the structure is; files cut short; numbers of TIFF
 directories replaced, among them sizes by absurd ones (bombs); two files spliced. Each is rendered
 by the batch machinery with its limits. Every mutant is accounted for in mutants.jsonl; summary.json
@@ -29,8 +30,10 @@ from rich.console import Console
 from rich.progress import track
 
 from isp_env.batch_inputs import find_inputs
+from isp_env.dng import write_dng
 from isp_env.full_frame import OutputSize
 from isp_env.outcomes import Limits
+from isp_env.raw import read_raw
 from isp_env.rendering import RenderJob, RenderSettings, render_file
 from isp_env.samples import sample_files
 from isp_env.workers import run_isolated
@@ -162,7 +165,23 @@ def render(mutant: Mutant) -> dict[str, Any]:
 def main(settings: Settings) -> int:
     """Run; returns the exit status."""
     logging.basicConfig(level=logging.CRITICAL)  # the parsers have a word on every mutant
-    paths = [*sample_files(), *(one.path for one in find_inputs(settings.raw))]
+    with tempfile.TemporaryDirectory() as compressed:
+        return run(settings, compressed_samples(Path(compressed)))
+
+
+def compressed_samples(folder: Path) -> list[Path]:
+    """The embedded samples with a Bayer mosaic as DNGs in lossless JPEG."""
+    paths = []
+    for path in sample_files():
+        if (raw := read_raw(path)).mosaic is not None:
+            paths.append(folder / f"{path.stem}_jpeg.dng")
+            write_dng(raw, paths[-1], "lossless jpeg")
+    return paths
+
+
+def run(settings: Settings, compressed: list[Path]) -> int:
+    """Render the mutants of all files; returns the exit status."""
+    paths = [*sample_files(), *compressed, *(one.path for one in find_inputs(settings.raw))]
     paths = [path for path in paths if 1000 < path.stat().st_size <= LARGEST]
     settings.out.mkdir(parents=True, exist_ok=True)
     limits = Limits(memory=round(settings.memory * 1e9), seconds=settings.seconds)

@@ -95,6 +95,13 @@ def read_parts(path: Path, parts: JpegParts, shape: tuple[int, int]) -> UInt16[n
         OSError: The file cannot be read.
     """
     rows, columns = parts.shape
+    end = path.stat().st_size
+    if any(offset + size > end for offset, size in zip(parts.offsets, parts.sizes, strict=True)):
+        raise UnsupportedJpegError("parts lie beyond the end of the file")
+    if not 0 < rows * columns <= 8 * max(parts.sizes, default=0):  # a sample takes a bit or more
+        raise UnsupportedJpegError(
+            f"parts of {rows}x{columns} in {max(parts.sizes, default=0)} bytes"
+        )
     across = math.ceil(shape[1] / columns)
     frame = np.empty(shape, np.uint16)
     tile = np.empty(parts.shape if parts.is_tiled else 0, np.uint16)

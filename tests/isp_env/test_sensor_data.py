@@ -11,11 +11,11 @@ import tifffile
 from isp_env import dng, sensor_data
 from isp_env.dng import write_dng
 from isp_env.errors import RawFileError
-from isp_env.lossless_jpeg import encode
+from isp_env.lossless_jpeg import UnsupportedJpegError, encode
 from isp_env.metadata import read_dng_tags
 from isp_env.raw import RawImage, read_raw
 from isp_env.samples import CANON_350D, NIKON_D750
-from isp_env.sensor_data import by_libraw, by_tags_alone
+from isp_env.sensor_data import by_libraw, by_tags_alone, read_parts
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
 
 
@@ -157,3 +157,26 @@ def test_a_damaged_file_is_judged_by_libraw(tmp_path):
     path.write_bytes(content[: content.index(b"\xff\xda") + 500])
     with pytest.raises(RawFileError, match=r"a\.dng"):
         read_raw(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": (0, 80)},
+        {"shape": (2**16, 2**16)},
+        {"shape": (2**16, 2**16), "is_tiled": True},
+        {"offsets": (2**40,)},
+        {"offsets": (2**64 - 1,)},
+        {"sizes": (2**31,)},
+        {"sizes": (0,)},
+        {"offsets": (), "sizes": ()},
+    ],
+    ids=str,
+)
+def test_absurd_parts_are_refused_before_memory_is_taken(change, tmp_path):
+    write_dng(_raw(), tmp_path / "a.dng", "lossless jpeg")
+    tags = read_dng_tags(tmp_path / "a.dng")
+    assert tags is not None
+    assert tags.jpeg is not None
+    with pytest.raises(UnsupportedJpegError):
+        read_parts(tmp_path / "a.dng", replace(tags.jpeg, **change), tags.frame)
