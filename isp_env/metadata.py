@@ -267,7 +267,7 @@ def _jpeg_parts(page: tifffile.TiffPage, tags: dict[int, tifffile.TiffTag]) -> J
     if page.photometric != CFA or not is_plain or is_old or LINEARIZATION_TABLE in tags:
         return None
     rows, columns = page.chunks
-    offsets, sizes = tuple(page.dataoffsets), tuple(page.databytecounts)
+    offsets, sizes = (tuple(map(int, x)) for x in (page.dataoffsets, page.databytecounts))
     return JpegParts(offsets, sizes, (rows, columns), page.is_tiled)
 
 

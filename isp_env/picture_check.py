@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Num
 
 ENOUGH = 4_000_000  # pixels to judge a frame by
+FAR_ABOVE = 1.5  # times the saturation level: no sensor, whose level is stated too low, gets there
 
 
 def check_picture(
@@ -29,6 +30,9 @@ def check_picture(
         return f"no picture in it: {saturated:.1%} of the pixels are saturated"
     if (dark := np.mean(pixels <= black)) > 0.995:
         return f"no picture in it: {dark:.1%} of the pixels are at or below the black level"
+    is_integer = np.issubdtype(pixels.dtype, np.integer)  # what is stored as float may be brighter
+    if is_integer and (beyond := np.mean(pixels > FAR_ABOVE * white)) > 0.01:
+        return f"damaged pixel data: {beyond:.1%} of the pixels are far above the saturation level"
     flat = pixels.min(axis=1) == pixels.max(axis=1)
     if (empty := np.mean(flat & (pixels[:, 0] < white))) > 0.25:
         return f"damaged pixel data: {empty:.0%} of the rows hold a single value"

@@ -42,6 +42,11 @@ RNG = np.random.default_rng(0)
             np.where(np.arange(64)[:, None] < 40, 700 + 50 * np.arange(96), 0),
             "rows hold a single value",
         ),
+        (
+            # a decoder that lost its way: differences add up over the rows
+            np.cumsum(RNG.integers(-500, 900, (64, 96)), axis=1) + 5_000,
+            "far above the saturation level",
+        ),
     ],
 )
 def test_pixels_without_a_picture_are_refused(tmp_path, pixels, reason, take):
@@ -71,6 +76,16 @@ def test_pixels_without_a_picture_are_refused(tmp_path, pixels, reason, take):
 def test_honest_bad_photographs_pass(tmp_path, capture, take):
     dng.write_dng(take(256, 384, capture=capture), tmp_path / "honest.dng")
     assert read_raw(tmp_path / "honest.dng").mosaic is not None
+
+
+def test_a_saturation_level_that_is_stated_too_low_passes():
+    """Skies a sixth above it, as some cameras have them; float samples may be anything."""
+    ramp = np.linspace(700, 4000, 200 * 300).reshape(200, 300).round().astype(np.uint16)
+    ramp[:60] = np.random.default_rng(0).normal(15000, 300, (60, 300)).round()
+    assert check_picture(ramp, ramp[::2, ::2], 600.0, 13000.0) is None
+    assert check_picture(ramp, ramp[::2, ::2], 600.0, 8000.0) is not None
+    bright = ramp.astype(np.float32)
+    assert check_picture(bright, bright[::2, ::2], 600.0, 8000.0) is None
 
 
 def test_an_evenly_lit_wall_passes():
