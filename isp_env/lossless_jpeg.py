@@ -8,7 +8,7 @@ fast as LibRaw's, which stays in charge of everything that is rarer than these f
 import struct
 
 import numpy as np
-from jaxtyping import Int32, UInt8, UInt16
+from jaxtyping import Int64, UInt8, UInt16
 
 from isp_env.compiled import lossless_jpeg
 
@@ -97,12 +97,13 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
             restarts, subsampled components. What is in `out` is then undefined.
     """
     try:
-        frame, tables, scan, start = _headers(segment[:HEADERS].tobytes())
+        frame, codes, scan, start = _headers(segment[:HEADERS].tobytes())
         precision, height, width, components = struct.unpack_from(">BHHB", frame)
         numbers = [frame[6 + 3 * i] for i in range(components)]
         sampling = {frame[7 + 3 * i] for i in range(components)}
         order = [scan[1 + 2 * i] for i in range(scan[0])]
-        used = [tables[scan[2 + 2 * i] >> 4] for i in range(scan[0])]
+        names = [scan[2 + 2 * i] >> 4 for i in range(scan[0])]
+        used = {name: codes[name] for name in names}
         predictor, _, transform = scan[1 + 2 * scan[0] : 4 + 2 * scan[0]]
     except (IndexError, KeyError, ValueError, struct.error) as error:
         raise UnsupportedJpegError("damaged headers of a lossless JPEG") from error
@@ -112,26 +113,34 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
         raise UnsupportedJpegError(f"{height}x{width}x{components} samples, not {out.size}")
     if order != numbers or sampling != {0x11} or predictor != 1 or transform:
         raise UnsupportedJpegError("another predictor, subsampling, or a point transform")
-    short, long = (np.stack(of_each) for of_each in zip(*used, strict=True))
+    short = np.empty((len(used), 1 << lossless_jpeg.LOOK), np.int32)
+    long = np.empty((len(used), 2, 17), np.int64)
+    symbols = np.zeros((len(used), 256), np.uint8)
+    for row, (counts, categories) in enumerate(used.values()):
+        symbols[row, : categories.size] = categories
+        lossless_jpeg.decoding_table(counts, categories, short[row], long[row])
+    tables = np.array([list(used).index(name) for name in names])
     picture = out.reshape(height, width, components)
-    if not lossless_jpeg.decode(segment[start:], short, long, 1 << (precision - 1), picture):
+    first = 1 << (precision - 1)
+    if not lossless_jpeg.decode(segment[start:], short, long, symbols, tables, first, picture):
         raise UnsupportedJpegError("damaged or truncated pixel data")
 
 
-Tables = tuple[Int32[np.ndarray, " short"], UInt16[np.ndarray, " long"]]
+Code = tuple[Int64[np.ndarray, "16"], UInt8[np.ndarray, " symbols"]]
+"""How many codes there are of each length 1..16, and their categories."""
 
 
-def _headers(content: bytes) -> tuple[bytes, dict[int, Tables], bytes, int]:
-    """Content of SOF3, decoding tables by their destination, content of SOS, and where it ends."""
+def _headers(content: bytes) -> tuple[bytes, dict[int, Code], bytes, int]:
+    """Content of SOF3, prefix codes by their destination, content of SOS, and where it ends."""
     if content[:2] != SOI:
         raise ValueError("no SOI")
-    frame, tables, place = b"", dict[int, Tables](), 2
+    frame, codes, place = b"", dict[int, Code](), 2
     while True:
         marker, length = struct.unpack_from(">HH", content, place)
         part = content[place + 4 : place + 2 + length]
         place += 2 + length
         if marker == SOS:
-            return frame, tables, part, place
+            return frame, codes, part, place
         if marker == SOF3:
             frame = part
         elif marker == DHT:
@@ -139,9 +148,10 @@ def _headers(content: bytes) -> tuple[bytes, dict[int, Tables], bytes, int]:
                 counts = np.frombuffer(part[1:17], np.uint8).astype(np.int64)
                 symbols = np.frombuffer(part[17 : 17 + counts.sum()], np.uint8)
                 words = counts << np.arange(15, -1, -1)
-                if counts.sum() != symbols.size or words.sum() > 1 << 16 or symbols.max() > 16:
+                is_code = symbols.size == counts.sum() <= 256 and words.sum() <= 1 << 16
+                if not is_code or symbols.max() > 16:
                     raise ValueError("no prefix code of the categories")
-                tables[part[0]] = lossless_jpeg.decoding_tables(counts, symbols)
+                codes[part[0]] = counts, symbols
                 part = part[17 + symbols.size :]
         elif marker not in IGNORED:
             raise ValueError(f"marker {marker:x}")

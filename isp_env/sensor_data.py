@@ -105,15 +105,17 @@ def read_parts(path: Path, parts: JpegParts, shape: tuple[int, int]) -> UInt16[n
     across = math.ceil(shape[1] / columns)
     frame = np.empty(shape, np.uint16)
     tile = np.empty(parts.shape if parts.is_tiled else 0, np.uint16)
-    for number, (offset, size) in enumerate(zip(parts.offsets, parts.sizes, strict=True)):
-        top, left = number // across * rows, number % across * columns
-        target = frame[top : top + rows, left : left + columns]
-        content = np.fromfile(path, np.uint8, size, offset=offset)
-        if parts.is_tiled:  # padded beyond the edges
-            decode(content, tile)
-            target[:] = tile[: target.shape[0], : target.shape[1]]
-        else:  # whole rows; the last strip may have fewer
-            decode(content, target)
+    with path.open("rb") as file:
+        for number, (offset, size) in enumerate(zip(parts.offsets, parts.sizes, strict=True)):
+            top, left = number // across * rows, number % across * columns
+            target = frame[top : top + rows, left : left + columns]
+            file.seek(offset)
+            content = np.frombuffer(file.read(size), np.uint8)
+            if parts.is_tiled:  # padded beyond the edges
+                decode(content, tile)
+                target[:] = tile[: target.shape[0], : target.shape[1]]
+            else:  # whole rows; the last strip may have fewer
+                decode(content, target)
     return frame
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from isp_env.compiled import jit
 
-LOOK = 14  # bits that decode most samples in one step: a table of 64 kB
+LOOK = 13  # bits that decode most samples in one step: a table of 32 kB
 U = np.uint64
 
 
@@ -81,26 +81,25 @@ def encode(values, codes, lengths):
 
 
 @jit
-def decoding_tables(counts, symbols):
-    """What the next bits mean: `short`, of LOOK bits, and `long`, of 16.
+def decoding_table(counts, symbols, short, long):
+    """What the next bits mean.
 
     Args:
         counts: Codes of each length 1..16 that fill at most the 2^16 words of 16 bits.
         symbols: Their categories, 0..16.
-
-    Returns:
-        short: difference << 8 | bits of code and difference; 0 where these are more than LOOK.
-        long: bits of the code << 8 | category; 0 where there is no code.
+        short: Filled, for each word of LOOK bits: difference << 8 | bits of code and difference; 0
+            where these are more than LOOK.
+        long: (2, 17), filled, for each length: the first word of 16 bits beyond its codes, and what
+            is added to a code to find its place among the symbols.
     """
-    short = np.zeros(1 << LOOK, np.int32)
-    long = np.zeros(1 << 16, np.uint16)
+    short[:] = 0
+    long[:] = 0
     code, place = 0, 0
     for length in range(1, 17):
+        long[1, length] = place - code
         for _ in range(counts[length - 1]):
             size = np.int64(symbols[place])
             place += 1
-            first = code << (16 - length)
-            long[first : first + (1 << (16 - length))] = length << 8 | size
             extra = size if size < 16 else 0
             free = LOOK - length - extra
             if free >= 0:
@@ -109,8 +108,8 @@ def decoding_tables(counts, symbols):
                     entry = extend(value, size) << 8 | (length + extra)
                     short[at : at + (1 << free)] = entry
             code += 1
+        long[0, length] = code << (16 - length)
         code <<= 1
-    return short, long
 
 
 @jit
@@ -124,13 +123,15 @@ def extend(value, size):
 
 
 @jit
-def decode(data, short, long, first, out):
+def decode(data, short, long, symbols, tables, first, out):
     """Decode a scan with predictor 1 and without restarts; nothing outside `data` is read.
 
     Args:
         data: The entropy-coded segment, and what follows it.
-        short: Of `decoding_tables`, (components, 2^LOOK).
-        long: The same, (components, 2^16).
+        short: Of `decoding_table`, a row for each table.
+        long: The same.
+        symbols: Of each table, (n, 256).
+        tables: Which one each component uses.
         first: Predicts the first sample.
         out: (height, width, components), filled.
 
@@ -171,16 +172,20 @@ def decode(data, short, long, first, out):
                                 missing += 8
                             held = held << U(8) | byte
                             bits += 8
-                entry = np.int64(short[c, np.int64(held >> U(bits - LOOK)) & ((1 << LOOK) - 1)])
+                table = tables[c]
+                entry = np.int64(short[table, np.int64(held >> U(bits - LOOK)) & ((1 << LOOK) - 1)])
                 if entry:
                     bits -= entry & 0xFF
                     difference = entry >> 8
                 else:
-                    entry = np.int64(long[c, np.int64(held >> U(bits - 16)) & 0xFFFF])
-                    if entry == 0:
+                    word16, length = np.int64(held >> U(bits - 16)) & 0xFFFF, 1
+                    while length < 17 and word16 >= long[table, 0, length]:
+                        length += 1
+                    if length == 17:
                         return False
-                    size = entry & 0xFF
-                    bits -= (entry >> 8) + (size if size < 16 else 0)
+                    code = word16 >> (16 - length)
+                    size = np.int64(symbols[table, code + long[table, 1, length]])
+                    bits -= length + (size if size < 16 else 0)
                     difference = extend(np.int64(held >> U(bits)) & ((1 << size) - 1), size)
                 predicted[c] += difference
                 out[y, x, c] = predicted[c] & 0xFFFF

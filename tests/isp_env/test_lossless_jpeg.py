@@ -148,3 +148,23 @@ def test_damaged_bytes_are_decoded_or_refused():
         except UnsupportedJpegError:
             refused += 1
     assert 100 < refused < 300
+
+
+@pytest.mark.parametrize(
+    ("counts", "categories"),
+    [
+        ([0] * 14 + [45, 255], [3] * 300),  # more than a table may hold
+        ([3] + [0] * 15, [1, 2, 3]),  # three codes of one bit
+        ([1] + [0] * 15, [17]),
+        ([2] + [0] * 15, [1]),
+        ([0] * 16, []),
+    ],
+)
+def test_tables_that_are_no_prefix_code_are_refused(counts, categories):
+    content = encode(np.ones((4, 4, 1), np.uint16))
+    table = content.index(b"\xff\xc4")
+    size = struct.unpack_from(">H", content, table + 2)[0] + 2
+    other = bytes((0, *counts, *categories))
+    segment = b"\xff\xc4" + struct.pack(">H", len(other) + 2) + other
+    with pytest.raises(UnsupportedJpegError, match="headers"):
+        _decoded(_bytes(content[:table] + segment + content[table + size :]), (4, 4))
