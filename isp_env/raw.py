@@ -126,7 +126,10 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         image = np.broadcast_to(image, (3, *image.shape[1:])).copy()
         whole, plane = image[1], image[1]
     else:
-        image = pixels if sensor.frame.flags.owndata else pixels.copy()
+        is_ours = (
+            sensor.frame.flags.owndata or not is_bayer
+        )  # others are demosaiced while it is open
+        image = pixels if is_ours else pixels.copy()
         step = len(cfa)
         row, col = np.argwhere(cfa == 1)[0]
         whole, plane = image, image[row::step, col::step]
@@ -244,7 +247,8 @@ def _demosaic_with_libraw(
 ) -> Num[np.ndarray, "3 h w"]:
     """X-Trans to linear camera RGB, black 0 and white 65535, by LibRaw (Markesteijn, 3 passes).
 
-    LibRaw interpolates white-balanced values; the gains are divided out afterwards.
+    LibRaw interpolates white-balanced values; the gains are divided out afterwards, in place: with
+    LibRaw's own copies, a picture of 24 megapixels takes 0.4 GB as it is.
     """
     gains = 1 / neutral
     rgb = libraw.postprocess(
@@ -258,10 +262,12 @@ def _demosaic_with_libraw(
         output_bps=16,
         user_flip=0,
     )
-    camera = np.empty((3, *rgb.shape[:2]), np.uint16)
-    for channel, gain in enumerate((gains / gains.max()).astype(np.float32)):
-        plane = rgb[..., channel] / gain
-        camera[channel] = np.rint(plane, out=plane).clip(0, 65535, out=plane)
+    levels = np.arange(65536)
+    for channel, gain in enumerate(gains / gains.max()):
+        camera_level = np.rint(levels / gain).clip(0, 65535).astype(np.uint16)
+        for row in rgb:
+            row[:, channel] = camera_level[row[:, channel]]
+    camera = np.moveaxis(rgb, 2, 0)
     # LibRaw leaves zeros in the outermost pixels that have no neighbour of a colour
     camera[:, 0], camera[:, -1] = camera[:, 1], camera[:, -2]
     camera[..., 0], camera[..., -1] = camera[..., 1], camera[..., -2]

@@ -69,6 +69,8 @@ def _assert_same(path, mosaic) -> None:
     assert np.array_equal(ours.frame, mosaic)
     assert np.array_equal(theirs.frame, mosaic)
     assert ours.area == theirs.area
+    assert ours.cfa is not None
+    assert theirs.cfa is not None
     assert np.array_equal(ours.cfa, theirs.cfa)
     assert np.array_equal(ours.black, theirs.black)
     assert ours.white == theirs.white
