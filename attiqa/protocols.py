@@ -128,13 +128,19 @@ def as_is(
 
     Returns:
         The result, and as "setting" what it is worth: "zero-shot" where the card names other data
-        sets alone, "trained on this data set" where it names this one, or else "unknown".
+        sets alone, "trained on this data set" where it names this one, or else "unknown", as where
+        it was distilled from a model of which that is not known.
     """
     found = measure(predict, photos, np.arange(len(photos.paths)))
-    setting = "unknown"
-    if trained_on:
-        named = re.search(rf"(?<!\w){re.escape(photos.name)}(?!\w)", trained_on, re.IGNORECASE)
-        setting = "trained on this data set" if named else "zero-shot"
+
+    def names(word: str) -> bool:
+        pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
+        return re.search(pattern, trained_on or "unknown", re.IGNORECASE) is not None
+
+    if names(photos.name):
+        setting = "trained on this data set"
+    else:
+        setting = "unknown" if names("unknown") else "zero-shot"
     return {"result": found, "setting": setting, **provenance([photos], settings)}
 
 

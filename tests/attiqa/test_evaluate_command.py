@@ -175,6 +175,8 @@ def test_agiqa_fine_tuned_keeps_prompts_together(agiqa, tiny, tiny_net):
         ("agiqa-3k, 2000 images", "trained on this data set"),
         ("AGIQA-3K2", "zero-shot"),
         (None, "unknown"),
+        ("KonIQ-10k and what large 1234 was trained on, unknown", "unknown"),
+        ("AGIQA-3k and what large 1234 was trained on, unknown", "trained on this data set"),
     ],
 )
 def test_agiqa_zero_shot_is_called_so(agiqa, tiny, tiny_net, data, setting):
