@@ -1,8 +1,7 @@
 """Lossless JPEG as cameras and DNG converters write it: ITU-T T.81, process 14 (SOF3), predictor 1.
 
 The encoder is for files that this project makes, to be read by anything that reads DNG. The decoder
-is there because decoding is half of the time that a finished photograph takes: it is four times as
-fast as LibRaw's, which stays in charge of everything that is rarer than these files.
+is there because LibRaw's would take half of the time of a finished photograph.
 """
 
 import struct
@@ -99,27 +98,27 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
     try:
         frame, codes, scan, start = _headers(segment[:HEADERS].tobytes())
         precision, height, width, components = struct.unpack_from(">BHHB", frame)
-        numbers = [frame[6 + 3 * i] for i in range(components)]
+        if not (0 < components <= 4 and 2 <= precision <= 16):
+            raise ValueError(f"{components} components of {precision} bits")
+        component_ids = [frame[6 + 3 * i] for i in range(components)]
         sampling = {frame[7 + 3 * i] for i in range(components)}
-        order = [scan[1 + 2 * i] for i in range(scan[0])]
-        names = [scan[2 + 2 * i] >> 4 for i in range(scan[0])]
-        used = {name: codes[name] for name in names}
+        scan_ids = [scan[1 + 2 * i] for i in range(scan[0])]
+        table_ids = [scan[2 + 2 * i] >> 4 for i in range(scan[0])]
+        used = {table: codes[table] for table in table_ids}
         predictor, _, transform = scan[1 + 2 * scan[0] : 4 + 2 * scan[0]]
     except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise UnsupportedJpegError("damaged headers of a lossless JPEG") from error
-    if not (0 < components <= 4 and 2 <= precision <= 16):
-        raise UnsupportedJpegError(f"{components} components of {precision} bits")
+        raise UnsupportedJpegError("damaged or unusual headers of a JPEG") from error
+    if scan_ids != component_ids or sampling != {0x11} or predictor != 1 or transform:
+        raise UnsupportedJpegError("another predictor, subsampling, or a point transform")
     if height * width * components != out.size or not out.size:
         raise UnsupportedJpegError(f"{height}x{width}x{components} samples, not {out.size}")
-    if order != numbers or sampling != {0x11} or predictor != 1 or transform:
-        raise UnsupportedJpegError("another predictor, subsampling, or a point transform")
     short = np.empty((len(used), 1 << lossless_jpeg.LOOK), np.int32)
     long = np.empty((len(used), 2, 17), np.int64)
     symbols = np.zeros((len(used), 256), np.uint8)
     for row, (counts, categories) in enumerate(used.values()):
         symbols[row, : categories.size] = categories
         lossless_jpeg.decoding_table(counts, categories, short[row], long[row])
-    tables = np.array([list(used).index(name) for name in names])
+    tables = np.array([list(used).index(table) for table in table_ids])
     picture = out.reshape(height, width, components)
     first = 1 << (precision - 1)
     if not lossless_jpeg.decode(segment[start:], short, long, symbols, tables, first, picture):

@@ -26,6 +26,7 @@ SIMULATED = "Simulated RAW"  # how the ImageDescription (270) of a simulated fil
 DNG_VERSION = 50706
 LOSSLESS_JPEG = 7  # Compression (259)
 LINEARIZATION_TABLE = 50712
+BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
 CFA, LINEAR_RAW = 32803, 34892  # PhotometricInterpretation (262)
 
 # Colour temperature in kelvin of EXIF LightSource codes, as in Adobe's DNG SDK.
@@ -67,6 +68,7 @@ class JpegParts:
     sizes: tuple[int, ...]  # bytes
     shape: tuple[int, int]  # rows and columns of each
     is_tiled: bool  # tiles are padded beyond the edges; of strips, the last may have fewer rows
+    is_plain: bool  # the samples are as they were coded: no table, no differences of before DNG 1.1
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ class DngTags:
     noise_profile: tuple[float, float] | None  # 51041, mean of the planes
     baseline_exposure: float  # 50730, EV
     gain_maps: tuple[GainMap, ...]  # 51009
-    white: float | None  # 50717
+    white: float | None  # 50717, saturation level of the first sample
     cfa: UInt8[np.ndarray, "2 2"] | None  # 33422, from the active area's corner, if Bayer
-    jpeg: JpegParts | None  # None where the samples are stored otherwise, or through a table
+    jpeg: JpegParts | None  # None where the picture is no mosaic or is stored otherwise
     left_out: tuple[str, ...]  # what the file says and cannot be used, and why
 
 
@@ -195,6 +197,7 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
     elif noise is not None and not np.all((noise >= 0) & (noise < 1)):
         left_out.append(f"NoiseProfile {noise.tolist()} is no noise of a sensor: left out")
         noise = None
+    white = values(50717)
     to_rec709 = _from_forward_matrix(calibration, matrix, neutral)
     if calibration.forward and to_rec709 is None:
         left_out.append("ForwardMatrix cannot be used: colours by ColorMatrix alone")
@@ -216,7 +219,7 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
         gain_maps=gain_maps,
-        white=None if (white := values(50717)) is None else float(white[0]),
+        white=None if white is None or not white.size else float(white[0]),
         cfa=_bayer(values),
         jpeg=_jpeg_parts(page, tags),
         left_out=tuple(left_out),
@@ -247,28 +250,31 @@ def _black(
         return None
     dim = values(50713)
     rows, cols = (1, 1) if dim is None else dim.astype(int)
+    if not black.size:
+        return None
     return black.reshape(rows, cols, samples)
 
 
 def _bayer(values: Callable[[int], np.ndarray | None]) -> UInt8[np.ndarray, "2 2"] | None:
-    """CFAPattern (33422) of 2x2 (33421) in a rectangular layout (50711), of red, green and blue."""
+    """CFAPattern (33422) if it is 2x2 (33421) of red, green and blue in a rectangular layout."""
     size, pattern, planes, layout = (values(code) for code in (33421, 33422, 50710, 50711))
     if size is None or pattern is None or size.tolist() != [2, 2] or pattern.size != 4:
         return None
     usual = layout is None or layout.tolist() == [1]
     usual &= planes is None or planes.tolist() == [0, 1, 2]
-    return pattern.reshape(2, 2).astype(np.uint8) if usual else None
+    found = pattern.reshape(2, 2).astype(np.uint8)
+    return found if usual and found.tolist() in BAYER else None
 
 
 def _jpeg_parts(page: tifffile.TiffPage, tags: dict[int, tifffile.TiffTag]) -> JpegParts | None:
-    # before DNG 1.1, differences of 16 bits were written otherwise
-    is_old = tuple(tags[DNG_VERSION].value) < (1, 1)
-    is_plain = page.compression == LOSSLESS_JPEG and page.samplesperpixel == 1
-    if page.photometric != CFA or not is_plain or is_old or LINEARIZATION_TABLE in tags:
+    if page.photometric != CFA or page.compression != LOSSLESS_JPEG or page.samplesperpixel != 1:
         return None
+    version = tags[DNG_VERSION].value
+    is_new = isinstance(version, (bytes, tuple)) and tuple(version) >= (1, 1)
     rows, columns = page.chunks
     offsets, sizes = (tuple(map(int, x)) for x in (page.dataoffsets, page.databytecounts))
-    return JpegParts(offsets, sizes, (rows, columns), page.is_tiled)
+    is_plain = is_new and LINEARIZATION_TABLE not in tags
+    return JpegParts(offsets, sizes, (rows, columns), page.is_tiled, is_plain)
 
 
 def _crop(

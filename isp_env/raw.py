@@ -126,10 +126,9 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         image = np.broadcast_to(image, (3, *image.shape[1:])).copy()
         whole, plane = image[1], image[1]
     else:
-        is_ours = (
-            sensor.frame.flags.owndata or not is_bayer
-        )  # others are demosaiced while it is open
-        image = pixels if is_ours else pixels.copy()
+        image = pixels
+        if is_bayer:  # LibRaw demosaics the others itself, while its memory is there
+            image = np.ascontiguousarray(pixels) if sensor.frame.flags.owndata else pixels.copy()
         step = len(cfa)
         row, col = np.argwhere(cfa == 1)[0]
         whole, plane = image, image[row::step, col::step]

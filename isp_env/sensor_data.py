@@ -2,7 +2,9 @@
 
 LibRaw says all of it, but unpacks the samples first, whatever it is asked. A DNG that holds a Bayer
 mosaic in lossless JPEG and says the rest in its tags, as Adobe's converter and many cameras write
-them, is decoded here: four times as fast. Whatever is rarer or damaged is LibRaw's.
+them, is decoded here, which is faster. What is rarer or damaged is left to LibRaw, but for two
+layouts of lossless JPEG which LibRaw 0.22 takes for others, without an error: several strips, and
+tiles of which exactly two lie side by side.
 """
 
 import logging
@@ -16,11 +18,9 @@ from jaxtyping import Float, Num, UInt8, UInt16
 
 from isp_env.errors import RawFileError
 from isp_env.lossless_jpeg import UnsupportedJpegError, decode
-from isp_env.metadata import DngTags, JpegParts
+from isp_env.metadata import BAYER, DngTags, JpegParts
 
 log = logging.getLogger(__name__)
-
-BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
 
 Area = tuple[int, int, int, int]
 """Top, left, bottom, right."""
@@ -44,33 +44,48 @@ def sensor_data(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> Sensor
         RawFileError: Its metadata contradict its pixels, or its mosaic is not supported.
         rawpy.LibRawError: LibRaw cannot decode it.
     """
-    return by_tags_alone(libraw.sizes, tags, path) or by_libraw(libraw, tags, path)
-
-
-def by_tags_alone(sizes: rawpy.ImageSizes, tags: DngTags | None, path: Path) -> SensorData | None:
-    """What `by_libraw` says of a DNG in lossless JPEG, faster; None of what is not for us.
-
-    Args:
-        sizes: As LibRaw says; nothing is decoded here if it has chosen another picture of the file.
-        tags: None if the file is no DNG.
-        path: The file.
-
-    Raises:
-        RawFileError: The active area is not inside the frame.
-    """
-    if not tags or tags.jpeg is None or tags.cfa is None or tags.cfa.tolist() not in BAYER:
-        return None
-    if tags.black is None or tags.white is None or not _repeats(tags.black, 2):
-        return None
-    if tags.frame != (sizes.raw_height, sizes.raw_width):
-        return None
-    area = _active_area(sizes, tags.frame, tags, path)
     try:
-        frame = read_parts(path, tags.jpeg, tags.frame)
+        if tags and says_enough(tags, libraw.sizes):
+            return by_tags_alone(libraw.sizes, tags, path)
     except UnsupportedJpegError as error:
         log.debug("%s: left to LibRaw: %s", path, error)
-        return None
+    if tags and tags.jpeg and _misread_by_libraw(tags.jpeg, tags.frame):
+        raise RawFileError(path, "damaged pixel data, or a layout that LibRaw misreads")
+    return by_libraw(libraw, tags, path)
+
+
+def says_enough(tags: DngTags, sizes: rawpy.ImageSizes) -> bool:
+    """Whether a DNG is a plain Bayer mosaic in lossless JPEG with all that it takes to read it.
+
+    LibRaw's sizes and orientation are taken, so it must have chosen the same picture of the file.
+    """
+    is_plain = tags.jpeg is not None and tags.jpeg.is_plain and tags.cfa is not None
+    has_black = tags.black is not None and _repeats(tags.black, 2)
+    has_white = tags.white is not None and 0 < tags.white <= 65535
+    is_same = tags.frame == (sizes.raw_height, sizes.raw_width)
+    return is_plain and has_black and has_white and is_same
+
+
+def by_tags_alone(sizes: rawpy.ImageSizes, tags: DngTags, path: Path) -> SensorData:
+    """What a DNG that says enough says itself.
+
+    Raises:
+        UnsupportedJpegError: Its pixels are damaged or of a rare kind.
+        RawFileError: The active area is not inside the frame.
+    """
+    assert tags.jpeg is not None
+    assert tags.cfa is not None
+    assert tags.black is not None
+    assert tags.white is not None
+    area = _active_area(sizes, tags.frame, tags, path)
+    frame = read_parts(path, tags.jpeg, tags.frame)
     return SensorData(frame, area, tags.cfa, _repeated(tags.black, 2), tags.white)
+
+
+def _misread_by_libraw(parts: JpegParts, frame: tuple[int, int]) -> bool:
+    """Whether LibRaw decodes something else, without an error (see the module's docstring)."""
+    columns = parts.shape[1]
+    return columns < frame[1] <= 2 * columns if parts.is_tiled else len(parts.offsets) > 1
 
 
 def by_libraw(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> SensorData:
@@ -91,7 +106,7 @@ def read_parts(path: Path, parts: JpegParts, shape: tuple[int, int]) -> UInt16[n
         shape: Height and width of the mosaic.
 
     Raises:
-        UnsupportedJpegError: One of them is damaged or of a rare kind.
+        UnsupportedJpegError: One of them is damaged or of a rare kind, or they do not fill it.
         OSError: The file cannot be read.
     """
     rows, columns = parts.shape
@@ -103,6 +118,8 @@ def read_parts(path: Path, parts: JpegParts, shape: tuple[int, int]) -> UInt16[n
             f"parts of {rows}x{columns} in {max(parts.sizes, default=0)} bytes"
         )
     across = math.ceil(shape[1] / columns)
+    if len(parts.offsets) != across * math.ceil(shape[0] / rows):
+        raise UnsupportedJpegError(f"{len(parts.offsets)} parts of {rows}x{columns}")
     frame = np.empty(shape, np.uint16)
     tile = np.empty(parts.shape if parts.is_tiled else 0, np.uint16)
     with path.open("rb") as file:
@@ -122,7 +139,10 @@ def read_parts(path: Path, parts: JpegParts, shape: tuple[int, int]) -> UInt16[n
 def _active_area(
     sizes: rawpy.ImageSizes, frame: tuple[int, ...], tags: DngTags | None, path: Path
 ) -> Area:
-    """The DNG's own ActiveArea comes first: LibRaw moves odd margins of a mosaic to even ones."""
+    """The DNG's own ActiveArea comes first: LibRaw moves odd margins of a mosaic to even ones.
+
+    So the pattern of a DNG without it, which counts from the frame's corner, fits LibRaw's margins.
+    """
     height, width = frame
     if tags and tags.frame != (height, width):
         told = "x".join(map(str, tags.frame))

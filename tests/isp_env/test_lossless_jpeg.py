@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import rawpy
 
+from isp_env.compiled import lossless_jpeg as compiled
 from isp_env.dng import write_dng
 from isp_env.lossless_jpeg import UnsupportedJpegError, decode, encode, encode_mosaic
-from isp_env.raw import read_raw
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 
@@ -42,9 +42,8 @@ def _bytes(content: bytes) -> np.ndarray:
 def test_libraw_reads_the_same_samples(raw, tmp_path):
     write_dng(raw, tmp_path / "a.dng", "lossless jpeg")
     write_dng(raw, tmp_path / "b.dng")
-    read = read_raw(tmp_path / "a.dng").mosaic
-    assert read is not None
-    assert np.array_equal(read, raw.mosaic)
+    with rawpy.imread(str(tmp_path / "a.dng")) as file:
+        assert np.array_equal(file.raw_image, raw.mosaic)
     assert (tmp_path / "a.dng").stat().st_size < (tmp_path / "b.dng").stat().st_size
 
 
@@ -148,6 +147,29 @@ def test_damaged_bytes_are_decoded_or_refused():
         except UnsupportedJpegError:
             refused += 1
     assert 100 < refused < 300
+
+
+def test_damaged_bytes_lead_nowhere_else(monkeypatch):
+    """The loops as Python, where an index out of bounds raises."""
+    for name in ("decode", "decoding_table", "extend"):
+        monkeypatch.setattr(compiled, name, getattr(compiled, name).py_func)
+    rng = np.random.default_rng(4)
+    content = encode(rng.integers(0, 65536, (4, 3, 2)).astype(np.uint16))
+    table = content.index(b"\xff\xc4")
+    outcomes = set()
+    for number in range(400):
+        changed = _bytes(content).copy()
+        places = rng.integers(table, len(changed), rng.integers(1, 4))
+        if number % 2:
+            places[0] = table + 5 + rng.integers(0, 33)  # the prefix code
+        changed[places] = rng.integers(0, 256, len(places)) if number % 4 < 3 else 255
+        try:
+            with np.errstate(over="ignore"):  # unsigned numbers wrap around, as they are to
+                _decoded(changed if number % 5 else changed[: rng.integers(20, 90)], (4, 6))
+            outcomes.add("decoded")
+        except UnsupportedJpegError as error:
+            outcomes.add(str(error).split(" ")[2])
+    assert {"decoded", "unusual", "truncated"} <= outcomes
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from isp_env.lossless_jpeg import UnsupportedJpegError, encode
 from isp_env.metadata import read_dng_tags
 from isp_env.raw import RawImage, read_raw
 from isp_env.samples import CANON_350D, NIKON_D750
-from isp_env.sensor_data import by_libraw, by_tags_alone, read_parts
+from isp_env.sensor_data import by_libraw, by_tags_alone, read_parts, says_enough
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
 
 
@@ -27,8 +27,8 @@ def _raw(shape=(64, 80), camera=NIKON_D750) -> RawImage:
 
 
 def _write(path, raw, parts, *, tile=None, rows=None, extra=(), drop=()) -> None:
-    """A DNG with these parts in the places of its strips or tiles; tags in `drop` are left out."""
-    tags = [tag for tag in (*dng._tags(raw, raw.mosaic), *extra) if tag[0] not in drop]
+    """A DNG with these parts in the places of its strips or tiles, with tags added or left out."""
+    tags = [*(tag for tag in dng._tags(raw, raw.mosaic) if tag[0] not in drop), *extra]
     tifffile.imwrite(
         path,
         raw.mosaic,
@@ -57,18 +57,22 @@ def _write(path, raw, parts, *, tile=None, rows=None, extra=(), drop=()) -> None
 
 def _both(path):
     tags = read_dng_tags(path)
+    assert tags is not None
     with rawpy.imread(str(path)) as libraw:
-        ours = by_tags_alone(libraw.sizes, tags, path)
+        ours = by_tags_alone(libraw.sizes, tags, path) if says_enough(tags, libraw.sizes) else None
         theirs = by_libraw(libraw, tags, path)
-        return ours, replace(theirs, frame=theirs.frame.copy())
+        assert theirs.cfa is not None
+        black = np.array(libraw.black_level_per_channel, np.float64)[theirs.cfa]
+        return ours, replace(theirs, frame=theirs.frame.copy(), black=black)
 
 
-def _assert_same(path, mosaic) -> None:
+def _assert_same(path, raw, area=None) -> None:
+    """What we read is what was written, and what LibRaw reads without the tags' help."""
     ours, theirs = _both(path)
     assert ours is not None
-    assert np.array_equal(ours.frame, mosaic)
-    assert np.array_equal(theirs.frame, mosaic)
-    assert ours.area == theirs.area
+    assert np.array_equal(ours.frame, raw.mosaic)
+    assert np.array_equal(theirs.frame, raw.mosaic)
+    assert ours.area == (area or (0, 0, *raw.mosaic.shape))
     assert ours.cfa is not None
     assert theirs.cfa is not None
     assert np.array_equal(ours.cfa, theirs.cfa)
@@ -81,7 +85,7 @@ def _assert_same(path, mosaic) -> None:
 def test_one_strip(camera, cfa, tmp_path):
     raw = _raw(camera=replace(camera, cfa=cfa))
     write_dng(raw, tmp_path / "a.dng", "lossless jpeg")
-    _assert_same(tmp_path / "a.dng", raw.mosaic)
+    _assert_same(tmp_path / "a.dng", raw)
 
 
 def test_tiles_are_padded_beyond_the_edges(tmp_path):
@@ -95,7 +99,7 @@ def test_tiles_are_padded_beyond_the_edges(tmp_path):
         for x in range(0, 128, 32)
     ]
     _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32))
-    _assert_same(tmp_path / "a.dng", raw.mosaic)
+    _assert_same(tmp_path / "a.dng", raw)
 
 
 def test_the_last_strip_has_the_rows_that_are_left(tmp_path):
@@ -106,22 +110,58 @@ def test_the_last_strip_has_the_rows_that_are_left(tmp_path):
     mosaic = read_raw(tmp_path / "a.dng").mosaic  # LibRaw 0.22 takes the first strip for the whole
     assert mosaic is not None
     assert np.array_equal(mosaic, raw.mosaic)
+    _write(tmp_path / "b.dng", raw, [*strips[:2], strips[2][:200]], rows=32)
+    with pytest.raises(RawFileError, match=r"b\.dng: damaged pixel data, or a layout"):
+        read_raw(tmp_path / "b.dng")
 
 
 def test_two_rows_may_be_stored_as_one(tmp_path):
     raw = _raw()
     assert raw.mosaic is not None
     _write(tmp_path / "a.dng", raw, [encode(raw.mosaic.reshape(32, 80, 2))], rows=64)
-    _assert_same(tmp_path / "a.dng", raw.mosaic)
+    _assert_same(tmp_path / "a.dng", raw)
 
 
-def test_the_pattern_begins_at_the_corner_of_the_active_area(tmp_path):
+@pytest.mark.parametrize("corner", [(4, 6), (3, 6), (4, 5), (3, 5)])
+def test_the_pattern_begins_at_the_corner_of_the_active_area(corner, tmp_path):
     raw = _raw()
     assert raw.mosaic is not None
-    area = (50829, "I", 4, (4, 6, 62, 78), True)
+    area = (*corner, 62, 78)
     strip = encode(raw.mosaic.reshape(64, 40, 2))
-    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[area], drop=(50829,))
-    _assert_same(tmp_path / "a.dng", raw.mosaic)
+    tag = (50829, "I", 4, area, True)
+    tags = {"extra": [tag], "drop": (50829,)}
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, **tags)
+    _assert_same(tmp_path / "a.dng", raw, area)
+
+
+def test_tiles_of_which_two_lie_side_by_side(tmp_path):
+    """LibRaw 0.22 takes them for another layout; ours are what was written."""
+    raw = _raw((64, 64))
+    assert raw.mosaic is not None
+    tiles = [
+        encode(raw.mosaic[y : y + 32, x : x + 32].reshape(32, 16, 2))
+        for y in (0, 32)
+        for x in (0, 32)
+    ]
+    _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32))
+    mosaic = read_raw(tmp_path / "a.dng").mosaic
+    assert mosaic is not None
+    assert np.array_equal(mosaic, raw.mosaic)
+    _write(tmp_path / "b.dng", raw, [*tiles[:3], tiles[3][:200]], tile=(32, 32))
+    with pytest.raises(RawFileError, match=r"b\.dng: damaged pixel data, or a layout"):
+        read_raw(tmp_path / "b.dng")
+
+
+@pytest.mark.parametrize("white", [0, 70_000])
+def test_an_impossible_saturation_level_is_libraws(white, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    tag = (50717, "I", 1, white, True)
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[tag], drop=(50717,))
+    ours, theirs = _both(tmp_path / "a.dng")
+    assert ours is None
+    assert theirs.white == 65535
 
 
 @pytest.mark.parametrize("drop", [50714, 50717])
@@ -157,7 +197,7 @@ def test_a_damaged_file_is_judged_by_libraw(tmp_path):
     write_dng(_raw(), path, "lossless jpeg")
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"\xff\xda") + 500])
-    with pytest.raises(RawFileError, match=r"a\.dng"):
+    with pytest.raises(RawFileError, match=r"a\.dng: .*LibRaw"):
         read_raw(path)
 
 
@@ -172,6 +212,8 @@ def test_a_damaged_file_is_judged_by_libraw(tmp_path):
         {"sizes": (2**31,)},
         {"sizes": (0,)},
         {"offsets": (), "sizes": ()},
+        {"shape": (32, 80)},  # half of the picture
+        {"offsets": (600, 600), "sizes": (2000, 2000)},
     ],
     ids=str,
 )
