@@ -175,6 +175,26 @@ def test_without_its_levels_a_file_is_libraws(drop, tmp_path):
     assert np.array_equal(theirs.frame, raw.mosaic)
 
 
+@pytest.mark.parametrize(("version", "is_ours"), [((1, 0, 0, 0), False), ((1, 1, 0, 0), True)])
+def test_before_dng_1_1_differences_of_16_bits_were_others(version, is_ours, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    tag = (50706, "B", 4, version, True)
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[tag], drop=(50706,))
+    ours, _ = _both(tmp_path / "a.dng")
+    assert (ours is not None) == is_ours
+
+
+def test_where_libraw_chose_another_picture_it_is_libraws(tmp_path):
+    write_dng(_raw(), tmp_path / "a.dng", "lossless jpeg")
+    tags = read_dng_tags(tmp_path / "a.dng")
+    assert tags is not None
+    with rawpy.imread(str(tmp_path / "a.dng")) as libraw:
+        assert says_enough(tags, libraw.sizes)
+        assert not says_enough(tags, libraw.sizes._replace(raw_height=32))
+
+
 def test_a_linearization_table_is_libraws(tmp_path):
     raw = _raw()
     assert raw.mosaic is not None
