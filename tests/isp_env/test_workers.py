@@ -203,7 +203,9 @@ def test_a_worker_killed_between_its_tasks_costs_none():
 
 
 PARENT = f"""
+import signal
 from isp_env.workers import Limits, run_isolated
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 busy = "sum(iter(int, 1))"  # holds the interpreter, never looks at its pipe
 tasks = [{PID!r}, {PID!r}, {SLEEP!r}, busy]
 for result in run_isolated(eval, tasks, workers=2, limits=Limits()):
