@@ -125,6 +125,15 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
         raise UnsupportedJpegError("damaged or truncated pixel data")
 
 
+def count_components(segment: UInt8[np.ndarray, " bytes"]) -> int:
+    """How many components the frame header of a picture declares; 0 where there is no header."""
+    try:
+        frame, *_ = _headers(segment[:HEADERS].tobytes())
+        return frame[5]
+    except (IndexError, ValueError, struct.error):
+        return 0
+
+
 Code = tuple[Int64[np.ndarray, "16"], UInt8[np.ndarray, " symbols"]]
 """How many codes there are of each length 1..16, and their categories."""
 

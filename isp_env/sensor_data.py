@@ -4,7 +4,7 @@ LibRaw says all of it, but unpacks the samples first, whatever it is asked. A DN
 mosaic in lossless JPEG and says the rest in its tags, as Adobe's converter and many cameras write
 them, is decoded here, which is faster. What is rarer or damaged is left to LibRaw, but for two
 layouts of lossless JPEG which LibRaw 0.22 takes for others, without an error: several strips, and
-tiles of which exactly two lie side by side.
+tiles of two components of which exactly two lie side by side.
 """
 
 import logging
@@ -17,7 +17,7 @@ import rawpy
 from jaxtyping import Float, Num, UInt8, UInt16
 
 from isp_env.errors import RawFileError
-from isp_env.lossless_jpeg import UnsupportedJpegError, decode
+from isp_env.lossless_jpeg import HEADERS, UnsupportedJpegError, count_components, decode
 from isp_env.metadata import BAYER, DngTags, JpegParts
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def sensor_data(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> Sensor
             return by_tags_alone(libraw.sizes, tags, path)
     except UnsupportedJpegError as error:
         log.debug("%s: left to LibRaw: %s", path, error)
-    if tags and tags.jpeg and _misread_by_libraw(tags.jpeg, tags.frame):
+    if tags and tags.jpeg and _misread_by_libraw(path, tags.jpeg, tags.frame):
         raise RawFileError(path, "damaged pixel data, or a layout that LibRaw misreads")
     return by_libraw(libraw, tags, path)
 
@@ -82,10 +82,15 @@ def by_tags_alone(sizes: rawpy.ImageSizes, tags: DngTags, path: Path) -> SensorD
     return SensorData(frame, area, tags.cfa, _repeated(tags.black, 2), tags.white)
 
 
-def _misread_by_libraw(parts: JpegParts, frame: tuple[int, int]) -> bool:
+def _misread_by_libraw(path: Path, parts: JpegParts, frame: tuple[int, int]) -> bool:
     """Whether LibRaw decodes something else, without an error (see the module's docstring)."""
-    columns = parts.shape[1]
-    return columns < frame[1] <= 2 * columns if parts.is_tiled else len(parts.offsets) > 1
+    if not parts.is_tiled:
+        return len(parts.offsets) > 1
+    if 2 * parts.shape[1] != frame[1]:
+        return False
+    with path.open("rb") as file:
+        file.seek(parts.offsets[0])
+        return count_components(np.frombuffer(file.read(HEADERS), np.uint8)) == 2
 
 
 def by_libraw(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> SensorData:

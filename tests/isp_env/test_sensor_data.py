@@ -206,6 +206,27 @@ def test_a_linearization_table_is_libraws(tmp_path):
     assert np.array_equal(theirs.frame, raw.mosaic // 2)
 
 
+@pytest.mark.parametrize("components", [1, 2])
+def test_two_tiles_side_by_side_through_a_table(components, tmp_path):
+    """LibRaw reads them where they have one component."""
+    raw = _raw((64, 64))
+    assert raw.mosaic is not None
+    tiles = [
+        encode(raw.mosaic[y : y + 32, x : x + 32].reshape(32, -1, components))
+        for y in (0, 32)
+        for x in (0, 32)
+    ]
+    table = (50712, "H", 65536, tuple((np.arange(65536) // 2).tolist()), True)
+    _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32), extra=[table])
+    if components == 2:
+        with pytest.raises(RawFileError, match="a layout that LibRaw misreads"):
+            read_raw(tmp_path / "a.dng")
+    else:
+        mosaic = read_raw(tmp_path / "a.dng").mosaic
+        assert mosaic is not None
+        assert np.array_equal(mosaic, raw.mosaic // 2)
+
+
 def test_libraw_does_not_unpack_such_a_file(tmp_path):
     write_dng(_raw(), tmp_path / "a.dng", "lossless jpeg")
     with mock.patch.object(sensor_data, "by_libraw", side_effect=AssertionError("LibRaw decodes")):
