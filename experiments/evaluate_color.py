@@ -99,7 +99,10 @@ def main(settings: Settings) -> None:
 
 
 def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
-    """CIEDE2000 of the patches in three renderings, each at its best exposure."""
+    """CIEDE2000 of the patches in four renderings, each at its best exposure.
+
+    Also what colour the greys have in the sensor's samples, before any matrix or curve.
+    """
     raw = read_raw(path)
     unbalanced = replace(raw, as_shot_neutral=np.ones(3), camera_to_rec709=np.eye(3))
     camera = patches(develop(unbalanced).rgb.permute(1, 2, 0).numpy(), settings)
@@ -125,7 +128,7 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
         "ours without tone curve": (encoded(linear), (-3, 5)),
         "LibRaw, sRGB transfer": (encoded(of_libraw), (-3, 5)),
     }
-    found = {}
+    found: dict[str, Any] = {}
     for name, (render, bounds) in renderings.items():
         best: Any = minimize_scalar(
             lambda exposure, render=render: differences(render(exposure)).mean(),
@@ -143,7 +146,14 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
             "ciede2000": errors.round(2).tolist(),
         }
     draw_chart(read_raw(path), settings)
-    return found
+    balanced = camera[GREYS] / neutral
+    return {
+        "renderings": found,
+        "greys in the balanced samples": {
+            "R/G": _rounded(balanced[:, 0] / balanced[:, 1]),
+            "B/G": _rounded(balanced[:, 2] / balanced[:, 1]),
+        },
+    }
 
 
 def bt709_encode(linear: np.ndarray) -> np.ndarray:
@@ -231,10 +241,12 @@ def show(results: dict[str, Any]) -> None:
     """Print the tables."""
     if "chart" in results:
         table = Table("rendering", "mean CIEDE2000", "largest", "chroma of the greys")
-        for name, found in results["chart"].items():
+        for name, found in results["chart"]["renderings"].items():
             greys = " ".join(f"{c:.1f}" for c in found["chroma of the greys"])
             table.add_row(name, f"{found['mean ciede2000']:.2f}", f"{found['largest']:.1f}", greys)
         console.print(table)
+        for ratio, values in results["chart"]["greys in the balanced samples"].items():
+            console.print(f"{ratio} of the greys in the samples:", *values)
     if results["shading"]:
         table = Table("file", "gain maps", "green in the corners", "R/G", "B/G")
         for name, both in results["shading"].items():
