@@ -1,6 +1,8 @@
 """The scripts that measure the rendering, on little data: do they measure what they say?"""
 
 import json
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -100,3 +102,16 @@ def test_benchmark_measures_every_method_on_the_same_files(sample, tmp_path):
 
     found = benchmark_rendering.summarise(runs, read_raw(path))
     assert found["ours over"]["rawpy AHD"]["median"] == 2.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory is private")
+def test_a_worker_is_watched_at_its_peak(tmp_path):
+    def allocate(source, target):
+        held = np.ones(50_000_000 // 8)
+        time.sleep(0.1)
+        del held
+
+    idle = benchmark_rendering._private_mb()
+    peak = benchmark_rendering._watched(allocate, (tmp_path, tmp_path))
+    assert 40 < peak - idle < 70
+    assert benchmark_rendering._private_mb() < idle + 20

@@ -11,7 +11,13 @@ import rawpy
 
 from isp_env.compiled import lossless_jpeg as compiled
 from isp_env.dng import write_dng
-from isp_env.lossless_jpeg import UnsupportedJpegError, decode, encode, encode_mosaic
+from isp_env.lossless_jpeg import (
+    UnsupportedJpegError,
+    count_components,
+    decode,
+    encode,
+    encode_mosaic,
+)
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 
@@ -77,6 +83,13 @@ def test_what_was_encoded_is_decoded(components):
     picture = picture.reshape(64, -1, components)
     content = _bytes(encode(picture) + b"more of the file")
     assert np.array_equal(_decoded(content, picture.shape), picture)
+
+
+@pytest.mark.parametrize("components", [1, 2, 4])
+def test_components_are_counted_without_decoding(components):
+    content = encode(np.ones((4, 4, components), np.uint16))
+    assert count_components(_bytes(content)) == components
+    assert count_components(_bytes(content[:20])) == 0
 
 
 @pytest.mark.parametrize("precision", [2, 8, 12, 16])

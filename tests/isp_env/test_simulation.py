@@ -17,7 +17,7 @@ from isp_env.development import develop
 from isp_env.parameters import to_theta
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
-from isp_env.samples import SAMPLES, sample_files, truth_of
+from isp_env.samples import SAMPLES, sample_files, simulated_sample, truth_of
 from isp_env.simulation import (
     BGGR,
     GBRG,
@@ -246,3 +246,29 @@ def test_interrupted_creation_is_continued(tmp_path, monkeypatch):
 
 def test_other_files_have_no_truth(tmp_path):
     assert truth_of(tmp_path / "camera.nef") is None
+
+
+def test_an_enlarged_sample_is_the_same_scene_with_the_same_noise_in_each_pixel():
+    raw, _ = simulated_sample("10_coffee_high_iso")
+    large, truth = simulated_sample("10_coffee_high_iso", 2)
+    assert raw.mosaic is not None
+    assert large.mosaic is not None
+    assert large.mosaic.shape == (2 * raw.mosaic.shape[0], 2 * raw.mosaic.shape[1])
+    assert truth.shape == (3, *large.mosaic.shape)
+    assert large.noise_profile == raw.noise_profile
+
+    def reds(mosaic, step):  # means over the same areas
+        red = mosaic[::2, ::2].astype(float)
+        height, width = (side // (10 * step) * 10 * step for side in red.shape)
+        return (
+            red[:height, :width]
+            .reshape(height // (10 * step), 10 * step, -1, 10 * step)
+            .mean((1, 3))
+        )
+
+    assert np.corrcoef(reds(raw.mosaic, 1).ravel(), reds(large.mosaic, 2).ravel())[0, 1] > 0.99
+    # differences of neighbours in the same flat part, whose light changes little
+    noise = [
+        np.diff(m[:100:2, ::2].astype(float), axis=1).std() for m in (raw.mosaic, large.mosaic)
+    ]
+    assert noise[1] == pytest.approx(noise[0], rel=0.15)
