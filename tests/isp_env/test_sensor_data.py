@@ -265,3 +265,41 @@ def test_absurd_parts_are_refused_before_memory_is_taken(change, tmp_path):
     assert tags.jpeg is not None
     with pytest.raises(UnsupportedJpegError):
         read_parts(tmp_path / "a.dng", replace(tags.jpeg, **change), tags.frame)
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3, 4), (0, 1, 2, 3, 4, 5, 0)])
+def test_tiles_that_do_not_fill_the_picture_are_refused(numbers, tmp_path):
+    """Each of them is whole; with one too few, other memory would be shown."""
+    raw = _raw((64, 96))
+    assert raw.mosaic is not None
+    corners = [(y, x) for y in (0, 32) for x in (0, 32, 64)]
+    tiles = [encode(raw.mosaic[y : y + 32, x : x + 32].reshape(32, 16, 2)) for y, x in corners]
+    _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32))
+    tags = read_dng_tags(tmp_path / "a.dng")
+    assert tags is not None
+    assert tags.jpeg is not None
+    parts = replace(
+        tags.jpeg,
+        offsets=tuple(tags.jpeg.offsets[i] for i in numbers),
+        sizes=tuple(tags.jpeg.sizes[i] for i in numbers),
+    )
+    with pytest.raises(UnsupportedJpegError, match=f"{len(numbers)} parts"):
+        read_parts(tmp_path / "a.dng", parts, tags.frame)
+    assert np.array_equal(read_parts(tmp_path / "a.dng", tags.jpeg, tags.frame), raw.mosaic)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        (50711, "H", 1, 2, True),  # CFALayout: staggered
+        (50710, "B", 3, (2, 1, 0), True),  # CFAPlaneColor: other numbers for the colours
+    ],
+)
+def test_other_layouts_of_the_mosaic_are_libraws(tag, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[tag])
+    tags = read_dng_tags(tmp_path / "a.dng")
+    assert tags is not None
+    assert tags.cfa is None
