@@ -1,6 +1,7 @@
 """The scripts that measure the rendering, on little data: do they measure what they say?"""
 
 import json
+import mmap
 import sys
 import time
 
@@ -107,9 +108,9 @@ def test_benchmark_measures_every_method_on_the_same_files(sample, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory is private")
 def test_a_worker_is_watched_at_its_peak(tmp_path):
     def allocate(source, target):
-        held = np.ones(50_000_000 // 8)
-        time.sleep(0.1)
-        del held
+        with mmap.mmap(-1, 50_000_000) as held:  # pages of its own: malloc may have some to spare
+            held.write(bytes([1]) * len(held))
+            time.sleep(0.1)
 
     idle = benchmark_rendering._private_mb()
     peak = benchmark_rendering._watched(allocate, (tmp_path, tmp_path))
