@@ -26,6 +26,7 @@ from attiqa.losses import (
     margin_ranking_loss,
     norm_in_norm_loss,
     plcc_loss,
+    quantiles,
     within_sets,
 )
 from attiqa.models import QualityNet
@@ -35,6 +36,9 @@ from attiqa.training import Batch, Evaluation, Schedule, gather, labels_of, trai
 
 PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
 """(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
+
+QUANTILES = 32
+"""Parts, of as many photographs each, that the distribution of the MOS is known by."""
 
 UNRATED = -1
 """Number of the set of photographs that nobody rated: they are learnt from a scorer alone."""
@@ -72,6 +76,9 @@ class FinetuneSettings:
     """LoRA's addition to a weight is multiplied by alpha / rank."""
     plcc_weight: float = 0.1
     """Weight of 1 - PLCC beside the squared error."""
+    quantile_weight: float = 0.0
+    """Weight of the squared error of quantiles of the MOS (`losses.quantiles`) beside that of the
+    MOS; 0 is the paper."""
     norm_in_norm_weight: float = 0.0
     """Weight of the norm-in-norm loss (LinearityIQA) beside the squared error; 0 is the paper."""
     rank_weight: float = 0.0
@@ -161,7 +168,8 @@ def finetune(
 
     Raises:
         ValueError: Attributes without a teacher, distillation without a scorer, unrated photographs
-            without distillation, or further sets without a loss that takes them.
+            without distillation, further sets without a loss that takes them, or quantiles of
+            scores that are all the same.
         BackboneError: LoRA for a backbone without linear layers.
     """
     sets = np.zeros(len(mos), np.int64) if sets is None else sets
@@ -188,6 +196,9 @@ def finetune(
     learnt = targets[numbers == 0]
     torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, learnt.mean().item())
     rank_margin = settings.rank_margin * learnt.std().item()
+    knots = learnt.quantile(torch.linspace(0, 1, QUANTILES + 1)).unique().to(fabric.device)
+    if settings.quantile_weight and len(knots) < 2:
+        raise ValueError("quantiles need different scores; all MOS are the same")
     if settings.lora_rank:
         seeded = torch.Generator().manual_seed(schedule.seed)
         backbone = net.attribute_net.backbone
@@ -211,11 +222,15 @@ def finetune(
         scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
         own = gather(fabric, numbers[indices].to(score)).long()
         main = own == 0
-        error = (scores - truth)[main].square().sum() / max(int(main.sum()), 1)
+        found, wanted = scores[main], truth[main]
+        error = (found - wanted).square().sum() / max(len(found), 1)
         rated = own != UNRATED
         scores, truth, own = scores[rated], truth[rated], own[rated]
         linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
         terms = {"mos": error + settings.plcc_weight * linear}
+        if settings.quantile_weight:
+            off = quantiles(found, knots) - quantiles(wanted, knots)
+            terms["quantiles"] = settings.quantile_weight * off.square().sum() / max(len(off), 1)
         if settings.norm_in_norm_weight:
             shape = within_sets(norm_in_norm_loss, scores, truth, own)
             terms["norm in norm"] = settings.norm_in_norm_weight * shape

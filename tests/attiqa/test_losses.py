@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 
 from attiqa.losses import (
     attribute_pairs_loss,
@@ -8,6 +9,7 @@ from attiqa.losses import (
     margin_ranking_loss,
     norm_in_norm_loss,
     plcc_loss,
+    quantiles,
     regression_loss,
     within_sets,
 )
@@ -175,6 +177,24 @@ def test_norm_in_norm_against_numpy():
     # by hand: (-1, 0, 1) / sqrt 2 and its reverse differ by 4 / sqrt 2 in all
     ends = torch.tensor([0.0, 1.0, 2.0])
     assert norm_in_norm_loss(ends, ends.flip(0)).item() == pytest.approx(np.sqrt(2 / 3), rel=1e-6)
+
+
+def test_quantiles_against_ranks():
+    labels = torch.from_numpy(np.random.default_rng(0).beta(6, 2, 1000))  # crowded near the top
+    knots = labels.quantile(torch.linspace(0, 1, 33, dtype=labels.dtype))
+    ranks = (rankdata(labels.numpy()) - 1) / 999
+    assert quantiles(labels, knots).numpy() == pytest.approx(ranks, abs=1 / 32)
+    assert quantiles(knots, knots).numpy() == pytest.approx(np.linspace(0, 1, 33))
+
+
+def test_quantiles_outside_the_labels_go_on_in_a_line():
+    knots = torch.tensor([0.0, 0.5, 0.6])
+    scores = torch.tensor([-0.25, 0.55, 0.7], requires_grad=True)
+    found = quantiles(scores, knots)
+    assert found.tolist() == pytest.approx([-0.25, 0.75, 1.5])
+    found.sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.tolist() == pytest.approx([1, 5, 5])  # a half over the gap of the knots
 
 
 def test_norm_in_norm_knows_no_scale_and_survives_equal_scores():

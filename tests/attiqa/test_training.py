@@ -504,11 +504,21 @@ def test_a_teacher_of_other_attributes_than_the_network(tiny, photos, mos, tmp_p
         finetune(fabric(), net, photos, mos, MeasuredTeacher(), settings, tmp_path / "state")
 
 
-def test_norm_in_norm_joins_the_squared_error(tiny, photos, mos, tmp_path):
-    settings = FinetuneSettings(replace(SCHEDULE, epochs=30), norm_in_norm_weight=0.5)
+@pytest.mark.parametrize(
+    ("weight", "term", "left"),
+    [("norm_in_norm_weight", "norm in norm", 0.5), ("quantile_weight", "quantiles", 0.75)],
+)
+def test_a_further_loss_joins_the_squared_error(weight, term, left, tiny, photos, mos, tmp_path):
+    settings = replace(FinetuneSettings(replace(SCHEDULE, epochs=30)), **{weight: 0.5})
     history = finetune(fabric(), fresh(tiny), photos, mos, None, settings, tmp_path / "state")
-    assert set(history[0]) == {"mos", "norm in norm"}
-    assert history[-1]["norm in norm"] < 0.5 * history[0]["norm in norm"]
+    assert set(history[0]) == {"mos", term}
+    assert history[-1][term] < left * history[0][term]
+
+
+def test_quantiles_of_equal_scores_are_refused(tiny, photos, mos, tmp_path):
+    settings = FinetuneSettings(SCHEDULE, quantile_weight=0.5)
+    with pytest.raises(ValueError, match="quantiles need different scores"):
+        finetune(fabric(), fresh(tiny), photos, 0 * mos, None, settings, tmp_path / "state")
 
 
 def test_the_papers_settings():
@@ -517,6 +527,6 @@ def test_the_papers_settings():
     assert settings.schedule.crops == CropSettings(320, (340, 340))
     assert settings.plcc_weight == settings.rank_weight == settings.attribute_weight == 0
     assert settings.ranked_distortions_weight == settings.ladder_weight == 0
-    assert settings.norm_in_norm_weight == 0
+    assert settings.norm_in_norm_weight == settings.quantile_weight == 0
     pretraining = PretrainSettings.paper()
     assert (pretraining.margin, pretraining.loss, pretraining.distorted) == (0.1, "ranking", 0.0)
