@@ -20,7 +20,8 @@ from isp_env.files import atomic_path
 from isp_env.raw import RawImage
 from isp_env.simulation import BGGR, GBRG, GRBG, X_TRANS, CameraModel, Capture, simulate
 
-# Colour matrices as published in Adobe's DNG Converter and dcraw.
+# Colour matrices as published in Adobe's DNG Converter and dcraw. The shot noise at ISO 100 is one
+# over the electrons that saturate a pixel: some 80,000, 40,000 and 30,000.
 NIKON_D750 = CameraModel(
     name="after Nikon D750",
     xyz_to_camera=(
@@ -29,6 +30,7 @@ NIKON_D750 = CameraModel(
         (-0.0934, 0.1919, 0.7086),
     ),
     neutral=(0.513, 1.0, 0.744),
+    shot_noise=1.25e-5,
 )
 CANON_350D = CameraModel(
     name="after Canon EOS 350D",
@@ -40,7 +42,7 @@ CANON_350D = CameraModel(
     neutral=(0.592, 1.0, 0.502),
     black=(256, 257, 255),
     white=3692,  # 12 bit
-    shot_noise=1.5e-4,
+    shot_noise=2.5e-5,
 )
 FUJIFILM_X_T1 = CameraModel(
     name="after Fujifilm X-T1",
@@ -53,6 +55,7 @@ FUJIFILM_X_T1 = CameraModel(
     cfa=X_TRANS,
     black=(1024, 1024, 1024),
     white=16100,
+    shot_noise=3.3e-5,
 )
 
 

@@ -46,7 +46,7 @@ class CameraModel:
     cfa: tuple[tuple[int, ...], ...] = RGGB  # 0 R, 1 G, 2 B; 2x2 or 6x6
     black: tuple[int, int, int] = (600, 600, 600)  # R, G, B, in raw units
     white: int = 15520  # saturation level, in raw units
-    shot_noise: float = 1e-4  # S at ISO 100: variance = S x + O of x in [0, 1]
+    shot_noise: float = 1e-4  # S at ISO 100: variance = S x + O of x in [0, 1]; a phone's
 
 
 @dataclass(frozen=True)

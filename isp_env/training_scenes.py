@@ -14,8 +14,11 @@ from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, CameraModel, Capture, sim
 
 
 def random_camera(rng: np.random.Generator) -> CameraModel:
-    """One of the sample cameras with any Bayer phase, under light of any usual colour."""
-    base = (NIKON_D750, CANON_350D)[rng.integers(2)]
+    """One of the sample cameras with any Bayer phase, under light of any usual colour.
+
+    Their pixels are as small as a phone's, and as noisy: there is more to decide.
+    """
+    base, shot_noise = ((NIKON_D750, 1e-4), (CANON_350D, 1.5e-4))[rng.integers(2)]
     red, _, blue = base.neutral
     warmth, tint = rng.normal(0, 0.15), rng.normal(0, 0.05)
     return CameraModel(
@@ -25,7 +28,7 @@ def random_camera(rng: np.random.Generator) -> CameraModel:
         cfa=(RGGB, GRBG, GBRG, BGGR)[rng.integers(4)],
         black=base.black,
         white=base.white,
-        shot_noise=base.shot_noise,
+        shot_noise=shot_noise,
     )
 
 
