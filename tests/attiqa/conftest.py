@@ -37,6 +37,19 @@ def photo() -> np.ndarray:
     return samples.astronaut()
 
 
+@pytest.fixture(scope="session")
+def photos(small) -> list[np.ndarray]:
+    """Twelve for trainings: as they are, upside down, darkened."""
+    pixels = (small * 255).byte().permute(0, 2, 3, 1).numpy()
+    return [np.ascontiguousarray(view) for p in pixels for view in (p, p[::-1], p // 2)]
+
+
+@pytest.fixture(scope="session")
+def mos() -> np.ndarray:
+    """Scores of `photos`."""
+    return np.tile([0.9, 0.8, 0.2], 4)
+
+
 @pytest.fixture
 def tiny() -> Architecture:
     return Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8)
