@@ -80,8 +80,6 @@ class Settings(train_reward.Settings):
     """Folder for checkpoints, logs and results.json."""
     name: str = "attiqa-referee"
     """Name of the exported files."""
-    split_seed: int = 0
-    """Fixes the split: the same photographs are kept aside as from the agents' judge."""
     architecture: Architecture = field(
         default_factory=lambda: Architecture(
             "tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 128, 128
