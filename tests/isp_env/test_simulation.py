@@ -275,6 +275,7 @@ def test_an_enlarged_sample_is_the_same_scene_with_the_same_noise_in_each_pixel(
         clean = simulated_sample(name, times)[0].mosaic
         assert clean is not None
         assert noisy.mosaic is not None
+        assert noisy.noise_profile is not None
         scale = float(sample.camera.white - sample.camera.black[0])
         off = (noisy.mosaic.astype(float) - clean) / scale
         shot, read = noisy.noise_profile
