@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from attiqa.datasets.crops import CropSettings
 from attiqa.distortions import LADDERS, distort
@@ -172,6 +173,13 @@ def test_a_further_loss_joins_the_squared_error(weight, term, left, tiny, photos
     history = finetune(fabric(), fresh(tiny), photos, mos, None, settings, tmp_path / "state")
     assert set(history[0]) == {"mos", term}
     assert history[-1][term] < left * history[0][term]
+
+
+def test_quantiles_in_bfloat16(tiny, photos, mos, tmp_path):
+    half = Fabric(accelerator="cpu", precision="bf16-mixed")
+    settings = FinetuneSettings(SCHEDULE, quantile_weight=0.5)
+    history = finetune(half, fresh(tiny), photos, mos, None, settings, tmp_path / "state")
+    assert all(np.isfinite(epoch["quantiles"]) for epoch in history)
 
 
 def test_quantiles_of_equal_scores_are_refused(tiny, photos, mos, tmp_path):
