@@ -1,7 +1,7 @@
 """Train the embedded reward model: pretrain on a measured teacher, fine-tune on BIQ2021, export.
 
-Repeats attiqa/weights/ (two CPU cores, about 30 minutes). The score is to serve as the reward of an
-ISP's agent, so fine-tuning also ranks good photographs above wrong developments of themselves:
+Repeats attiqa/weights/ (one CPU core, 45 minutes and more). The score is to serve as the reward of
+an ISP's agent, so fine-tuning also ranks good photographs above wrong developments of themselves:
 
     python experiments/train_reward.py --data BIQ2021 --init mobilenetv2_100_imagenet.safetensors
 
