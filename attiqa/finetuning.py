@@ -23,10 +23,11 @@ from attiqa.lora import add_lora, merge_lora
 from attiqa.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
+    distribution,
+    empirical_cdf,
     margin_ranking_loss,
     norm_in_norm_loss,
     plcc_loss,
-    quantiles,
     within_sets,
 )
 from attiqa.models import QualityNet
@@ -36,9 +37,6 @@ from attiqa.training import Batch, Evaluation, Schedule, gather, labels_of, trai
 
 PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
 """(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
-
-QUANTILES = 32
-"""Parts, of as many photographs each, that the distribution of the MOS is known by."""
 
 UNRATED = -1
 """Number of the set of photographs that nobody rated: they are learnt from a scorer alone."""
@@ -77,8 +75,8 @@ class FinetuneSettings:
     plcc_weight: float = 0.1
     """Weight of 1 - PLCC beside the squared error."""
     quantile_weight: float = 0.0
-    """Weight of the squared error of quantiles of the MOS (`losses.quantiles`) beside that of the
-    MOS; 0 is the paper."""
+    """Weight of the squared error of the MOS's quantiles (of `losses.empirical_cdf`) beside that of
+    the MOS; 0 is the paper."""
     norm_in_norm_weight: float = 0.0
     """Weight of the norm-in-norm loss (LinearityIQA) beside the squared error; 0 is the paper."""
     rank_weight: float = 0.0
@@ -196,8 +194,8 @@ def finetune(
     learnt = targets[numbers == 0]
     torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, learnt.mean().item())
     rank_margin = settings.rank_margin * learnt.std().item()
-    knots = learnt.quantile(torch.linspace(0, 1, QUANTILES + 1)).unique().to(fabric.device)
-    if settings.quantile_weight and len(knots) < 2:
+    values, shares = (part.to(fabric.device) for part in distribution(learnt))
+    if settings.quantile_weight and len(values) < 2:
         raise ValueError("quantiles need different scores; all MOS are the same")
     if settings.lora_rank:
         seeded = torch.Generator().manual_seed(schedule.seed)
@@ -229,7 +227,7 @@ def finetune(
         linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
         terms = {"mos": error + settings.plcc_weight * linear}
         if settings.quantile_weight:
-            off = quantiles(found, knots) - quantiles(wanted, knots)
+            off = empirical_cdf(found, values, shares) - empirical_cdf(wanted, values, shares)
             terms["quantiles"] = settings.quantile_weight * off.square().sum() / max(len(off), 1)
         if settings.norm_in_norm_weight:
             shape = within_sets(norm_in_norm_loss, scores, truth, own)

@@ -37,20 +37,40 @@ def margin_ranking_loss(
     return ((hinge * weights).sum((1, 2)) / torch.where(total > 0, total, 1)).sum()
 
 
-def quantiles(scores: Float[Tensor, " b"], knots: Float[Tensor, " k"]) -> Float[Tensor, " b"]:
-    """Share of rated photographs that lie below each score: their distribution function.
-
-    Opinion scores crowd together: half of BIQ2021's lie within a fifth of the scale, where a
-    squared error hardly tells one order from another. Quantiles lie evenly, as ranks do.
+def distribution(
+    labels: Float[Tensor, " n"], parts: int = 32
+) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+    """Different values of labels, rising, and the share 0..1 of the labels up to each.
 
     Args:
-        scores: Predictions or labels; beyond the outermost knots the line goes on, so that a wild
-            prediction has a gradient, too.
-        knots: Scores at evenly spaced quantiles 0..1, rising strictly, two at least.
+        labels: At least one.
+        parts: The distribution is known by the ends of so many parts of as many labels each; parts
+            that end at the same label share a value, and the mean of their shares.
     """
-    above = torch.searchsorted(knots, scores.detach()).clamp(1, len(knots) - 1)
-    low, high = knots[above - 1], knots[above]
-    return (above - 1 + (scores - low) / (high - low)) / (len(knots) - 1)
+    levels = torch.linspace(0, 1, parts + 1, dtype=labels.dtype, device=labels.device)
+    ends = labels.quantile(levels, interpolation="nearest")  # labels: none all but equal
+    values, place = ends.unique(return_inverse=True)
+    shares = torch.zeros_like(values).scatter_reduce(0, place, levels, "mean", include_self=False)
+    return values, shares
+
+
+def empirical_cdf(
+    scores: Float[Tensor, " b"], values: Float[Tensor, " k"], shares: Float[Tensor, " k"]
+) -> Float[Tensor, " b"]:
+    """Empirical distribution function at each score, linear between the values of `distribution`.
+
+    Opinion scores crowd together: half of BIQ2021's lie within a fifth of the scale, where a
+    squared error hardly tells one order from another. Their shares lie evenly, as ranks do.
+
+    Args:
+        scores: Predictions or labels. Beyond the outermost values the line goes on, below 0 and
+            above 1, so that a wild prediction has a gradient, too.
+        values: Rising strictly, two at least.
+        shares: The function at each of them.
+    """
+    above = torch.searchsorted(values, scores.detach()).clamp(1, len(values) - 1)
+    low, high = values[above - 1], values[above]
+    return torch.lerp(shares[above - 1], shares[above], (scores - low) / (high - low))
 
 
 def _quantiles(gaps: Float[Tensor, "a b b"]) -> Float[Tensor, "a b b"]:

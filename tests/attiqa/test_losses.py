@@ -6,10 +6,11 @@ from scipy.stats import rankdata
 from attiqa.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
+    distribution,
+    empirical_cdf,
     margin_ranking_loss,
     norm_in_norm_loss,
     plcc_loss,
-    quantiles,
     regression_loss,
     within_sets,
 )
@@ -179,22 +180,33 @@ def test_norm_in_norm_against_numpy():
     assert norm_in_norm_loss(ends, ends.flip(0)).item() == pytest.approx(np.sqrt(2 / 3), rel=1e-6)
 
 
-def test_quantiles_against_ranks():
+def test_the_distribution_function_against_ranks():
     labels = torch.from_numpy(np.random.default_rng(0).beta(6, 2, 1000))  # crowded near the top
-    knots = labels.quantile(torch.linspace(0, 1, 33, dtype=labels.dtype))
+    values, shares = distribution(labels)
+    assert shares.numpy() == pytest.approx(np.linspace(0, 1, 33))
     ranks = (rankdata(labels.numpy()) - 1) / 999
-    assert quantiles(labels, knots).numpy() == pytest.approx(ranks, abs=1 / 32)
-    assert quantiles(knots, knots).numpy() == pytest.approx(np.linspace(0, 1, 33))
+    assert empirical_cdf(labels, values, shares).numpy() == pytest.approx(ranks, abs=1 / 32)
+    assert empirical_cdf(values, values, shares).numpy() == pytest.approx(shares.numpy())
 
 
-def test_quantiles_outside_the_labels_go_on_in_a_line():
-    knots = torch.tensor([0.0, 0.5, 0.6])
+def test_equal_labels_keep_their_share_of_the_distribution():
+    labels = torch.tensor([1.0] * 2 + [2.0] * 6 + [4.0] * 2)
+    values, shares = distribution(labels, parts=9)  # each end of a part is a label
+    assert values.tolist() == [1, 2, 4]
+    # ends 0 and 1, 2 to 7, 8 and 9 of 9
+    assert shares.tolist() == pytest.approx([0.5 / 9, 4.5 / 9, 8.5 / 9])
+    middle = empirical_cdf(torch.tensor([3.0]), values, shares)
+    assert middle.item() == pytest.approx(6.5 / 9)
+
+
+def test_the_distribution_function_goes_on_in_a_line():
+    values, shares = torch.tensor([0.0, 0.5, 0.6]), torch.tensor([0.0, 0.5, 1.0])
     scores = torch.tensor([-0.25, 0.55, 0.7], requires_grad=True)
-    found = quantiles(scores, knots)
+    found = empirical_cdf(scores, values, shares)
     assert found.tolist() == pytest.approx([-0.25, 0.75, 1.5])
     found.sum().backward()
     assert scores.grad is not None
-    assert scores.grad.tolist() == pytest.approx([1, 5, 5])  # a half over the gap of the knots
+    assert scores.grad.tolist() == pytest.approx([1, 5, 5])  # a half over the gap of the values
 
 
 def test_norm_in_norm_knows_no_scale_and_survives_equal_scores():

@@ -30,6 +30,7 @@ from isp_env.simulation import (
     simulate,
 )
 from isp_env.tone import inverse_neutral_curve, inverse_neutral_tone
+from isp_env.training_scenes import random_camera
 
 CAMERA = CameraModel(
     name="Test camera",
@@ -282,3 +283,12 @@ def test_an_enlarged_sample_is_the_same_scene_with_the_same_noise_in_each_pixel(
         light = (clean.astype(float) - sample.camera.black[0]) / scale
         inner = (light > 0.02) & (light < 0.8)  # nothing clipped
         assert (off / np.sqrt(shot * light + read))[inner].std() == pytest.approx(1, rel=0.02)
+
+
+def test_training_scenes_are_noisier_than_the_samples_cameras():
+    rng = np.random.default_rng(0)
+    training = [random_camera(rng) for _ in range(20)]
+    phone = {camera.name: camera.shot_noise for camera in training}
+    assert phone == {"after Nikon D750": 1e-4, "after Canon EOS 350D": 1.5e-4}
+    for sample in SAMPLES.values():
+        assert 1 / 100_000 < sample.camera.shot_noise < 1 / 25_000  # full wells of large pixels
