@@ -76,7 +76,7 @@ class FinetuneSettings:
     """Weight of 1 - PLCC beside the squared error."""
     quantile_weight: float = 0.0
     """Weight of the squared error of the MOS's quantiles (of `losses.empirical_cdf`) beside that of
-    the MOS; 0 is the paper."""
+    the MOS, and of a scorer's likewise; 0 is the paper."""
     norm_in_norm_weight: float = 0.0
     """Weight of the norm-in-norm loss (LinearityIQA) beside the squared error; 0 is the paper."""
     rank_weight: float = 0.0
@@ -100,7 +100,8 @@ class FinetuneSettings:
     distorted_photos: int = 8
     """At most so many good photographs of a micro-batch are distorted."""
     distillation_weight: float = 0.0
-    """Weight of the squared difference from another model's score of each view; 0 is the paper."""
+    """Weight of the squared difference from another model's score of each view of a photograph, not
+    of its distorted versions, of which the other model may know nothing; 0 is the paper."""
 
     @classmethod
     def paper(cls) -> "FinetuneSettings":
@@ -204,6 +205,10 @@ def finetune(
     model = fabric.setup(net)
     ladders = round(settings.ladder_share * schedule.batch_size) if settings.ladder_weight else 0
 
+    def quantile_error(found: Tensor, wanted: Tensor) -> Tensor:
+        off = empirical_cdf(found, values, shares) - empirical_cdf(wanted, values, shares)
+        return off.square()
+
     def ranking(scores: Tensor, truth: Tensor) -> Tensor:
         return margin_ranking_loss(scores[:, None], truth[:, None], rank_margin)
 
@@ -221,14 +226,13 @@ def finetune(
         own = gather(fabric, numbers[indices].to(score)).long()
         main = own == 0
         found, wanted = scores[main], truth[main]
-        error = (found - wanted).square().sum() / max(len(found), 1)
+        error = _mean((found - wanted).square())
         rated = own != UNRATED
         scores, truth, own = scores[rated], truth[rated], own[rated]
         linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
         terms = {"mos": error + settings.plcc_weight * linear}
         if settings.quantile_weight:
-            off = empirical_cdf(found, values, shares) - empirical_cdf(wanted, values, shares)
-            terms["quantiles"] = settings.quantile_weight * off.square().sum() / max(len(off), 1)
+            terms["quantiles"] = settings.quantile_weight * _mean(quantile_error(found, wanted))
         if settings.norm_in_norm_weight:
             shape = within_sets(norm_in_norm_loss, scores, truth, own)
             terms["norm in norm"] = settings.norm_in_norm_weight * shape
@@ -243,9 +247,11 @@ def finetune(
             )
         if settings.distillation_weight and scorer is not None:
             with torch.no_grad():
-                opinion = (scorer.score(views) - scorer.scale[0]) / np.ptp(scorer.scale).item()
-            off = (prediction.score - opinion).square().mean()
-            terms["distillation"] = settings.distillation_weight * off
+                opinion = (scorer.score(images) - scorer.scale[0]) / np.ptp(scorer.scale).item()
+            off = (score - opinion).square()
+            if settings.quantile_weight:
+                off = off + settings.quantile_weight * quantile_error(score, opinion)
+            terms["distillation"] = settings.distillation_weight * off.mean()
         if settings.attribute_weight and teacher is not None:
             labels = labels_of(teacher, views, names)
             terms["attributes"] = settings.attribute_weight * margin_ranking_loss(
@@ -281,6 +287,11 @@ def finetune(
     history = train(fabric, model, crops, objective, schedule, state, record, asked)
     finished(net)
     return history
+
+
+def _mean(errors: Tensor) -> Tensor:
+    """The mean, or zero of none."""
+    return errors.sum() / max(len(errors), 1)
 
 
 @torch.no_grad()
