@@ -21,6 +21,7 @@ from isp_env.opcodes import GainMap
 from isp_env.optical_black import covered_black
 from isp_env.picture_check import check_picture
 from isp_env.sensor_data import sensor_data
+from isp_env.xtrans import LIBRAW_TILE, WHITE, demosaic_xtrans
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
 MOST_PIXELS = 600_000_000  # that a file may declare: four times the largest sensor on sale
-LIBRAW_XTRANS_TILE = 512  # its X-Trans demosaicing refuses smaller pictures
 
 NO_NOISE_PROFILE = "no noise profile in the file: that of a typical sensor assumed"
 
@@ -127,7 +127,7 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         whole, plane = image[1], image[1]
     else:
         image = pixels
-        if is_bayer:  # LibRaw demosaics the others itself, while its memory is there
+        if is_bayer:  # the others are demosaiced below, while LibRaw's memory is there
             image = np.ascontiguousarray(pixels) if sensor.frame.flags.owndata else pixels.copy()
         step = len(cfa)
         row, col = np.argwhere(cfa == 1)[0]
@@ -143,12 +143,14 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
     if cfa is None and pixels.ndim == 2:  # its only plane has become three
         gain_maps = tuple(replace(m, planes=3) for m in gain_maps if m.plane == 0)
     if cfa is not None and len(cfa) == 6:
-        if (side := min(image.shape)) < LIBRAW_XTRANS_TILE:
-            reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_XTRANS_TILE}"
+        if (side := min(image.shape)) < LIBRAW_TILE:
+            reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_TILE}"
             raise RawFileError(path, reason)
-        image, black, white = _demosaic_with_libraw(libraw, neutral), np.zeros(3), 65535.0
-        left_out = (*left_out, *_unknown_to_libraw(deltas, gain_maps))
-        deltas, gain_maps = (None, None), ()
+        image = demosaic_xtrans(image, cfa, black, deltas, white, neutral, matrix)
+        black, deltas, white = np.zeros(3), (None, None), float(WHITE)
+        if gain_maps:  # they come before the mosaic is interpolated
+            left_out = (*left_out, "GainMap (lens shading) of an X-Trans mosaic: left out")
+            gain_maps = ()
     noise = tags.noise_profile if tags else None
     noise_note = NO_NOISE_PROFILE if noise is None else None
     aspect = libraw.sizes.pixel_aspect
@@ -212,20 +214,6 @@ def _misfits(tags: DngTags, area: tuple[int, int, int, int]) -> list[str]:
     ]
 
 
-def _unknown_to_libraw(
-    deltas: tuple[np.ndarray | None, np.ndarray | None], gain_maps: tuple[GainMap, ...]
-) -> list[str]:
-    """What is left out of a mosaic that LibRaw demosaics, because it comes before that."""
-    found = (
-        ("BlackLevelDeltaV", deltas[0] is not None),
-        ("BlackLevelDeltaH", deltas[1] is not None),
-        ("GainMap (lens shading)", bool(gain_maps)),
-    )
-    return [
-        f"{name} of an X-Trans mosaic is not applied: left out" for name, is_in in found if is_in
-    ]
-
-
 def _crop(
     area: tuple[int, int, int, int], tags: DngTags | None, is_mosaic: bool, path: Path
 ) -> tuple[int, int, int, int]:
@@ -239,35 +227,3 @@ def _crop(
     if not (0 <= top < bottom <= height + 1 and 0 <= left < right <= width + 1):
         raise RawFileError(path, f"the default crop {tags.crop} is not inside the active area")
     return top, left, min(bottom, height), min(right, width)
-
-
-def _demosaic_with_libraw(
-    libraw: rawpy.RawPy, neutral: Float[np.ndarray, "3"]
-) -> Num[np.ndarray, "3 h w"]:
-    """X-Trans to linear camera RGB, black 0 and white 65535, by LibRaw (Markesteijn, 3 passes).
-
-    LibRaw interpolates white-balanced values; the gains are divided out afterwards, in place: with
-    LibRaw's own copies, a picture of 24 megapixels takes 0.4 GB as it is.
-    """
-    gains = 1 / neutral
-    rgb = libraw.postprocess(
-        demosaic_algorithm=rawpy.DemosaicAlgorithm.AHD,  # three passes for X-Trans
-        user_wb=[*gains, gains[1]],
-        output_color=rawpy.ColorSpace.raw,
-        highlight_mode=rawpy.HighlightMode.Ignore,  # gains scaled to at most 1: nothing clips
-        adjust_maximum_thr=0,
-        no_auto_bright=True,
-        gamma=(1, 1),
-        output_bps=16,
-        user_flip=0,
-    )
-    levels = np.arange(65536)
-    for channel, gain in enumerate(gains / gains.max()):
-        camera_level = np.rint(levels / gain).clip(0, 65535).astype(np.uint16)
-        for row in rgb:
-            row[:, channel] = camera_level[row[:, channel]]
-    camera = np.moveaxis(rgb, 2, 0)
-    # LibRaw leaves zeros in the outermost pixels that have no neighbour of a colour
-    camera[:, 0], camera[:, -1] = camera[:, 1], camera[:, -2]
-    camera[..., 0], camera[..., -1] = camera[..., 1], camera[..., -2]
-    return camera

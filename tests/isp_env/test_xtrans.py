@@ -1,0 +1,83 @@
+"""X-Trans by strips: what LibRaw makes of a whole file, in less memory."""
+
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+import rawpy
+
+from isp_env import dng, xtrans
+from isp_env.raw import read_raw
+from isp_env.simulation import X_TRANS
+from isp_env.xtrans import demosaic_xtrans
+
+CFA = np.array(X_TRANS, np.uint8)
+
+
+def by_libraw(path, neutral: np.ndarray) -> np.ndarray:
+    """A whole file, in LibRaw's own memory, with the white balance undone."""
+    gains = 1 / neutral
+    with rawpy.imread(str(path)) as libraw:
+        rgb = libraw.postprocess(
+            demosaic_algorithm=rawpy.DemosaicAlgorithm.AHD,
+            user_wb=[*gains, gains[1]],
+            output_color=rawpy.ColorSpace.raw,
+            highlight_mode=rawpy.HighlightMode.Ignore,
+            adjust_maximum_thr=0,
+            no_auto_bright=True,
+            gamma=(1, 1),
+            output_bps=16,
+            user_flip=0,
+        )
+    return np.moveaxis(rgb / (gains / gains.max()), 2, 0).round().clip(0, 65535)
+
+
+def test_strips_are_what_libraw_makes_of_the_whole(tmp_path, take, camera):
+    raw = take(1566, 520, dataclasses.replace(camera, cfa=X_TRANS))  # three strips
+    dng.write_dng(raw, tmp_path / "xtrans.dng")
+    found = read_raw(tmp_path / "xtrans.dng").linear
+    assert found is not None
+    inside = (slice(None), slice(1, -1), slice(1, -1))
+    off = np.abs(found[inside] - by_libraw(tmp_path / "xtrans.dng", raw.as_shot_neutral)[inside])
+    assert (off > 1).mean() < 0.01  # at the seams of LibRaw's tiles
+    for seam in (xtrans.STRIP, 2 * xtrans.STRIP):
+        assert (off[:, seam - 4 : seam + 3] > 1).mean() < 0.02
+    assert np.array_equal(found, np.pad(found[inside], ((0, 0), (1, 1), (1, 1)), "edge"))
+
+
+def test_memory_is_that_of_the_result_and_a_strip(monkeypatch):
+    """LibRaw's own is not seen here: nothing is left of it between two strips."""
+    rng = np.random.default_rng(0)
+    mosaic = rng.integers(0, 65536, (12 * xtrans.STRIP, 600), np.uint16)
+    seen = []
+
+    def grey(strip, cfa, xyz_to_camera):
+        seen.append(strip.shape)
+        return np.repeat(strip[..., None], 3, axis=2)
+
+    monkeypatch.setattr(xtrans, "_demosaic", grey)
+    neutral = np.array([0.5, 1.0, 0.7])
+    tracemalloc.start()
+    found = demosaic_xtrans(
+        mosaic, CFA, np.zeros((6, 6)), (None, None), 65535.0, neutral, np.eye(3)
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert max(seen) == (xtrans.STRIP + 2 * xtrans.HALO, 600)
+    strip = xtrans.STRIP * 600 * 2
+    assert peak < found.nbytes + 12 * strip  # the mosaic balanced, and three channels of it
+    # each sample came back from its own channel, balanced and unbalanced
+    color = np.tile(CFA, (2 * xtrans.STRIP, 100))
+    same = np.take_along_axis(found, color[None], axis=0)[0]
+    inside = (slice(1, -1), slice(1, -1))
+    assert np.abs(same[inside].astype(int) - mosaic[inside]).max() <= 2
+
+
+@pytest.mark.parametrize("height", [512, 1031, 1032, 1549])
+def test_strips_cover_every_row_once(height):
+    strips = list(xtrans._strips(height))
+    assert [first for first, _ in strips] == [0, *(last for _, last in strips[:-1])]
+    assert strips[-1][1] == height
+    assert all(first % 6 == 0 for first, _ in strips)
+    assert all(last - first >= 512 for first, last in strips)
