@@ -14,6 +14,9 @@ WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = "attiqa-mini"
 """Which of the weights in the package is meant by "embedded"."""
 
+JUDGE = "attiqa-judge"
+"""Which of them the embedded agent was trained by."""
+
 HUB = "hf://"
 
 

@@ -11,6 +11,7 @@ from agents.controls import Found
 from agents.playing import controller
 from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
 from agents.search import refined
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from isp_env.judged import JudgedScenes
 from isp_env.manifest import recipe_hash, sha256
@@ -41,7 +42,7 @@ class AgentChooser:
     identity: str
 
     @classmethod
-    def of(cls, agent: str, judge: str = "embedded", refine: int = REFINE) -> "AgentChooser":
+    def of(cls, agent: str, judge: str = JUDGE, refine: int = REFINE) -> "AgentChooser":
         """A chooser whose identity changes with the files.
 
         Raises:

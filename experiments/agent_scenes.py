@@ -1,7 +1,7 @@
 """The simulated scenes that agents are trained and compared on, made from BIQ2021's photographs.
 
 Held-out scenes show photographs that neither the agent nor its judge was trained on: those of the
-test part that `train_reward.py` keeps aside.
+test part that `train_judge.py` keeps aside.
 """
 
 from collections.abc import Sequence, Set

@@ -32,6 +32,7 @@ from skimage import data
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.vec_env import IspTuningVecEnv
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
@@ -53,8 +54,8 @@ class Settings:
 
     out: Path = Path("runs/benchmark_environment.json")
     """The figures."""
-    judge: str = "embedded"
-    """Quality model of the reward: "embedded" or a path."""
+    judge: str = JUDGE
+    """Quality model of the reward: what `attiqa.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
     side: int = 160

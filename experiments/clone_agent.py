@@ -27,6 +27,7 @@ from agents.cloning import CloningSettings, clone, fit_truth
 from agents.policies import Agent, PolicySettings, save_agent
 from agents.training import describe
 from agents.vec_env import IspTuningVecEnv
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.kept_findings import Contender, KeptFindings
@@ -54,7 +55,7 @@ class Settings:
     """Of the regression."""
     policy: PolicySettings = field(default_factory=PolicySettings)
     """The network: an agent's."""
-    judge: str = "embedded"
+    judge: str = JUDGE
     """The quality model whose features the policy sees, as an agent does."""
     seed: int = 0
     """Of the network and of the regression."""

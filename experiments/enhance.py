@@ -29,6 +29,7 @@ from stable_baselines3.common.utils import set_random_seed
 
 from agents.policies import Agent, load_agent, warn_of_another_judge
 from attiqa.attributes import ATTRIBUTES
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import QualityModel, load_model
 from experiments.agent_chooser import REFINE, choose
 from isp_env.batch_inputs import find_inputs
@@ -62,8 +63,8 @@ class Settings:
     """Folder for the results."""
     agent: str = "embedded"
     """"embedded", or the path of an agent's .json card."""
-    reward: str = "embedded"
-    """"embedded", or the path of a quality model."""
+    reward: str = JUDGE
+    """Quality model of the reward, best the one that the agent was trained by."""
     format: Literal["jpg", "png", "tif"] = "jpg"
     """jpg and png have 8 bits, tif has 16."""
     quality: int = 95

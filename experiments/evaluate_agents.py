@@ -35,6 +35,7 @@ from agents.playing import controller
 from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
 from agents.referees import Referee, Trial, broken_edits, trial
 from agents.search import REFINING_RATE, cma_es, gradient_ascent, random_search, refined
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agents_report import table, write_figure
@@ -84,8 +85,8 @@ class Settings:
     """Compare with LibRaw's renderings, too; the photographs of simulated scenes are read again."""
     raw: list[str] = field(default_factory=list)
     """Real RAW files and folders of them: the score alone is compared, there is no truth."""
-    judge: str = "embedded"
-    """Quality model of the reward: "embedded" or a path."""
+    judge: str = JUDGE
+    """Quality model of the reward: what `attiqa.load_model` takes."""
     referee: str = "attiqa-referee"
     """The second quality model."""
     reward: RewardSettings = field(default_factory=RewardSettings)

@@ -130,7 +130,7 @@ def fit_scores(settings: Settings) -> dict[str, Any]:
         "name": "natural-scenes",
         "kind": "SceneRegression: kernel ridge on 114 statistics of natural scenes",
         "training": f"{photos.name}, previews of {PREVIEW} pixels of {len(split.train)} "
-        "photographs: those that attiqa-mini learned from, and their scores",
+        "photographs: those that attiqa-judge learned from, and their scores",
         "data_sha256": content_hash(photos.paths),
         "split_sha256": split_hash(photos.names, split),
         "settings": {"gamma": gamma, "ridge": ridge},

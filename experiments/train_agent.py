@@ -36,6 +36,7 @@ from agents.policies import Agent, save_agent
 from agents.referees import full_references
 from agents.training import Pace, train
 from attiqa.checkpoints import Card
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agent_scenes import (
@@ -77,8 +78,8 @@ class Settings:
     """Where the scenes are kept."""
     export: Path | None = None
     """Where to write the agent besides: path without suffix."""
-    judge: str = "embedded"
-    """Quality model of the reward: "embedded" or a path."""
+    judge: str = JUDGE
+    """Quality model of the reward: what `attiqa.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))

@@ -5,7 +5,7 @@ Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes) from Imag
 
     python experiments/train_referee.py --data BIQ2021 --init lite0.safetensors
 
-An agent that learned to please `attiqa-mini` has not pleased this one unless the photographs are
+An agent that learned to please `attiqa-judge` has not pleased this one unless the photographs are
 better. What can differ from the reward model does: the architecture, the initial weights, the seed,
 the scale of the views and most of the ranked pairs. The photographs and their scores are the same,
 with the same ones kept aside.
@@ -80,6 +80,8 @@ class Settings(train_reward.Settings):
     """Folder for checkpoints, logs and results.json."""
     name: str = "attiqa-referee"
     """Name of the exported files."""
+    split_seed: int = 0
+    """Fixes the split: the judge's."""
     architecture: Architecture = field(
         default_factory=lambda: Architecture(
             "tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 128, 128

@@ -370,13 +370,13 @@ def test_a_judge_that_tells_other_things_is_refused(trained, scenes):
 
 
 def test_another_judge_than_the_one_that_paid_is_named(trained, caplog):
-    card = replace(trained[0].card, judge="attiqa-mini 0123456789abcdef")
+    card = replace(trained[0].card, judge="attiqa-judge 0123456789abcdef")
     warn_of_another_judge(card, "0123456789abcdef" + 48 * "0")
     warn_of_another_judge(replace(card, judge=""), "f" * 64)  # it does not say
     assert not caplog.records
     warn_of_another_judge(card, "f" * 64)
     assert (
-        "trained by attiqa-mini 0123456789abcdef; the judge now is ffffffffffffffff" in caplog.text
+        "trained by attiqa-judge 0123456789abcdef; the judge now is ffffffffffffffff" in caplog.text
     )
 
 

@@ -1,4 +1,6 @@
-"""What the card of the embedded model claims, measured again on its own files."""
+"""What the cards of the embedded models claim, measured again on their own files."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -6,17 +8,48 @@ import torch
 from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.folder import list_photos
 from attiqa.datasets.rated import random_split, split_hash
+from attiqa.distortions import LADDERS, distort
 from attiqa.metrics import correlations
+from attiqa.model_sources import JUDGE
+from attiqa.models import QualityPrediction
 from attiqa.robustness import SWEEPS, attribute_agreement, ladder_responses
 from attiqa.scoring import QualityModel, load_model, to_tensor
 from attiqa.views import resize_short_side
 
 PREVIEW = 224
+hardly_minded = pytest.mark.xfail(
+    strict=True,
+    reason="two stops of overexposure and colour casts cost the mean score of six photographs less "
+    "than 0.01: to compare developments, ask the judge",
+)
+by_name = {ladder.name: ladder for ladder in LADDERS}
 
 
 @pytest.fixture(scope="module")
 def model() -> QualityModel:
     return load_model()
+
+
+@pytest.fixture(scope="module")
+def judge() -> QualityModel:
+    """What agents are paid by: it sees small previews."""
+    return load_model(JUDGE)
+
+
+@pytest.fixture(scope="module")
+def whole(model) -> Callable[[torch.Tensor], QualityPrediction]:
+    """The predictions of `score`, photograph by photograph."""
+
+    def predict(images: torch.Tensor) -> QualityPrediction:
+        parts = [model.score_whole(image[None]) for image in images]
+        return QualityPrediction(*map(torch.cat, zip(*parts, strict=True)))
+
+    return predict
+
+
+@pytest.fixture(scope="module")
+def photographs(data) -> list[torch.Tensor]:
+    return [to_tensor(path) for path in list_photos(data / "kodak")]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +76,14 @@ def test_agreement_with_people_on_photographs_kept_aside(model, data):
 
 
 @pytest.mark.data
-def test_the_heads_follow_the_ladders_of_their_attributes(model, kodak):
-    agreement = attribute_agreement(lambda x: model.predict(x).attributes, kodak)
+def test_the_heads_follow_the_ladders_of_their_attributes(judge, kodak):
+    agreement = attribute_agreement(lambda x: judge.predict(x).attributes, kodak)
     assert {name: value for name, value in agreement.items() if value < 0.9} == {}
 
 
 @pytest.mark.data
-def test_distortions_cost_score_on_every_ladder(model, kodak):
-    responses = ladder_responses(lambda x: model.predict(x).score, kodak)
+def test_distortions_cost_score_on_every_ladder(judge, kodak):
+    responses = ladder_responses(lambda x: judge.predict(x).score, kodak)
     assert {name: r.srocc for name, r in responses.items() if not r.srocc < 0} == {}
 
 
@@ -58,19 +91,49 @@ def test_distortions_cost_score_on_every_ladder(model, kodak):
 @pytest.mark.parametrize(
     "sweep", [s for s in SWEEPS if s.name != "sharpening"], ids=lambda sweep: sweep.name
 )
-def test_the_best_level_is_moderate(model, kodak, sweep):
-    response = ladder_responses(lambda x: model.predict(x).score, kodak, (sweep,))[sweep.name]
+def test_the_best_level_is_moderate(judge, kodak, sweep):
+    response = ladder_responses(lambda x: judge.predict(x).score, kodak, (sweep,))[sweep.name]
     assert response.interior_peak >= 0.8
 
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_the_best_sharpening_is_moderate_at_the_scale_of_the_score(model, data):
-    """All 24 in the protocol's view; in small previews it is 79 %."""
-    sweep = next(sweep for sweep in SWEEPS if sweep.name == "sharpening")
+def test_the_heads_follow_their_ladders_at_the_scale_of_the_score(whole, photographs):
+    agreement = attribute_agreement(lambda x: whole(x).attributes, photographs[::8])
+    assert {name: value for name, value in agreement.items() if value < 0.9} == {}
 
-    def score(images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([model.score_whole(image[None]).score for image in images])
 
-    photos = [to_tensor(path) for path in list_photos(data / "kodak")]
-    assert ladder_responses(score, photos, (sweep,))["sharpening"].interior_peak >= 0.8
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "step"), [("exposure", 3), ("saturation", 3), ("sharpening", 1), ("focus", 3)]
+)
+def test_the_best_level_is_moderate_at_the_scale_of_the_score(whole, photographs, name, step):
+    """Every third photograph; all 24 of the sweep that other models failed."""
+    sweep = next(sweep for sweep in SWEEPS if sweep.name == name)
+    response = ladder_responses(lambda x: whole(x).score, photographs[::step], (sweep,))[name]
+    assert response.interior_peak >= 0.8
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("ladder", "level"),
+    [
+        ("blur", 2.4),
+        ("noise", 0.06),
+        ("exposure", -2.0),
+        ("sharpening", 10.0),
+        pytest.param("exposure", 2.0, marks=hardly_minded),
+        pytest.param("temperature", 1.6, marks=hardly_minded),
+        pytest.param("temperature", -1.6, marks=hardly_minded),
+        pytest.param("tint", 1.0, marks=hardly_minded),
+        pytest.param("tint", -1.0, marks=hardly_minded),
+    ],
+)
+def test_clean_photographs_score_above_spoilt_ones_at_the_scale_of_the_score(
+    whole, photographs, ladder, level
+):
+    clean = torch.stack([photo[:, :512, :512] for photo in photographs[::4]])
+    margin = whole(clean).score - whole(distort(clean, by_name[ladder], level)).score
+    assert margin.mean() > 0.01
+    assert (margin > 0).sum() >= 4

@@ -9,6 +9,7 @@ from PIL import Image
 from agents.cloning import CloningSettings
 from agents.playing import controller
 from agents.policies import PolicySettings, load_agent
+from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from experiments import clone_agent
 from experiments.clone_agent import TASK, Settings, main
@@ -44,7 +45,7 @@ def settings(tmp_path_factory) -> Settings:
 def test_a_clone_answers_what_it_was_taught(settings):
     main(settings)
     agent = load_agent(settings.out / "agent.json", DEFAULT_PIPELINE)
-    judge = load_model("embedded")
+    judge = load_model(JUDGE)
     assert agent.card.judge.split(" ")[-1] == str(judge.card.sha256)[:16]
     (found,) = (settings.out / "found").glob("nearest*.npz")
     with np.load(found) as arrays:

@@ -111,7 +111,7 @@ def test_a_run_trains_measures_and_exports(scenes, stores, tmp_path):
     main(settings)
     card = load_agent(tmp_path / "agent.json", DEFAULT_PIPELINE).card
     assert card.features == 1280
-    assert card.judge.startswith("attiqa-mini ")
+    assert card.judge.startswith("attiqa-judge ")
     assert "its judge may have been" in card.training["data"]  # trained on other photographs
     assert card.metrics["held_out"]["scenes"] == 5
     change = card.metrics["held_out"]["change"]

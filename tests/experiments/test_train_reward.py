@@ -1,5 +1,6 @@
-"""The embedded model's recipe, whole, on a miniature of BIQ2021 and a tiny network."""
+"""The embedded models' recipes, whole, on a miniature of BIQ2021 and a tiny network."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,31 +12,37 @@ from skimage import data as samples
 
 from attiqa.checkpoints import Protocol, load_checkpoint
 from attiqa.datasets.crops import CropSettings
+from attiqa.datasets.rated import random_split
 from attiqa.finetuning import FinetuneSettings
-from attiqa.models import Architecture, QualityNet
+from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings
 from attiqa.training import Schedule
-from experiments import train_reward
+from experiments import train_judge, train_reward
+from experiments.committee import committee
 from experiments.regressor_refit import RefitSettings
 
 SCHEDULE = Schedule(1, 6, crops=CropSettings(32, (32, 48)), workers=0)
-STAGE = FinetuneSettings(
+LEASHED = FinetuneSettings(
     SCHEDULE,
     attribute_weight=0.03,
     ladder_weight=0.03,
     ranked_distortions_weight=0.2,
     distorted_photos=2,
 )
+TINY = Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8)
 SMALL = train_reward.Settings(
     Path(),
     name="mini",
     test=6,
-    architecture=Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8),
+    chosen_on=((0, 3), (1, 4)),
+    architecture=TINY,
+    expert=TINY,
     protocol=Protocol(72, 64),
     pretraining=PretrainSettings(SCHEDULE, ladder_weight=1.0),
-    whole=STAGE,
-    fine=STAGE,
-    touch=STAGE,
+    whole=LEASHED,
+    fine=LEASHED,
+    expert_whole=FinetuneSettings(SCHEDULE),
+    touch=replace(LEASHED, distillation_weight=1.0),
     refit=RefitSettings(steps=5, batch_size=4, preview=64),
 )
 
@@ -72,23 +79,62 @@ def load(folder: Path) -> tuple[QualityNet, dict[str, torch.Tensor]]:
 @pytest.mark.slow
 def test_all_stages_and_the_card(trained):
     net, card = load_checkpoint(trained.weights / "mini.safetensors")
+    assert isinstance(net, QualityNet)
     assert card.training["split"]["train"] == 14
     assert card.training["init"] == "random"
     assert {"five crops", "centre crop alone", "previews of 224 pixels"} <= set(
         card.metrics["test, 6 photographs"]
     )
     assert {path.stem for path in trained.out.glob("*.ckpt")} == {
-        *("pretraining", "whole", "fine", "touch")
+        *("pretraining", "whole", "fine", "expert", "touch")
     }
-    # attribute scores have unit deviation over the previews of the training part, and zero mean
+    # attribute scores have zero mean and unit deviation over the previews of the training part,
     # but for the 16 bits of the file: this network hardly tells photographs apart
     photos = train_reward.read_biq2021(trained.data)
     pixels = train_reward.cache_photos(photos.paths, 512, trained.cache)
-    split = train_reward.random_split(20, 0, 6, 0)
+    split = random_split(20, 0, 6, 3)
     with torch.no_grad():
-        attributes = net.eval()(train_reward.previews(pixels, split.train)).attributes
-    assert attributes.mean(0).abs().max() < 0.5
-    assert attributes.std(0).numpy() == pytest.approx(np.ones(5), abs=0.1)
+        raw = net.eval().attribute_net(train_reward.previews(pixels, split.train))
+    assert net.attribute_mean.numpy() == pytest.approx(raw.mean(0).numpy(), rel=5e-3, abs=1e-3)
+    assert net.attribute_std.numpy() == pytest.approx(raw.std(0).numpy(), rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_committee_speaks_in_the_last_stage_alone(trained):
+    history = json.loads((trained.out / "results.json").read_text())["history"]
+    told = {name for name, epochs in history.items() if "distillation" in epochs[0]}
+    assert told == {"touch"}
+    assert history["touch"][0]["distillation"] > 0
+
+
+@pytest.mark.slow
+def test_a_judge_has_no_expert(trained, tmp_path):
+    judge = replace(trained, out=tmp_path, weights=tmp_path, touch=LEASHED, refit=None)
+    train_reward.main(judge, train_judge.RECIPE)
+    assert {path.stem for path in tmp_path.glob("*.ckpt")} == {
+        *("pretraining", "whole", "fine", "touch")
+    }
+
+
+def test_photographs_that_no_choice_was_made_on():
+    split = random_split(20, 0, 6, 3)
+    looked_at = set(random_split(20, 0, 3, 0).test) | set(random_split(20, 0, 4, 1).test)
+    fresh = train_reward.unchosen(20, split, ((0, 3), (1, 4)))
+    assert set(fresh) == set(split.test) - looked_at
+    assert 0 < len(fresh) < 6
+    assert set(train_reward.unchosen(20, split, ())) == set(split.test)
+
+
+def test_a_committee_says_the_mean_and_learns_no_more():
+    torch.manual_seed(0)
+    members = [QualityNet(AttributeNet(TINY)) for _ in range(2)]
+    images = torch.rand(3, 3, 48, 48)
+    scorer = committee(members, (0.0, 1.0), torch.device("cpu"), "photographs")
+    first, second = (member(images).score for member in members)
+    assert torch.allclose(scorer.score(images), (first + second) / 2)
+    assert not first.requires_grad
+    assert not members[1].training
+    assert scorer.name != committee(members[:1], (0.0, 1.0), torch.device("cpu"), "").name
 
 
 @pytest.mark.slow
