@@ -211,7 +211,8 @@ REWARD = Recipe(
     selection="the last epoch; stages and settings were chosen on other splits (seeds 0 to 2), "
     "which share photographs with the test part of this one; it was looked at once, at the end",
     limits="Trained on photographs of 512 pixels only. A first opinion on photographs; no measure "
-    "of art, content or faces.",
+    "of art, content or faces. It hardly minds colour casts and overexposure by two stops: "
+    "attiqa-judge compares developments of one photograph better.",
 )
 
 
@@ -387,6 +388,7 @@ def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Spl
             "views": recipe.views,
             "selection": recipe.selection,
             **_begun(settings),
+            **_committee(settings),
             "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
         },
         settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
@@ -403,6 +405,19 @@ def _begun(settings: Settings) -> dict[str, Any]:
         only = f"{card.name} {str(card.sha256)[:16]}; of this recipe, only the last stage was run"
         return {"start": only, "init": card.training["init"]}
     return {"init": f"ImageNet weights from {settings.init.name}" if settings.init else "random"}
+
+
+def _committee(settings: Settings) -> dict[str, str]:
+    """What the card says of those whose opinion was learnt in the last stage."""
+    if not settings.touch.distillation_weight:
+        return {}
+    init = settings.expert_init
+    start = f"ImageNet weights from {init.name}" if init else "random weights"
+    return {
+        "committee": "the last stage learnt the mean score of itself after `whole`, of itself "
+        f"after `fine` and of {settings.expert.backbone}, trained from {start} by `expert_whole` "
+        "on the same photographs"
+    }
 
 
 def measure(

@@ -82,6 +82,7 @@ def test_all_stages_and_the_card(trained):
     assert isinstance(net, QualityNet)
     assert card.training["split"]["train"] == 14
     assert card.training["init"] == "random"
+    assert "test_efficientnet, trained from random weights" in card.training["committee"]
     assert {"five crops", "centre crop alone", "previews of 224 pixels"} <= set(
         card.metrics["test, 6 photographs"]
     )
