@@ -171,7 +171,11 @@ def _pattern(libraw: rawpy.RawPy, area: Area, path: Path) -> UInt8[np.ndarray, "
     is_bayer = np.where(pattern == 3, 1, pattern).tolist() in BAYER
     if letters != "RGBG" or not (is_bayer or pattern.shape == (6, 6)):
         raise RawFileError(path, f"its mosaic {pattern.tolist()} of {letters} is not supported")
-    return np.roll(pattern, (-area[0], -area[1]), axis=(0, 1))
+    if is_bayer:
+        return np.roll(pattern, (-area[0], -area[1]), axis=(0, 1))
+    # a margin of more than six rows or columns leads LibRaw's pattern of the frame out of its table
+    places = (area[0] + np.arange(6))[:, None], area[1] + np.arange(6)
+    return np.vectorize(libraw.raw_color, otypes=[np.uint8])(*places)
 
 
 def _black(

@@ -46,6 +46,24 @@ def test_strips_are_what_libraw_makes_of_the_whole(tmp_path, take, camera):
     assert np.array_equal(found, np.pad(found[inside], ((0, 0), (1, 1), (1, 1)), "edge"))
 
 
+@pytest.mark.parametrize(("top", "left"), [(7, 5), (6, 4), (2, 12)])
+def test_the_phase_belongs_to_the_active_area(write_tagged, take, camera, top, left, tmp_path):
+    raw = take(512, 520, dataclasses.replace(camera, cfa=X_TRANS))
+    assert raw.mosaic is not None
+    black = 600 + 10.0 * np.arange(36).reshape(6, 6)
+    raw = dataclasses.replace(raw, black=black)
+    dng.write_dng(raw, tmp_path / "plain.dng")
+    frame = np.pad(raw.mosaic, ((top, 2), (left, 3)))
+    area = (50829, "I", 4, (top, left, top + 512, left + 520), True)  # ActiveArea
+    framed = read_raw(write_tagged(dataclasses.replace(raw, mosaic=frame), area))
+    plain = read_raw(tmp_path / "plain.dng")
+    assert framed.active_area == (top, left, top + 512, left + 520)
+    np.testing.assert_array_equal(framed.cfa, raw.cfa)
+    assert framed.linear is not None
+    assert plain.linear is not None
+    np.testing.assert_array_equal(framed.linear, plain.linear)
+
+
 def test_memory_is_that_of_the_result_and_a_strip(monkeypatch):
     """LibRaw's own is not seen here: nothing is left of it between two strips."""
     rng = np.random.default_rng(0)
