@@ -159,7 +159,7 @@ def finetune(
         sets: Number of the data set of each photograph; one set without. The squared error is that
             of set 0, whose scale is learnt; the others are compared within themselves alone, by
             PLCC, norm-in-norm and ranking. `UNRATED` photographs have a scorer's opinion alone.
-        scorer: Sees the very views that the network sees; needed where `distillation_weight` is not
+        scorer: Sees the very crops that the network sees; needed where `distillation_weight` is not
             zero.
 
     Returns:
@@ -271,7 +271,7 @@ def finetune(
         "sets": array_hash(sets),
         "teacher": teacher_record(teacher),
         "pair_maker": qualified_name(pair_maker),
-        "scorer": scorer and scorer.name,
+        "scorer": scorer and {"name": scorer.name, "sees": "photographs"},
         "evaluation": dict(evaluation or {}),
     }
 

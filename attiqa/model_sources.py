@@ -15,7 +15,7 @@ EMBEDDED = "attiqa-mini"
 """Which of the weights in the package is meant by "embedded"."""
 
 JUDGE = "attiqa-judge"
-"""Which of them the embedded agent was trained by."""
+"""Which of them pays the embedded agent: the default reward of all scripts about agents."""
 
 HUB = "hf://"
 

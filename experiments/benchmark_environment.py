@@ -55,7 +55,7 @@ class Settings:
     out: Path = Path("runs/benchmark_environment.json")
     """The figures."""
     judge: str = JUDGE
-    """Quality model of the reward: what `attiqa.load_model` takes."""
+    """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
     side: int = 160

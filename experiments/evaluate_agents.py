@@ -86,7 +86,7 @@ class Settings:
     raw: list[str] = field(default_factory=list)
     """Real RAW files and folders of them: the score alone is compared, there is no truth."""
     judge: str = JUDGE
-    """Quality model of the reward: what `attiqa.load_model` takes."""
+    """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     referee: str = "attiqa-referee"
     """The second quality model."""
     reward: RewardSettings = field(default_factory=RewardSettings)

@@ -5,7 +5,7 @@ Repeats attiqa/weights/niqe-previews and attiqa/weights/natural-scenes (one CPU 
     python experiments/fit_natural_scenes.py --pristine KODAK --data BIQ2021
 
 NIQE's pristine model is that of photographs reduced to the size of previews. The regression learns
-the scores of the photographs that the reward model learned from, and is measured on those that were
+the scores of the photographs that the judge learned from, and is measured on those that were
 kept aside for both; its two settings are chosen by cross-validation among the former.
 """
 
@@ -57,9 +57,9 @@ class Settings:
     sides: tuple[int, ...] = (160, 192, 224)
     """Short sides that the pristine photographs are reduced to."""
     test: int = 300
-    """Photographs kept aside, as for the reward model."""
+    """Photographs kept aside, as for the judge."""
     split_seed: int = 0
-    """Fixes the split, as for the reward model."""
+    """Fixes the split, as for the judge."""
     gammas: tuple[float, ...] = (0.1, 0.2, 0.4)
     """Kernels to choose from."""
     ridges: tuple[float, ...] = (0.3, 1.0)

@@ -1,4 +1,4 @@
-"""The last stage of the judge's training: its regressor alone, on remembered features.
+"""The last stage of training a quality model: its regressor alone, on remembered features.
 
 A touch of sharpening shifts the score of a photograph by less than end-to-end training learns the
 sign of in a few epochs. The features already tell the amounts apart; with the backbone at rest each
@@ -47,6 +47,9 @@ class RefitSettings:
         much_margin: Score that too much has to cost.
         step_weight: Weight of the ranking of other distortions.
         step_margin: Score that each of their steps has to cost.
+        keep_weight: Weight of the squared change of any photograph's score, good or bad.
+        noise_weight: Weight of the squared excess of the score of nothing but noise.
+        noise_score: Score that nothing but noise may have at most.
         preview: Short side of the whole small view, in pixels.
         seed: Of crops, distortions and the order of photographs.
     """
@@ -61,6 +64,9 @@ class RefitSettings:
     much_margin: float = 0.02
     step_weight: float = 0.03
     step_margin: float = 0.03
+    keep_weight: float = 0.0
+    noise_weight: float = 0.0
+    noise_score: float = 0.2
     preview: int = 224
     seed: int = 0
 
@@ -135,10 +141,28 @@ def _look(
     return torch.stack(features), torch.stack(steps)
 
 
+@torch.no_grad()
+def look_at_noise(
+    net: AttributeNet, protocol: Protocol, settings: RefitSettings, count: int = 24
+) -> Float[Tensor, "k f"]:
+    """Features of pictures without a scene: uniform or normal noise, grey or in colour."""
+    random = torch.Generator().manual_seed(settings.seed)
+    features = []
+    for index in range(count):
+        side = protocol.crop if index % 2 else settings.preview
+        shape = (1, 3 if index % 3 else 1, side, side)
+        uniform = torch.rand(shape, generator=random)
+        normal = (0.5 + 0.3 * torch.randn(shape, generator=random)).clamp(0, 1)
+        image = (normal if index % 4 == 3 else uniform).expand(1, 3, -1, -1)
+        features.append(net.features(image).flatten(1))
+    return torch.cat(features)
+
+
 def refit(
     regressor: nn.Sequential,
     seen: Remembered,
     every: Float[Tensor, "m f"],
+    noise: Float[Tensor, "k f"],
     settings: RefitSettings,
 ) -> list[float]:
     """Teach a regressor the order of the versions while the photographs keep their scores.
@@ -147,6 +171,7 @@ def refit(
         regressor: Features to a score on a scale of [0, 1]; changed in place.
         seen: Of good photographs.
         every: Features of good and bad photographs: over them, the scores keep their scale.
+        noise: Features of nothing but noise.
         settings: Of the stage.
 
     Returns:
@@ -168,6 +193,13 @@ def refit(
         scores = _scores(regressor, features * kept / (1 - settings.dropout))
         loss = functional.mse_loss(scores[..., :1], before[rows])
         loss = loss + _ranking_loss(scores, seen.steps[rows], settings)
+        if settings.keep_weight:
+            any_rows = torch.randint(len(every), (4 * settings.batch_size,), generator=random)
+            change = _scores(regressor, every[any_rows]) - scale[any_rows]
+            loss = loss + settings.keep_weight * change.square().mean()
+        if settings.noise_weight:
+            excess = functional.relu(_scores(regressor, noise) - settings.noise_score)
+            loss = loss + settings.noise_weight * excess.square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

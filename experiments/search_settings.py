@@ -68,7 +68,7 @@ class Settings:
     out: Path = Path("runs/search_settings")
     """Folder for trials, search.json and search.md, one folder in it for each algorithm."""
     judge: str = JUDGE
-    """Quality model of the reward: what `attiqa.load_model` takes."""
+    """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))

@@ -79,7 +79,7 @@ class Settings:
     export: Path | None = None
     """Where to write the agent besides: path without suffix."""
     judge: str = JUDGE
-    """Quality model of the reward: what `attiqa.load_model` takes."""
+    """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))

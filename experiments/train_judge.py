@@ -1,4 +1,4 @@
-"""Train the agents' reward, `attiqa-judge`: every stage knows what distortions cost.
+"""Train the agents' reward, `attiqa-judge`: all its fine-tuning knows what distortions cost.
 
 Repeats attiqa/weights/attiqa-judge (one CPU core, 45 minutes and more):
 
@@ -87,6 +87,8 @@ class Settings(train_reward.Settings):
     """Name of the exported files."""
     split_seed: int = 0
     """Fixes the split."""
+    chosen_on: tuple[tuple[int, int], ...] = ((0, 300),)
+    """Seed and test photographs of the split that stages and settings were chosen on."""
     whole: FinetuneSettings = field(default_factory=lambda: stage(WHOLE))
     """On human scores, first of small photographs seen nearly whole."""
     fine: FinetuneSettings = field(default_factory=lambda: stage(FINE, photos=4))

@@ -1,4 +1,4 @@
-"""Train a second quality model that no agent ever climbs: the reward's referee.
+"""Train a quality model that no agent ever climbs: the judge's referee.
 
 Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes) from ImageNet weights that
 `imagenet_weights.py` fetches:
@@ -6,7 +6,7 @@ Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes) from Imag
     python experiments/train_referee.py --data BIQ2021 --init lite0.safetensors
 
 An agent that learned to please `attiqa-judge` has not pleased this one unless the photographs are
-better. What can differ from the reward model does: the architecture, the initial weights, the seed,
+better. What can differ from the judge does: the architecture, the initial weights, the seed,
 the scale of the views and most of the ranked pairs. The photographs and their scores are the same,
 with the same ones kept aside.
 """
@@ -26,6 +26,7 @@ from attiqa.pretraining import PretrainSettings
 from attiqa.training import Schedule
 from experiments import train_reward
 from experiments.isp_distortions import developed_distorted_and_overdone
+from experiments.regressor_refit import RefitSettings
 
 SEED = 1
 RECIPE = train_reward.Recipe(
@@ -82,6 +83,8 @@ class Settings(train_reward.Settings):
     """Name of the exported files."""
     split_seed: int = 0
     """Fixes the split: the judge's."""
+    chosen_on: tuple[tuple[int, int], ...] = ((0, 300),)
+    """Seed and test photographs of the split that choices were made on: the judge's."""
     architecture: Architecture = field(
         default_factory=lambda: Architecture(
             "tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 128, 128
@@ -98,6 +101,8 @@ class Settings(train_reward.Settings):
     """On human scores, first of small photographs."""
     fine: FinetuneSettings = field(default_factory=lambda: human_scores(stage(1, 160, 1e-4)))
     """Then of photographs of the previews' size."""
+    refit: RefitSettings | None = None
+    """It has no last stage."""
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ class Settings:
     """Write a model as ONNX with its card beside it; batch and size stay free."""
 
     model: tyro.conf.Positional[str] = "embedded"
-    """"embedded", a .safetensors file, a folder, or hf://owner/repository[@revision]."""
+    """"embedded" or the name of an embedded model, a .safetensors file, a folder, or
+    hf://owner/repository[@revision]."""
     out: Path = Path("model.onnx")
     """The file to write."""
 

@@ -29,7 +29,8 @@ class Settings:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Table to write: .csv, .jsonl or .parquet. Files that it has a score for are skipped."""
     model: str = "embedded"
-    """"embedded", a .safetensors file, a folder, or hf://owner/repository[@revision]."""
+    """"embedded" or the name of an embedded model, a .safetensors file, a folder, or
+    hf://owner/repository[@revision]."""
     device: str = "cpu"
     """Where the model runs, such as "cuda"."""
     batch: int | None = None

@@ -1,4 +1,4 @@
-"""The main job on the embedded samples, with the embedded model and agent."""
+"""The main job on the embedded samples, with the embedded judge and agent."""
 
 import json
 import shutil

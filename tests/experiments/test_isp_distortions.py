@@ -1,4 +1,4 @@
-"""Wrong developments that the embedded reward model learns to rank below the photograph."""
+"""Wrong developments that the embedded models learn to rank below the photograph."""
 
 import pytest
 import torch

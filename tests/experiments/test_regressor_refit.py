@@ -1,5 +1,6 @@
-"""The last stage of the reward model's training, on a network whose features can be read."""
+"""The last stage of the judge's training, on a network whose features can be read."""
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from experiments.regressor_refit import (
     ORDER,
     RefitSettings,
     Remembered,
+    look_at_noise,
     refit,
     remember,
 )
@@ -116,7 +118,7 @@ def regressor() -> nn.Sequential:
 def before_and_after() -> tuple[nn.Sequential, nn.Sequential]:
     seen, every = planted()
     after = regressor()
-    refit(after, seen, every, SETTINGS)
+    refit(after, seen, every, every[:0], SETTINGS)
     return regressor(), after
 
 
@@ -143,6 +145,28 @@ def test_the_scores_keep_their_scale(before_and_after):
 def test_the_seed_decides_what_is_learned():
     seen, every = planted()
     short = RefitSettings(steps=5)
-    losses = [refit(regressor(), seen, every, short) for _ in "ab"]
+    losses = [refit(regressor(), seen, every, every[:0], short) for _ in "ab"]
     assert losses[0] == losses[1]
-    assert refit(regressor(), seen, every, RefitSettings(steps=5, seed=1)) != losses[0]
+    assert refit(regressor(), seen, every, every[:0], RefitSettings(steps=5, seed=1)) != losses[0]
+
+
+def test_noise_is_taught_to_be_bad_and_photographs_keep_their_scores():
+    """A feature of the regressor tells noise from photographs; photographs do not have it."""
+    seen, every = planted()
+    noise = every[:20] * torch.tensor([1.0, 0.0, 0.0]) + torch.tensor([0.5, 3.0, 0.0])
+    plain = RefitSettings(steps=400, touch_weight=0, step_weight=0, learning_rate=3e-3, dropout=0)
+    taught, untaught = regressor(), regressor()
+    refit(taught, seen, every, noise, replace(plain, keep_weight=2, noise_weight=1))
+    refit(untaught, seen, every, noise, plain)
+    with torch.no_grad():
+        assert untaught(noise).min() > 0.25
+        assert taught(noise).max() < 0.25
+        assert (taught(every) - regressor()(every)).abs().mean() < 0.02
+
+
+def test_noise_is_looked_at_in_both_views_and_seeded():
+    first, again = (look_at_noise(contours(), PROTOCOL, SETTINGS, count=8) for _ in range(2))
+    assert torch.equal(first, again)
+    assert len(first.unique(dim=0)) == 8
+    other = look_at_noise(contours(), PROTOCOL, replace(SETTINGS, seed=1), count=8)
+    assert not torch.equal(first, other)

@@ -115,6 +115,8 @@ def test_a_judge_has_no_expert(trained, tmp_path):
     assert {path.stem for path in tmp_path.glob("*.ckpt")} == {
         *("pretraining", "whole", "fine", "touch")
     }
+    _, card = load_checkpoint(tmp_path / "mini.safetensors")
+    assert "committee" not in card.training
 
 
 def test_photographs_that_no_choice_was_made_on():
@@ -151,3 +153,9 @@ def test_the_last_stage_alone_moves_the_regressor_and_nothing_else(trained, tmp_
     _, card = load_checkpoint(again.weights / "mini.safetensors")
     assert card.training["start"].startswith("mini ")
     assert card.training["init"] == "random"
+    assert "committee" not in card.training
+
+
+def test_the_last_stage_alone_needs_its_settings():
+    with pytest.raises(ValueError, match="only `refit` would be run, and its settings are None"):
+        train_reward.main(replace(SMALL, start="embedded", refit=None))
