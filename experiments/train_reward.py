@@ -216,8 +216,8 @@ REWARD = Recipe(
     "which share photographs with the test part of this one; only of the last stage three settings "
     "were tried here (0.827, 0.827 and 0.828 on the test photographs; before it 0.836)",
     limits="Trained on photographs of 512 pixels only. A first opinion on photographs; no measure "
-    "of art, content or faces. It hardly minds colour casts and overexposure by two stops, and "
-    "likes sharpening: attiqa-judge compares developments of one photograph better.",
+    "of art, content or faces. It hardly minds colour casts and overexposure by two stops: "
+    "attiqa-judge compares developments of one photograph better.",
 )
 
 
