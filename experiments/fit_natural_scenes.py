@@ -33,7 +33,7 @@ from attiqa.scene_regression import fit_regression, save_regression, scene_featu
 from attiqa.scoring import to_tensor
 from attiqa.versions import versions
 from attiqa.views import resize_short_side
-from experiments.train_reward import PREVIEW, previews
+from experiments.reward_measures import PREVIEW, previews
 
 FOLDS = 5
 BATCH = 8

@@ -22,7 +22,6 @@ import copy
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,32 +34,23 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich import print, print_json
 from rich.logging import RichHandler
-from torchvision.transforms.functional import InterpolationMode, resize
 
-from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Card, Protocol, Scale, load_backbone, save_checkpoint
 from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.crops import CropSettings
 from attiqa.datasets.folder import cache_photos, content_hash
 from attiqa.datasets.rated import RatedPhotos, Split, random_split, split_hash
 from attiqa.finetuning import FinetuneSettings, PairMaker, Scorer, finetune
-from attiqa.metrics import bootstrap_interval, correlations
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings, pretrain
-from attiqa.robustness import ladder_responses
-from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
+from attiqa.scoring import WEIGHTS, load_model
 from attiqa.teachers import AttributeTeacher, MeasuredTeacher
 from attiqa.training import Schedule
 from attiqa.versions import versions
-from attiqa.views import views
 from experiments.committee import committee
 from experiments.isp_distortions import ladders_and_isp, ladders_isp_and_sharpening
 from experiments.regressor_refit import RefitSettings, look_at_noise, refit, remember
-
-PREVIEW = 224
-"""Pixels of the short side of the previews that an agent's reward sees."""
-
-Pixels = UInt8[np.ndarray, "n s s 3"]
+from experiments.reward_measures import Pixels, measure, measure_ladders, previews, unchosen
 
 
 @dataclass(frozen=True)
@@ -289,12 +279,12 @@ def first_stages(
         stage: FinetuneSettings,
         pairs: PairMaker,
         scorer: Scorer | None = None,
-    ) -> QualityNet:
+    ) -> None:
         state = settings.out / f"{name}.ckpt"
         history[name] = finetune(
             fabric, net, training, mos, teacher, stage, state, pairs, scorer=scorer
         )
-        return net.cpu()
+        net.cpu()
 
     net = _network(settings.architecture, settings.init, settings.pretraining.schedule.seed)
     history["pretraining"] = pretrain(
@@ -366,20 +356,6 @@ def _parts(split: Split) -> list[Int[np.ndarray, " _"]]:
     return np.array_split(split.train, -(-len(split.train) // 50))
 
 
-def unchosen(
-    count: int, split: Split, chosen_on: Sequence[tuple[int, int]]
-) -> Int[np.ndarray, " _"]:
-    """The test photographs that are in the test part of no split that choices were made on."""
-    parts = [random_split(count, 0, test, seed).test for seed, test in chosen_on]
-    return np.setdiff1d(split.test, np.concatenate([split.test[:0], *parts]))
-
-
-def previews(pixels: Pixels, indices: Int[np.ndarray, " n"]) -> Float[torch.Tensor, "n 3 s s"]:
-    """Resize whole photographs to the size of the previews that an agent's reward sees."""
-    images = torch.from_numpy(pixels[indices]).permute(0, 3, 1, 2).float() / 255
-    return resize(images, [PREVIEW], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
-
-
 def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Split) -> Card:
     """Write the card, but for the metrics."""
     names = [path.name for path in photos.paths]
@@ -430,49 +406,6 @@ def _committee(settings: Settings, recipe: Recipe) -> dict[str, str]:
         f"after `fine` and of {settings.expert.backbone}, trained from {start} by `expert_whole` "
         "on the same photographs"
     }
-
-
-def measure(
-    model: QualityModel,
-    teacher: AttributeTeacher,
-    photos: RatedPhotos,
-    pixels: Pixels,
-    part: Int[np.ndarray, " n"],
-) -> dict[str, Any]:
-    """Measure agreement with people and with the teacher."""
-    mos = photos.mos[part]
-    paths = [photos.paths[index] for index in part]
-    images = previews(pixels, part)
-    with torch.no_grad():
-        predictions = [model.predict(batch) for batch in images.split(50)]
-        centre = [centre_score(model, path) for path in paths]
-    score, attributes = (torch.cat(part).numpy() for part in zip(*predictions, strict=True))
-    labels = torch.cat([teacher(batch) for batch in images.split(50)]).numpy()
-    crops = model.score(paths).score.numpy()
-    interval = bootstrap_interval(crops, mos)
-    return {
-        "five crops": correlations(crops, mos) | {"srocc, 95 %": [interval.low, interval.high]},
-        "centre crop alone": correlations(np.array(centre), mos),
-        f"previews of {PREVIEW} pixels": correlations(score, mos),
-        "attributes against teacher, srocc": {
-            name: correlations(attributes[:, column], labels[:, column])["srocc"]
-            for column, name in enumerate(ATTRIBUTES)
-        },
-    }
-
-
-def centre_score(model: QualityModel, path: Path) -> float:
-    """Score the protocol's centre crops alone."""
-    crops = views(to_tensor(path)[None], model.card.protocol, crops=1)
-    return model.score_views(crops).score.item()
-
-
-def measure_ladders(
-    model: QualityModel, images: Float[torch.Tensor, "n 3 h w"]
-) -> dict[str, dict[str, Any]]:
-    """Measure whether turning one knob too far can raise the score of good photographs."""
-    responses = ladder_responses(lambda x: model.predict(x).score, images)
-    return {name: asdict(response) for name, response in responses.items()}
 
 
 if __name__ == "__main__":

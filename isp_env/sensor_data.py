@@ -175,7 +175,10 @@ def _pattern(libraw: rawpy.RawPy, area: Area, path: Path) -> UInt8[np.ndarray, "
         return np.roll(pattern, (-area[0], -area[1]), axis=(0, 1))
     # a margin of more than six rows or columns leads LibRaw's pattern of the frame out of its table
     places = (area[0] + np.arange(6))[:, None], area[1] + np.arange(6)
-    return np.vectorize(libraw.raw_color, otypes=[np.uint8])(*places)
+    pattern = np.vectorize(libraw.raw_color, otypes=[np.uint8])(*places)
+    if set(pattern.ravel().tolist()) != {0, 1, 2}:
+        raise RawFileError(path, f"its mosaic {pattern.tolist()} of {letters} is not supported")
+    return pattern
 
 
 def _black(

@@ -20,6 +20,7 @@ from attiqa.training import Schedule
 from experiments import train_judge, train_reward
 from experiments.committee import committee
 from experiments.regressor_refit import RefitSettings
+from experiments.reward_measures import previews, unchosen
 
 SCHEDULE = Schedule(1, 6, crops=CropSettings(32, (32, 48)), workers=0)
 LEASHED = FinetuneSettings(
@@ -95,7 +96,7 @@ def test_all_stages_and_the_card(trained):
     pixels = train_reward.cache_photos(photos.paths, 512, trained.cache)
     split = random_split(20, 0, 6, 3)
     with torch.no_grad():
-        raw = net.eval().attribute_net(train_reward.previews(pixels, split.train))
+        raw = net.eval().attribute_net(previews(pixels, split.train))
     assert net.attribute_mean.numpy() == pytest.approx(raw.mean(0).numpy(), rel=5e-3, abs=1e-3)
     assert net.attribute_std.numpy() == pytest.approx(raw.std(0).numpy(), rel=0.1)
 
@@ -122,10 +123,10 @@ def test_a_judge_has_no_expert(trained, tmp_path):
 def test_photographs_that_no_choice_was_made_on():
     split = random_split(20, 0, 6, 3)
     looked_at = set(random_split(20, 0, 3, 0).test) | set(random_split(20, 0, 4, 1).test)
-    fresh = train_reward.unchosen(20, split, ((0, 3), (1, 4)))
+    fresh = unchosen(20, split, ((0, 3), (1, 4)))
     assert set(fresh) == set(split.test) - looked_at
     assert 0 < len(fresh) < 6
-    assert set(train_reward.unchosen(20, split, ())) == set(split.test)
+    assert set(unchosen(20, split, ())) == set(split.test)
 
 
 def test_a_committee_says_the_mean_and_learns_no_more():

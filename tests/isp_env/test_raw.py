@@ -226,19 +226,20 @@ def test_shading_and_black_deltas_of_a_linear_image(tmp_path, take):
 
 
 def test_black_deltas_of_xtrans_are_applied_and_its_shading_left_out(tmp_path, take, camera):
-    raw = take(512, 520, dataclasses.replace(camera, cfa=X_TRANS))
+    raw = take(1050, 520, dataclasses.replace(camera, cfa=X_TRANS))  # two strips
     assert raw.mosaic is not None
-    columns = np.arange(520) % 9
+    rows, columns = np.arange(1050) % 7, np.arange(520) % 9
     shifted = dataclasses.replace(
         raw,
-        mosaic=(raw.mosaic + columns).astype(np.uint16),
+        mosaic=(raw.mosaic + rows[:, None] + columns).astype(np.uint16),
+        black_rows=rows.astype(float),
         black_columns=columns.astype(float),
         gain_maps=(gain_map(),),
     )
     dng.write_dng(raw, tmp_path / "plain.dng")
     dng.write_dng(shifted, tmp_path / "shifted.dng")
     plain, read = read_raw(tmp_path / "plain.dng"), read_raw(tmp_path / "shifted.dng")
-    assert (read.gain_maps, read.black_columns) == ((), None)
+    assert (read.gain_maps, read.black_rows, read.black_columns) == ((), None, None)
     assert read.fallbacks[0] == "GainMap (lens shading) of an X-Trans mosaic: left out"
     assert read.linear is not None
     assert plain.linear is not None

@@ -8,6 +8,7 @@ import pytest
 import rawpy
 
 from isp_env import dng, xtrans
+from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
 from isp_env.simulation import X_TRANS
 from isp_env.xtrans import demosaic_xtrans
@@ -99,3 +100,10 @@ def test_strips_cover_every_row_once(height):
     assert strips[-1][1] == height
     assert all(first % 6 == 0 for first, _ in strips)
     assert all(last - first >= 512 for first, last in strips)
+
+
+def test_a_pattern_without_three_colours_is_refused(write_tagged, take, camera):
+    raw = take(512, 520, dataclasses.replace(camera, cfa=X_TRANS))
+    path = write_tagged(raw, (33422, "B", 36, (1,) * 36, True))  # CFAPattern: green alone
+    with pytest.raises(RawFileError, match=r"its mosaic .* is not supported"):
+        read_raw(path)
