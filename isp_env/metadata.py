@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import exifread
 import numpy as np
@@ -237,10 +238,11 @@ def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
     numbers = np.atleast_1d(np.array(value, np.float64))
     if tag.dtype in (tifffile.DATATYPE.RATIONAL, tifffile.DATATYPE.SRATIONAL):
         if numbers.size != 2 * tag.count:  # of more than 1,024, tifffile reads the first half only
-            file = tag.parent.filehandle
+            parent = cast(tifffile.TiffFile, tag.parent)
+            file = parent.filehandle
             file.seek(tag.valueoffset)
             signed = tag.dtype == tifffile.DATATYPE.SRATIONAL
-            kind = tag.parent.byteorder + ("i4" if signed else "u4")
+            kind = parent.byteorder + ("i4" if signed else "u4")
             numbers = np.frombuffer(file.read(8 * tag.count), kind).astype(np.float64)
         numerator, denominator = numbers.reshape(-1, 2).T
         numbers = None if np.any(denominator == 0) else numerator / denominator
