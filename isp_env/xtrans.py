@@ -3,11 +3,13 @@
 LibRaw holds four samples of every pixel of what it demosaics, and its result besides: half a
 gigabyte for 24 megapixels. A strip with some rows around it is a small file in memory. What LibRaw
 makes of it is what it makes of the whole, but for 0.3 % of the samples, at the seams of the tiles
-(512 pixels) that LibRaw itself divides pictures into.
+(512 pixels) that LibRaw itself divides pictures into. Its threads take a row of tiles each and read
+what their neighbours write, so a picture of several rows is never twice the same. A strip is one.
 """
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import rawpy
@@ -17,12 +19,14 @@ from jaxtyping import Float, UInt8, UInt16
 from isp_env.metadata import CFA, DNG_VERSION
 
 WHITE = 65535
-STRIP = 516
-"""Rows of a strip, a multiple of the pattern's six; the last one has up to twice as many."""
-HALO = 24
-"""Rows around a strip, a multiple of six: more than three passes look at."""
 D65 = 21  # EXIF LightSource
-LIBRAW_TILE = 512  # LibRaw refuses smaller pictures
+LIBRAW_TILE = 512
+"""LibRaw refuses smaller pictures; those of up to six rows more are one row of its tiles."""
+HALO = 24
+"""Rows around a strip: more than three passes look at."""
+STEP = 468
+"""Rows from one strip to the next, a multiple of the pattern's six; with its halo, a strip is one
+row of tiles."""
 
 
 def demosaic_xtrans(
@@ -59,8 +63,7 @@ def demosaic_xtrans(
         for delta, size in zip(deltas, mosaic.shape, strict=True)
     )
     camera = np.empty((3, height, width), np.uint16)
-    for first, last in _strips(height):
-        above, below = max(first - HALO, 0), min(last + HALO, height)
+    for (above, below), (first, last) in _strips(height):
         level = black.astype(np.float32), rows[above:below], columns
         balanced = _balance(mosaic[above:below], *level, scale)
         rgb = _demosaic(balanced, cfa, xyz_to_camera)[first - above : last - above]
@@ -72,11 +75,13 @@ def demosaic_xtrans(
     return camera
 
 
-def _strips(height: int) -> Iterator[tuple[int, int]]:
-    """First row of each strip and the row after its last."""
-    count = max(height // STRIP, 1)
-    for index in range(count):
-        yield index * STRIP, height if index == count - 1 else (index + 1) * STRIP
+def _strips(height: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Rows that LibRaw sees of each strip, and those of them that are taken: first, beyond last."""
+    highest = (height - LIBRAW_TILE) // 6 * 6
+    tops = [*range(0, highest, STEP), highest]
+    seams = [top + HALO for top in tops[1:]]
+    seen = zip(tops, [*(top + STEP + 2 * HALO for top in tops[:-1]), height], strict=True)
+    return zip(seen, pairwise([0, *seams, height]), strict=True)
 
 
 def _balance(
