@@ -1,10 +1,11 @@
-"""Does a preview show what the full rendering will look like?
+"""Does a preview show what the full rendering will look like? And a file of half the size?
 
     python experiments/evaluate_previews.py --raw PHOTOS
 
 What an agent sees is a rendering of a small scene-linear picture. Here the same random settings are
 rendered from the preview and at full resolution, the latter is reduced to the preview's size, and
-both are compared in CIEDE2000. Writes previews.json.
+both are compared in CIEDE2000. So are files of half the size, which are rendered from halved
+scene-linear pictures. Writes previews.json.
 """
 
 import json
@@ -28,7 +29,7 @@ from isp_env.batch_inputs import find_inputs
 from isp_env.color import srgb_decode, srgb_encode
 from isp_env.development import LinearImage
 from isp_env.files import atomic_path
-from isp_env.full_frame import render_raw
+from isp_env.full_frame import OutputSize, render_raw
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.reduced import preview
@@ -75,10 +76,15 @@ def main(settings: Settings) -> None:
     for name, read in track(raws, "files", console=console):
         raw = read()
         small = preview(raw, settings.side)
-        neutral = difference(small, render_raw(raw, torch.zeros(count)), torch.zeros(count))
-        each = [difference(small, render_raw(raw, theta), theta) for theta in thetas]
-        found[name] = {"neutral": neutral, "mean": float(np.mean(each)), "worst": max(each)}
-    table = Table("file", "neutral", f"mean of {settings.thetas}", "worst")
+        *each, neutral = (differences(raw, small, theta) for theta in (*thetas, torch.zeros(count)))
+        of_preview, of_half = np.transpose(each)
+        found[name] = {
+            "neutral": neutral[0],
+            "mean": float(of_preview.mean()),
+            "worst": float(of_preview.max()),
+            "half size, mean": float(of_half.mean()),
+        }
+    table = Table("file", "neutral", f"mean of {settings.thetas}", "worst", "half size, mean")
     for name, row in found.items():
         table.add_row(name, *(f"{value:.2f}" for value in row.values()))
     console.print(table)
@@ -99,14 +105,26 @@ def enlarged_sample(name: str, times: int) -> RawImage:
 
 
 @torch.no_grad()
-def difference(small: LinearImage, full: np.ndarray, theta: torch.Tensor) -> float:
-    """Mean CIEDE2000 of the preview's rendering and the reduced full rendering."""
+def differences(raw: RawImage, small: LinearImage, theta: torch.Tensor) -> tuple[float, float]:
+    """Of the preview's rendering and of a file of half the size, from the full rendering."""
+    full = render_raw(raw, theta)
     shown = DEFAULT_PIPELINE(small.rgb[None], theta[None], small.noise[None])[0]
-    # an eye at a distance averages light, not code values
-    light = srgb_decode(torch.from_numpy(full).permute(2, 0, 1).float() / 255)
-    reduced = interpolate(light[None], shown.shape[1:], mode="bilinear", antialias=True)[0]
-    pictures = (shown, srgb_encode(reduced))
-    labs = [rgb2lab(picture.permute(1, 2, 0).double().numpy()) for picture in pictures]
+    half = render_raw(raw, theta, size=OutputSize(long_side=max(full.shape) // 2))
+    light = srgb_decode(as_tensor(full))[None]  # an eye at a distance averages it, not code values
+    reduced = interpolate(light, shown.shape[1:], mode="bilinear", antialias=True)
+    means = interpolate(light, half.shape[:2], mode="area")
+    of_preview = difference(shown, srgb_encode(reduced)[0])
+    return of_preview, difference(as_tensor(half), srgb_encode(means)[0])
+
+
+def as_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """Finished pixels as encoded RGB in [0, 1], channels first."""
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def difference(shown: torch.Tensor, expected: torch.Tensor) -> float:
+    """Mean CIEDE2000 of two pictures, encoded RGB in [0, 1], channels first."""
+    labs = [rgb2lab(picture.permute(1, 2, 0).double().numpy()) for picture in (shown, expected)]
     return float(deltaE_ciede2000(*labs).mean())
 
 

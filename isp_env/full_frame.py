@@ -26,14 +26,13 @@ from isp_env.fusion import CHUNK
 from isp_env.linear_source import linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
-from isp_env.reduced import reduced
+from isp_env.reduced import TILE, small
 
 Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
 Bits = Literal[8, 16]
 Rows = Callable[[int, int, Float32[np.ndarray, "3 r w"]], None]
 """(top, bottom, out): fills `out` with these rows of a scene-linear picture."""
 
-TILE = 32  # rows that are demosaiced at a time
 STRIP = 4  # rows of these that are rendered at a time: as much as the caches hold
 
 
@@ -71,7 +70,7 @@ def render_raw(
         raw: Sensor data.
         theta: Settings of the pipeline's knobs, in [-1, 1].
         pipeline: Says the output space, too.
-        size: Where it is half the frame or less, a reduced picture is rendered: that is faster.
+        size: Where it is half the frame or less, a small picture is rendered: that is faster.
         bits: Of each channel.
         device: Other than "cpu": renders the whole frame at once there.
         tile: Rows that are demosaiced at a time; the result does not depend on it.
@@ -80,10 +79,10 @@ def render_raw(
     height, width = bottom - top, right - left
     height, width = (width, height) if raw.orientation >= 5 else (height, width)
     target = size.of(height, width)
-    block = 2 * int(max(height, width) / max(target) / 2)
-    if block and max(target) < max(height, width):
-        image = reduced(raw, block)
-        return render_linear(_resize(image, target), theta, pipeline=pipeline, bits=bits)
+    ratio = max(height, width) / max(target)
+    if ratio >= 2:
+        image = _resize(small(raw, ratio), target)
+        return render_linear(image, theta, pipeline=pipeline, bits=bits)
     if torch.device(device).type == "cpu":
         pixels = _render_sensor(raw, theta, pipeline, bits, tile)
     else:
@@ -169,9 +168,9 @@ def _render_rows(
     height, width = shape
     with torch.no_grad():
         values = pipeline.values(theta.detach().float().cpu()[None])
-        _, small = pipeline.measure(guide, noise, values)
+        _, measured = pipeline.measure(guide, noise, values)
         constants = pipeline.constants(values)
-    maps = torch.stack([small[name][0] for name in pipeline.maps]).numpy()
+    maps = torch.stack([measured[name][0] for name in pipeline.maps]).numpy()
     own = numbers(pipeline, constants)[0]
     loop = fused(pipeline)
     factor = detail.guide_factor(max(shape))

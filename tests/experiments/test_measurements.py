@@ -39,17 +39,20 @@ def test_demosaicing_of_a_photograph(tmp_path):
     assert min(found.values(), key=lambda by_phase: by_phase["RGGB"])["RGGB"] > 20  # all are it
 
 
-def test_a_preview_that_differs_is_told(sample):
+def test_a_preview_and_a_half_that_differ_are_told(sample):
     from isp_env.full_frame import render_raw
     from isp_env.raw import read_raw
     from isp_env.reduced import preview
 
     raw, zero = read_raw(sample), torch.zeros(KNOBS)
-    full, small = render_raw(raw, zero), preview(raw, 256)
-    right = evaluate_previews.difference(small, full, zero)
+    small = preview(raw, 256)
+    of_preview, of_half = evaluate_previews.differences(raw, small, zero)
+    assert 0 < of_preview < 1
+    assert 0 < of_half < 1
     warm = torch.zeros(KNOBS)
     warm[[p.name for p in DEFAULT_PIPELINE.parameters].index("temperature")] = 0.5
-    assert right < 1.0 < 3 < evaluate_previews.difference(small, full, warm)
+    shown, full = (evaluate_previews.as_tensor(render_raw(raw, theta)) for theta in (warm, zero))
+    assert evaluate_previews.difference(shown, full) > 3
 
 
 def test_mutants_are_the_same_from_the_same_seed_and_all_accounted_for(tmp_path):
