@@ -6,7 +6,6 @@ ever held whole. On a CPU the elementwise part runs as one fused loop (`fusion`)
 pipeline renders the whole frame in torch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,15 +22,13 @@ from isp_env.detail import Guide
 from isp_env.development import LinearImage, develop_area, linear_noise
 from isp_env.fused_stages import fused, numbers
 from isp_env.fusion import CHUNK
-from isp_env.linear_source import linear_source
+from isp_env.linear_source import Rows, block_statistics, linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
 from isp_env.reduced import TILE, small
 
 Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
 Bits = Literal[8, 16]
-Rows = Callable[[int, int, Float32[np.ndarray, "3 r w"]], None]
-"""(top, bottom, out): fills `out` with these rows of a scene-linear picture."""
 
 STRIP = 4  # rows of these that are rendered at a time: as much as the caches hold
 
@@ -120,13 +117,17 @@ def render_linear(
 ) -> Pixels:
     """Render a scene-linear picture that is in memory, by the fused loop."""
     linear = np.ascontiguousarray(image.rgb.cpu().numpy(), np.float32)
-    guide = detail.reduce(image.rgb.cpu()[None], detail.guide_factor(max(linear.shape[1:])))
+    height, width = linear.shape[1:]
+    factor = detail.guide_factor(max(height, width))
 
     def rows(top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
         out[:] = linear[:, top:bottom]
 
+    means, variance = (
+        torch.from_numpy(x)[None] for x in block_statistics(rows, (height, width), factor)
+    )
+    guide = Guide(means.unbind(1), variance, max(height, width) / factor, factor**2)
     noise = image.noise.cpu()[None]
-    height, width = linear.shape[1:]
     return _render_rows(rows, (height, width), guide, noise, theta, pipeline, bits, TILE)
 
 

@@ -5,6 +5,7 @@ time and in one pass, for frames of many megapixels. Also the small pictures tha
 rendering and the previews are made of: 2x2 blocks averaged, so that nothing is demosaiced for them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from isp_env.compiled.sensor import HALO
 from isp_env.development import plane_maps, root_offset
 from isp_env.opcodes import GainMap
 from isp_env.raw import RawImage
+
+Rows = Callable[[int, int, Float32[np.ndarray, "3 r w"]], None]
+"""(top, bottom, out): fills `out` with these rows of a scene-linear picture."""
 
 
 @dataclass(frozen=True)
@@ -145,18 +149,31 @@ class ArraySource:
 
         The variances are those of pixels. Blocks at the right and at the bottom may be smaller.
         """
-        height, width = self.shape
-        result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
-        sums = np.empty((6, width))
-        for block, first in enumerate(range(0, height, factor)):
-            rows = np.empty((3, min(factor, height - first), width), np.float32)
-            self.rows(first, first + rows.shape[1], rows)
-            sensor.sum_pixels(rows, sums)
-            sensor.block_statistics(sums, factor, rows.shape[1], result[:, block])
-        return result[:3], result[3:]
+        return block_statistics(self.rows, self.shape, factor)
 
 
 LinearSource = MosaicSource | ArraySource
+
+
+def block_statistics(
+    rows: Rows, shape: tuple[int, int], factor: int
+) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
+    """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor pixels.
+
+    Args:
+        rows: Of a scene-linear picture.
+        shape: Its height and width. Blocks at the right and at the bottom may be smaller.
+        factor: Side of a block.
+    """
+    height, width = shape
+    result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
+    sums = np.empty((6, width))
+    for block, first in enumerate(range(0, height, factor)):
+        pixels = np.empty((3, min(factor, height - first), width), np.float32)
+        rows(first, first + pixels.shape[1], pixels)
+        sensor.sum_pixels(pixels, sums)
+        sensor.block_statistics(sums, factor, pixels.shape[1], result[:, block])
+    return result[:3], result[3:]
 
 
 def linear_source(raw: RawImage) -> LinearSource:
