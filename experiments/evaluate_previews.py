@@ -52,6 +52,8 @@ class Settings:
     """Random settings for each file, each knob uniform over its range."""
     side: int = 256
     """Long side of the previews."""
+    finer: float = 1.0
+    """They are rendered so many times as wide and high, and reduced in linear light."""
     seed: int = 0
     """Of the settings."""
     out: Path = Path("runs/evaluate_previews")
@@ -75,8 +77,11 @@ def main(settings: Settings) -> None:
     found: dict[str, Any] = {}
     for name, read in track(raws, "files", console=console):
         raw = read()
-        small = preview(raw, settings.side)
-        *each, neutral = (differences(raw, small, theta) for theta in (*thetas, torch.zeros(count)))
+        small = preview(raw, round(settings.finer * settings.side))
+        *each, neutral = (
+            differences(raw, small, theta, settings.finer)
+            for theta in (*thetas, torch.zeros(count))
+        )
         of_preview, of_half = np.transpose(each)
         found[name] = {
             "neutral": neutral[0],
@@ -105,16 +110,25 @@ def enlarged_sample(name: str, times: int) -> RawImage:
 
 
 @torch.no_grad()
-def differences(raw: RawImage, small: LinearImage, theta: torch.Tensor) -> tuple[float, float]:
+def differences(
+    raw: RawImage, small: LinearImage, theta: torch.Tensor, finer: float = 1.0
+) -> tuple[float, float]:
     """Of the preview's rendering and of a file of half the size, from the full rendering."""
-    full = render_raw(raw, theta)
+    pixels = render_raw(raw, theta)
+    full = as_tensor(pixels)
     shown = DEFAULT_PIPELINE(small.rgb[None], theta[None], small.noise[None])[0]
-    half = render_raw(raw, theta, size=OutputSize(long_side=max(full.shape) // 2))
-    light = srgb_decode(as_tensor(full))[None]  # an eye at a distance averages it, not code values
-    reduced = interpolate(light, shown.shape[1:], mode="bilinear", antialias=True)
-    means = interpolate(light, half.shape[:2], mode="area")
-    of_preview = difference(shown, srgb_encode(reduced)[0])
-    return of_preview, difference(as_tensor(half), srgb_encode(means)[0])
+    height, width = (round(side / finer) for side in shown.shape[1:])
+    if finer != 1:
+        shown = averaged(shown, (height, width), mode="bilinear", antialias=True)
+    expected = averaged(full, (height, width), mode="bilinear", antialias=True)
+    half = as_tensor(render_raw(raw, theta, size=OutputSize(long_side=max(pixels.shape) // 2)))
+    means = averaged(full, (half.shape[1], half.shape[2]), mode="area")
+    return difference(shown, expected), difference(half, means)
+
+
+def averaged(picture: torch.Tensor, size: tuple[int, int], **how: Any) -> torch.Tensor:
+    """A picture reduced to (height, width) in light: that is what an eye at a distance averages."""
+    return srgb_encode(interpolate(srgb_decode(picture)[None], size, **how)[0])
 
 
 def as_tensor(pixels: np.ndarray) -> torch.Tensor:
