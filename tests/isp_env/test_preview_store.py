@@ -275,16 +275,27 @@ def test_killed_at_any_moment_a_store_ends_as_if_undisturbed(tmp_path):
     finished: Counter[str] = Counter()
     for kill_after in (0, 10, None):
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+            bufsize=1,  # a line
         ) as run:
+            assert run.stdin is not None
             assert run.stdout is not None
+            killed = False
             for number, line in enumerate(run.stdout):
                 status, name = line.split()
                 assert status != "failed"
                 finished.update([name] if status == "done" else [])
+                if not killed:
+                    run.stdin.write("next\n")
                 if kill_after is not None and status == "done" and number >= kill_after:
                     time.sleep(rng.uniform(0, 0.1))
                     run.send_signal(signal.SIGKILL)
+                    killed = True
         assert run.returncode == (0 if kill_after is None else -signal.SIGKILL)
         seen = PreviewStore.open(out)  # whatever is visible is whole
         assert not seen.scenes or len(seen.previews()) == len(seen.scenes)
