@@ -22,10 +22,10 @@ from isp_env.detail import Guide
 from isp_env.development import LinearImage, develop_area, linear_noise
 from isp_env.fused_stages import fused, numbers
 from isp_env.fusion import CHUNK
-from isp_env.linear_source import Rows, block_statistics, linear_source
+from isp_env.linear_source import TILE, Rows, block_statistics, linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
-from isp_env.reduced import TILE, small
+from isp_env.reduced import small
 
 Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
 Bits = Literal[8, 16]

@@ -17,6 +17,8 @@ from isp_env.development import plane_maps, root_offset
 from isp_env.opcodes import GainMap
 from isp_env.raw import RawImage
 
+TILE = 32  # rows that are demosaiced at a time
+
 Rows = Callable[[int, int, Float32[np.ndarray, "3 r w"]], None]
 """(top, bottom, out): fills `out` with these rows of a scene-linear picture."""
 

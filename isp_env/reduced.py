@@ -4,10 +4,8 @@ import numpy as np
 import torch
 
 from isp_env.development import LinearImage, crop, develop, linear_noise, resize, upright
-from isp_env.linear_source import linear_source
+from isp_env.linear_source import TILE, linear_source
 from isp_env.raw import RawImage
-
-TILE = 32  # rows that are demosaiced at a time
 
 
 def reduced(raw: RawImage, block: int) -> LinearImage:
@@ -44,7 +42,7 @@ def small(raw: RawImage, ratio: float) -> LinearImage:
 
     Args:
         raw: Sensor data.
-        ratio: 2 or more.
+        ratio: Of the frame's sides to the output's, 2 or more.
     """
     block = 2 * int(ratio / 3)  # reduced again by 1.5 or more: the colours' offsets hardly show
     return reduced(raw, block) if block else halved(raw)

@@ -49,6 +49,8 @@ def test_a_preview_and_a_half_that_differ_are_told(sample):
     of_preview, of_half = evaluate_previews.differences(raw, small, zero)
     assert 0 < of_preview < 1
     assert 0 < of_half < 1
+    finer, _ = evaluate_previews.differences(raw, preview(raw, 384), zero, 1.5)
+    assert 0 < finer < 1
     warm = torch.zeros(KNOBS)
     warm[[p.name for p in DEFAULT_PIPELINE.parameters].index("temperature")] = 0.5
     shown, full = (evaluate_previews.as_tensor(render_raw(raw, theta)) for theta in (warm, zero))
