@@ -42,7 +42,6 @@ from rich.console import Console
 from rich.table import Table
 
 from isp_env.detail import guide_factor
-from isp_env.dng import write_dng
 from isp_env.files import atomic_path
 from isp_env.full_frame import render_raw
 from isp_env.linear_source import linear_source
@@ -50,6 +49,7 @@ from isp_env.outcomes import Limits
 from isp_env.photograph import camera_exif, write_photograph
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
+from isp_env.raw.write_dng import write_dng
 from isp_env.reduced import preview
 from isp_env.samples import sample_files
 from isp_env.workers import run_isolated

@@ -29,9 +29,9 @@ from rich.table import Table
 
 from isp_env.color import srgb_decode, srgb_encode
 from isp_env.development import develop_area
-from isp_env.dng import write_dng
 from isp_env.files import atomic_path
 from isp_env.raw import RawImage, read_raw
+from isp_env.raw.write_dng import write_dng
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB
 
 PHASES = {"RGGB": RGGB, "GRBG": GRBG, "GBRG": GBRG, "BGGR": BGGR}

@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.progress import track
 
 from isp_env.batch_inputs import find_inputs
-from isp_env.dng import write_dng
 from isp_env.full_frame import OutputSize
 from isp_env.outcomes import Limits
 from isp_env.raw import read_raw
+from isp_env.raw.write_dng import write_dng
 from isp_env.rendering import RenderJob, RenderSettings, render_file
 from isp_env.samples import sample_files
 from isp_env.workers import run_isolated

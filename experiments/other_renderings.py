@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float32
 from rich.progress import track
 
-from isp_env.dng import write_dng
 from isp_env.libraw_rendering import libraw_rendering
 from isp_env.preview_sources import SimulatedSource
+from isp_env.raw.write_dng import write_dng
 
 LIBRAW = {"LibRaw": False, "LibRaw, auto-bright": True}
 """Name of a control -> whether it brightens until 1 % of the samples clip."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from isp_env.color import Planes, mix
 from isp_env.demosaic import demosaic, half_size
-from isp_env.opcodes import GainMap
+from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage
 
 BAYER = (2, 2)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from isp_env.development import crop, upright
 from isp_env.errors import RawFileError
-from isp_env.raw import REASONS, read_raw
+from isp_env.raw import read_raw
+from isp_env.raw.read import REASONS
 from isp_env.training_scenes import reduce_truth
 
 SRGB_GAMMA = (2.4, 12.92)  # exponent and slope at black; LibRaw's own default is BT.709's curve

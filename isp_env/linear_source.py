@@ -14,7 +14,7 @@ from jaxtyping import Float32, Num, UInt8
 from isp_env.compiled import sensor
 from isp_env.compiled.sensor import HALO
 from isp_env.development import plane_maps, root_offset
-from isp_env.opcodes import GainMap
+from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage
 
 TILE = 32  # rows that are demosaiced at a time

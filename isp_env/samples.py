@@ -14,10 +14,11 @@ import skimage.data
 from jaxtyping import Float
 from PIL import Image
 
-from isp_env import color, dng, simulation, tone
-from isp_env.dng import write_dng
+from isp_env import color, simulation, tone
 from isp_env.files import atomic_path
 from isp_env.raw import RawImage
+from isp_env.raw import write_dng as dng
+from isp_env.raw.write_dng import write_dng
 from isp_env.simulation import BGGR, GBRG, GRBG, X_TRANS, CameraModel, Capture, simulate
 
 # Colour matrices as published in Adobe's DNG Converter and dcraw. The shot noise at ISO 100 is one

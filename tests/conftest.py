@@ -12,7 +12,11 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
 # numba cannot compile what beartype has wrapped: isp_env.compiled is left out
-ISP_ENV = [f"isp_env.{path.stem}" for path in (ROOT / "isp_env").glob("*.py")]
+ISP_ENV = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "isp_env").rglob("*.py")
+    if path.parent.name != "compiled" and path.name != "__init__.py"
+]
 install_import_hook(["attiqa", "agents", *ISP_ENV], "beartype.beartype")
 
 DATA = Path(os.environ.get("ATTIQA_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -1,4 +1,4 @@
-"""Huffman coding of lossless JPEG: the loops of `isp_env.lossless_jpeg`."""
+"""Huffman coding of lossless JPEG: the loops of `isp_env.dng.lossless_jpeg`."""
 
 import numpy as np
 

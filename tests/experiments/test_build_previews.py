@@ -10,9 +10,9 @@ import tyro
 from PIL import Image
 
 from experiments.build_previews import Settings, main
-from isp_env.dng import write_dng
 from isp_env.output_spaces import PROPHOTO
 from isp_env.preview_store import PreviewStore
+from isp_env.raw.write_dng import write_dng
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from experiments.agent_chooser import REFINE
 from experiments.render import Settings, main
-from isp_env.dng import write_dng
+from isp_env.raw.write_dng import write_dng
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from isp_env.color import XYZ_FROM_REC709
+from isp_env.dng.color_matrices import color_temperature, interpolate_color_matrix
 from isp_env.errors import RawFileError
-from isp_env.metadata import color_temperature, interpolate_color_matrix
 from isp_env.raw import read_raw
 from isp_env.simulation import (
     Capture,

@@ -16,12 +16,12 @@ from isp_env.development import (
     resize,
     upright,
 )
-from isp_env.dng import write_dng
+from isp_env.dng.opcodes import GainMap
 from isp_env.fidelity import fidelity
-from isp_env.opcodes import GainMap
 from isp_env.parameters import to_theta
 from isp_env.pipeline import DEFAULT_PIPELINE as PIPELINE
 from isp_env.raw import RawImage, read_raw
+from isp_env.raw.write_dng import write_dng
 from isp_env.reduced import preview
 from isp_env.samples import CANON_350D, NIKON_D750
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate

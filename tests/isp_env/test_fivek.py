@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from isp_env.dng import write_dng
 from isp_env.fivek import FiveKError, Split, read_expert, read_fivek, read_test_b, split_ids
 from isp_env.output_spaces import PROPHOTO, SRGB
+from isp_env.raw.write_dng import write_dng
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 

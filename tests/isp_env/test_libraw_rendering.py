@@ -3,10 +3,10 @@ import torch
 
 from isp_env.color import luminance, srgb_encode
 from isp_env.development import develop
-from isp_env.dng import write_dng
 from isp_env.errors import RawFileError
 from isp_env.libraw_rendering import libraw_rendering
 from isp_env.raw import read_raw
+from isp_env.raw.write_dng import write_dng
 from isp_env.reduced import preview
 from isp_env.simulation import Capture
 

@@ -10,14 +10,14 @@ import pytest
 import rawpy
 
 from isp_env.compiled import lossless_jpeg as compiled
-from isp_env.dng import write_dng
-from isp_env.lossless_jpeg import (
+from isp_env.dng.lossless_jpeg import (
     UnsupportedJpegError,
     count_components,
     decode,
     encode,
     encode_mosaic,
 )
+from isp_env.raw.write_dng import write_dng
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from isp_env.optical_black import covered_black
 from isp_env.raw import RawImage, read_raw
+from isp_env.raw.optical_black import covered_black
 
 AREA_OF_FILE = (50829, "I", 4, (0, 64, 64, 160), True)
 AREA = (6, 101, 206, 301)  # odd on purpose: the pattern starts at its corner

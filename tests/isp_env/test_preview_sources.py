@@ -9,7 +9,6 @@ import tifffile
 from PIL import Image
 from skimage import data
 
-from isp_env.dng import write_dng
 from isp_env.errors import RawFileError
 from isp_env.fivek import FiveKPhoto, read_fivek
 from isp_env.output_spaces import DISPLAY_P3, PROPHOTO, SRGB
@@ -26,6 +25,7 @@ from isp_env.preview_sources import (
 )
 from isp_env.preview_store import PreviewStore, StoreSettings
 from isp_env.previews import PreviewSet
+from isp_env.raw.write_dng import write_dng
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 from isp_env.training_scenes import simulated_previews

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from isp_env import preview_building
-from isp_env.dng import write_dng
 from isp_env.environment import IspTuningEnv, IspTuningVectorEnv
 from isp_env.errors import RawFileError
 from isp_env.preview_building import Built, build_previews
 from isp_env.preview_sources import Shot, raw_sources
 from isp_env.preview_store import INDEX, PreviewStore, PreviewStoreError, StoreSettings
 from isp_env.raw import RawImage
+from isp_env.raw.write_dng import write_dng
 from isp_env.reduced import preview
 from isp_env.rewards import QualityReward
 from isp_env.samples import NIKON_D750

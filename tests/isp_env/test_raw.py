@@ -7,11 +7,11 @@ import pytest
 import rawpy
 import tifffile
 
-from isp_env import dng
 from isp_env.development import develop, develop_area
+from isp_env.dng.opcodes import GainMap
 from isp_env.errors import RawFileError
-from isp_env.opcodes import GainMap
 from isp_env.raw import read_raw
+from isp_env.raw import write_dng as dng
 from isp_env.simulation import (
     BGGR,
     GBRG,

@@ -20,10 +20,10 @@ import tifffile
 from PIL import Image
 
 from isp_env.batch_inputs import BatchError, find_inputs
-from isp_env.dng import write_dng
 from isp_env.full_frame import OutputSize
 from isp_env.manifest import NAME, Manifest
 from isp_env.outcomes import Limits
+from isp_env.raw.write_dng import write_dng
 from isp_env.rendering import LOG, RenderSettings, affordable, render_many, sidecar_path
 from isp_env.samples import NIKON_D750
 from isp_env.sidecars import SidecarError

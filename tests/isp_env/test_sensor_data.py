@@ -8,14 +8,14 @@ import pytest
 import rawpy
 import tifffile
 
-from isp_env import dng, sensor_data
-from isp_env.dng import write_dng
+from isp_env.dng.lossless_jpeg import UnsupportedJpegError, encode
+from isp_env.dng.tags import read_dng_tags
 from isp_env.errors import RawFileError
-from isp_env.lossless_jpeg import UnsupportedJpegError, encode
-from isp_env.metadata import read_dng_tags
-from isp_env.raw import RawImage, read_raw
+from isp_env.raw import RawImage, read_raw, sensor_data
+from isp_env.raw import write_dng as dng
+from isp_env.raw.sensor_data import by_libraw, by_tags_alone, read_parts, says_enough
+from isp_env.raw.write_dng import write_dng
 from isp_env.samples import CANON_350D, NIKON_D750
-from isp_env.sensor_data import by_libraw, by_tags_alone, read_parts, says_enough
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
 
 

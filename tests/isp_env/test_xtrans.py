@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import rawpy
 
-from isp_env import dng, xtrans
 from isp_env.errors import RawFileError
-from isp_env.raw import read_raw
+from isp_env.raw import read_raw, xtrans
+from isp_env.raw import write_dng as dng
+from isp_env.raw.xtrans import demosaic_xtrans
 from isp_env.simulation import X_TRANS
-from isp_env.xtrans import demosaic_xtrans
 
 CFA = np.array(X_TRANS, np.uint8)
 

@@ -5,7 +5,7 @@ import rawpy
 from jaxtyping import Float, Num, UInt8
 
 from isp_env.color import XYZ_FROM_REC709, camera_to_rec709
-from isp_env.metadata import DngTags
+from isp_env.dng.tags import DngTags
 
 
 def as_shot_neutral(

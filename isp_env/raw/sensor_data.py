@@ -16,9 +16,9 @@ import numpy as np
 import rawpy
 from jaxtyping import Float, Num, UInt8, UInt16
 
+from isp_env.dng.lossless_jpeg import HEADERS, UnsupportedJpegError, count_components, decode
+from isp_env.dng.tags import BAYER, DngTags, JpegParts
 from isp_env.errors import RawFileError
-from isp_env.lossless_jpeg import HEADERS, UnsupportedJpegError, count_components, decode
-from isp_env.metadata import BAYER, DngTags, JpegParts
 
 log = logging.getLogger(__name__)
 

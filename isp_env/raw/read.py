@@ -1,27 +1,27 @@
 """Any RAW file -> `RawImage`: checked sensor data and what a rendering must know of the camera.
 
-LibRaw (rawpy) decodes the pixels, or `sensor_data` where that is faster; `metadata` reads what
-LibRaw does not pass on. What a file does not say is replaced by an assumption that is logged and
-listed in `RawImage.fallbacks`.
+LibRaw (rawpy) decodes the pixels, or `sensor_data` where that is faster; `dng.tags` and `exif` read
+what LibRaw does not pass on. What a file does not say is replaced by an assumption that is logged
+and listed in `RawImage.fallbacks`.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import rawpy
-from jaxtyping import Float, Num, UInt8
 
-from isp_env.camera_color import as_shot_neutral, xyz_to_camera
 from isp_env.color import camera_to_rec709
+from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.errors import RawFileError
-from isp_env.metadata import SIMULATED, DngTags, read_dng_tags, read_exif
-from isp_env.opcodes import GainMap
-from isp_env.optical_black import covered_black
-from isp_env.picture_check import check_picture
-from isp_env.sensor_data import sensor_data
-from isp_env.xtrans import LIBRAW_TILE, WHITE, demosaic_xtrans
+from isp_env.raw.camera_color import as_shot_neutral, xyz_to_camera
+from isp_env.raw.exif import SIMULATED, read_exif
+from isp_env.raw.image import RawImage
+from isp_env.raw.optical_black import covered_black
+from isp_env.raw.picture_check import check_picture
+from isp_env.raw.sensor_data import sensor_data
+from isp_env.raw.xtrans import LIBRAW_TILE, WHITE, demosaic_xtrans
 
 log = logging.getLogger(__name__)
 
@@ -38,39 +38,6 @@ REASONS = {
     rawpy.LibRawDataError: "damaged pixel data",
     rawpy.LibRawTooBigError: "larger than LibRaw's memory limit",
 }
-
-
-@dataclass(frozen=True)
-class RawImage:
-    """Sensor data of one picture, cropped to the active area, not rotated, black not subtracted.
-
-    Exactly one of `mosaic` and `linear` is set. Files without a Bayer mosaic (linear DNG, sRAW,
-    monochrome) come as `linear`, and so does X-Trans, which LibRaw demosaics.
-    """
-
-    mosaic: Num[np.ndarray, "h w"] | None  # uint16 or float32
-    linear: Num[np.ndarray, "3 h w"] | None  # uint16 or float32 camera RGB
-    cfa: UInt8[np.ndarray, "n n"] | None  # 0 R, 1 G, 2 B from the top left pixel; n = 2 or 6
-    black: Float[np.ndarray, "*channels"]  # per CFA position (n, n), or (3,) for linear
-    black_rows: Float[np.ndarray, " h"] | None  # added to `black` in each row (DNG 50716)
-    black_columns: Float[np.ndarray, " w"] | None  # and in each column (DNG 50715)
-    white: float  # saturation level, in the unit of the pixels
-    as_shot_neutral: Float[np.ndarray, "3"]  # camera RGB of grey, G = 1 (DNG AsShotNeutral)
-    xyz_to_camera: Float[np.ndarray, "3 3"]  # DNG ColorMatrix at the as-shot white, or at D65
-    camera_to_rec709: Float[np.ndarray, "3 3"]  # of white-balanced camera RGB; keeps white
-    noise_profile: tuple[float, float] | None  # S, O: variance = S x + O of x in [0, 1]
-    baseline_exposure: float  # EV
-    gain_maps: tuple[GainMap, ...]  # not yet applied to the samples
-    orientation: int  # EXIF, 1..8
-    iso: float | None
-    exposure_time: float | None  # seconds
-    active_area: tuple[int, int, int, int]  # top, left, bottom, right in the sensor's frame
-    crop: tuple[int, int, int, int]  # the part of the active area that the camera shows
-    make: str
-    model: str
-    path: Path | None
-    simulated: bool  # the file says that it was made from a photograph
-    fallbacks: tuple[str, ...]  # each assumption made for want of metadata
 
 
 def read_raw(path: Path | str) -> RawImage:
