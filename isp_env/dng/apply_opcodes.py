@@ -95,7 +95,7 @@ def apply_opcode(
     return image
 
 
-def _planes(image: Image, first: int, count: int) -> Image:
+def _planes(image: Image, first: int, count: int) -> Float32[np.ndarray, "p h w"]:
     """The planes of an area; those beyond the image's are not there to be changed."""
     return image[first : first + count]
 
