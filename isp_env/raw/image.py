@@ -40,3 +40,4 @@ class RawImage:
     path: Path | None
     simulated: bool  # the file says that it was made from a photograph
     fallbacks: tuple[str, ...]  # each assumption made for want of metadata
+    opcodes: tuple = ()  # of OpcodeList3, not yet applied
