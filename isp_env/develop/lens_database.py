@@ -215,7 +215,7 @@ def _ratios(
 def _vignetting(
     lens: Any, crop_factor: float, focal: float, aperture: float, distance: float
 ) -> Float64[np.ndarray, "3"] | None:
-    """k1, k2, k3 at the radius of this sensor's corners (lensfun's: those of the calibrated one)."""
+    """k1, k2, k3 for radii of this sensor; lensfun's are for those of the calibrated one."""
     found = lens.interpolate_vignetting(focal, aperture, distance)
     if found is None:
         return None

@@ -13,18 +13,17 @@ Source: DNG specification 1.7.1, chapter 7, opcodes 1, 2, 3 and 14.
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float32, Float64
 
 from isp_env.compiled import warp as loops
 from isp_env.compiled.warp import BEFORE, STEP, TAPS
-from isp_env.develop.lens_opcodes import (
+from isp_env.dng.opcodes import (
     FixVignetteRadial,
+    Warp,
     WarpFisheye,
     WarpRectilinear,
-    WarpRectilinear2,
 )
 
-Warp = WarpRectilinear | WarpRectilinear2 | WarpFisheye
 SourceMap = Callable[
     [Float64[np.ndarray, "*n"], Float64[np.ndarray, "*n"], int],
     tuple[Float64[np.ndarray, "*n"], Float64[np.ndarray, "*n"]],
@@ -46,14 +45,14 @@ def warp_in_place(
         alike: All planes are warped as the first.
 
     Raises:
-        ValueError: `source` gives numbers that are not finite.
+        ValueError: `source` gives numbers that are not finite; nothing has changed then.
     """
     weights = _lanczos()
     warped = np.empty_like(picture[0])
-    grid = None
+    shape = picture.shape[1:]
+    grids = [_displacements(source, number, shape) for number in range(1 if alike else 3)]
     for number, plane in enumerate(picture):
-        if grid is None or not alike:
-            grid = _displacements(source, number, plane.shape)
+        grid = grids[0 if alike else number]
         loops.resample(plane, grid, weights, warped)
         plane[:] = warped
 
@@ -153,7 +152,7 @@ def fix_vignette_in_place(
 def optical_center(
     center: tuple[float, float], shape: tuple[int, int]
 ) -> tuple[float, float, float]:
-    """x and y in pixels of a centre in [0, 1], and the distance of the farthest corner from it.
+    """Return x and y in pixels of a centre in [0, 1], and how far the farthest corner is.
 
     0 is the centre of the first pixel and 1 that of the last, as the specification has it.
     """

@@ -1,28 +1,139 @@
-"""GainMap opcodes of a DNG's OpcodeList2: the lens shading correction, read and written.
+"""Opcode lists of a DNG: corrections that the camera leaves to whoever develops the file.
 
-Source: DNG specification 1.7, chapter 7, opcode 9. Opcode lists are big-endian in every file.
+Source: DNG specification 1.7.1, chapter 7. Opcode lists are big-endian in every file. List 1 works
+on the samples as they are stored, list 2 on the active area's samples mapped to 0 = black and 1 =
+white, list 3 on the demosaiced picture. `apply_opcodes` says how.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt16
 
 GAIN_MAP = 9
+_COUNT = struct.Struct(">I")
 _OPCODE = struct.Struct(">4I")  # id, DNG version, flags, bytes of parameters
-_PARAMETERS = struct.Struct(">10I4dI")  # area, plane, pitch, points; spacing, origin; map planes
+_AREA = struct.Struct(">4i4I")
+_GAIN_MAP = struct.Struct(">2I4dI")  # points; spacing, origin; map planes
 _DNG_1_3 = 0x01030000
 _OPTIONAL = 1
+MOST_OPCODES = 1000  # in a list: more are damage
+MOST_DEGREE = 8
+
+
+class Area(NamedTuple):
+    """The pixels that an opcode changes: every `row_pitch`-th row and `col_pitch`-th column.
+
+    An area without pixels stands for the whole image, as in the DNG SDK.
+    """
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    plane: int
+    planes: int
+    row_pitch: int
+    col_pitch: int
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the image."""
+        return slice(self.top, self.bottom, self.row_pitch) if self._counts else slice(None)
+
+    @property
+    def columns(self) -> slice:
+        """Columns of the image."""
+        return slice(self.left, self.right, self.col_pitch) if self._counts else slice(None)
+
+    @property
+    def _counts(self) -> bool:
+        return self.bottom > self.top and self.right > self.left
+
+
+@dataclass(frozen=True)
+class FixBadPixelsConstant:
+    """Opcode 4: samples of this value are interpolated from their neighbours."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class FixBadPixelsList:
+    """Opcode 5: pixels (row, column) and rectangles (top, left, bottom, right) are interpolated."""
+
+    points: Int[np.ndarray, "n 2"]
+    rectangles: Int[np.ndarray, "m 4"]
+
+
+@dataclass(frozen=True)
+class TrimBounds:
+    """Opcode 6: only this part of the image is kept; coordinates count from its corner then."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True)
+class MapTable:
+    """Opcode 7: each 16-bit value is looked up; the last entry stands for all beyond it."""
+
+    area: Area
+    table: UInt16[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class MapPolynomial:
+    """Opcode 8: c[0] + c[1] x + c[2] x^2 ..."""
+
+    area: Area
+    coefficients: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class DeltaPerRow:
+    """Opcode 10: added to each row of the area."""
+
+    area: Area
+    values: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class DeltaPerColumn:
+    """Opcode 11: added to each column of the area."""
+
+    area: Area
+    values: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class ScalePerRow:
+    """Opcode 12: each row of the area is multiplied."""
+
+    area: Area
+    values: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class ScalePerColumn:
+    """Opcode 13: each column of the area is multiplied."""
+
+    area: Area
+    values: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
 class GainMap:
-    """Gains on a coarse grid, interpolated bilinearly and multiplied into normalised pixels.
+    """Opcode 9: gains on a coarse grid, interpolated bilinearly and multiplied into the pixels.
 
-    `top` to `right` bound the pixels in the active area, of which every `row_pitch`-th row and
-    `col_pitch`-th column is meant (one CFA position of a Bayer mosaic: pitch 2). Grid point (i, j)
-    lies at (origin + i * spacing) as a fraction of the active area's height or width.
+    `top` to `col_pitch` are those of an `Area` that is not empty (one CFA position of a Bayer
+    mosaic: pitch 2). Grid point (i, j) lies at (origin + i * spacing) as a fraction of the image's
+    height or width.
     """
 
     top: int
@@ -40,71 +151,291 @@ class GainMap:
     origin_h: float
 
 
-def parse_gain_maps(opcodes: bytes) -> tuple[GainMap, ...]:
-    """The gain maps in the value of OpcodeList2 (tag 51009), other opcodes left out.
+@dataclass(frozen=True)
+class WarpRectilinear:
+    """Opcode 1: kr0, kr1, kr2, kr3, kt0, kt1 of each plane, or of all; centre (x, y) in [0, 1]."""
 
-    A map with values per plane is returned as one map for each plane.
+    coefficients: Float[np.ndarray, "planes 6"]
+    center: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class WarpRectilinear2:
+    """Opcode 14 (DNG 1.6): kr0 to kr14, kt0, kt1 of each plane, and the radii where they hold."""
+
+    coefficients: Float[np.ndarray, "planes 17"]
+    valid: Float[np.ndarray, "planes 2"]
+    center: tuple[float, float]
+    reciprocal: bool
+
+
+@dataclass(frozen=True)
+class WarpFisheye:
+    """Opcode 2: kr0, kr1, kr2, kr3 of each plane, or of all; centre (x, y) in [0, 1]."""
+
+    coefficients: Float[np.ndarray, "planes 4"]
+    center: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class FixVignetteRadial:
+    """Opcode 3: gain 1 + k0 r^2 + k1 r^4 + ... + k4 r^10; centre (x, y) in [0, 1]."""
+
+    coefficients: Float[np.ndarray, "5"]
+    center: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class UnknownOpcode:
+    """An opcode that no version of the specification up to 1.7.1 names."""
+
+    number: int
+
+
+Warp = WarpRectilinear | WarpRectilinear2 | WarpFisheye
+PerLine = DeltaPerRow | DeltaPerColumn | ScalePerRow | ScalePerColumn
+Opcode = (
+    Warp
+    | FixVignetteRadial
+    | FixBadPixelsConstant
+    | FixBadPixelsList
+    | TrimBounds
+    | MapTable
+    | MapPolynomial
+    | GainMap
+    | PerLine
+    | UnknownOpcode
+)
+
+
+class Listed(NamedTuple):
+    """An opcode of a list, and whether the file allows to leave it out."""
+
+    opcode: Opcode
+    is_optional: bool
+
+
+def parse_opcodes(content: bytes) -> tuple[Listed, ...]:
+    """The opcodes in the value of an OpcodeList tag (51008, 51009, 51022).
+
+    A gain map with values per plane is returned as one map for each of its planes.
 
     Raises:
-        ValueError: The list ends too early or a map covers nothing.
+        ValueError: The list ends too early, or an opcode's parameters are damaged.
     """
     try:
-        maps, offset = [], 4
-        for _ in range(struct.unpack_from(">I", opcodes)[0]):
-            kind, _, _, size = _OPCODE.unpack_from(opcodes, offset)
+        (count,) = _COUNT.unpack_from(content)
+        if count > MOST_OPCODES:
+            raise ValueError(f"damaged opcode list: {count} opcodes")
+        found, offset = list[Listed](), _COUNT.size
+        for _ in range(count):
+            number, _, flags, size = _OPCODE.unpack_from(content, offset)
             offset += _OPCODE.size
-            if kind == GAIN_MAP:
-                maps += _parse_one(opcodes, offset)
+            payload = content[offset : offset + size]
+            if len(payload) != size:
+                raise ValueError("damaged opcode list: it ends too early")
             offset += size
+            parse = _PARSERS.get(number)
+            opcodes = (UnknownOpcode(number),) if parse is None else parse(_Reader(payload))
+            found += [Listed(opcode, bool(flags & _OPTIONAL)) for opcode in opcodes]
     except struct.error as error:
         raise ValueError(f"damaged opcode list: {error}") from error
-    return tuple(maps)
+    return tuple(found)
+
+
+def parse_gain_maps(content: bytes) -> tuple[GainMap, ...]:
+    """The gain maps of an opcode list, other opcodes left out.
+
+    Raises:
+        ValueError: As `parse_opcodes`.
+    """
+    return tuple(o for o, _ in parse_opcodes(content) if isinstance(o, GainMap))
 
 
 def pack_gain_maps(maps: tuple[GainMap, ...]) -> bytes:
     """The value of OpcodeList2 (tag 51009) that holds `maps`."""
-    packed = [struct.pack(">I", len(maps))]
+    packed = [_COUNT.pack(len(maps))]
     for m in maps:
-        parameters = _PARAMETERS.pack(
-            *(m.top, m.left, m.bottom, m.right, m.plane, m.planes, m.row_pitch, m.col_pitch),
-            *m.map.shape,
-            *(m.spacing_v, m.spacing_h, m.origin_v, m.origin_h),
-            1,
-        )
+        area = (m.top, m.left, m.bottom, m.right, m.plane, m.planes, m.row_pitch, m.col_pitch)
+        grid = (m.spacing_v, m.spacing_h, m.origin_v, m.origin_h)
+        parameters = _AREA.pack(*area) + _GAIN_MAP.pack(*m.map.shape, *grid, 1)
         gains = m.map.astype(">f4").tobytes()
         head = _OPCODE.pack(GAIN_MAP, _DNG_1_3, _OPTIONAL, len(parameters) + len(gains))
         packed += [head, parameters, gains]
     return b"".join(packed)
 
 
-def _parse_one(opcodes: bytes, offset: int) -> list[GainMap]:
-    """One GainMap opcode whose parameters begin at `offset`, split into its planes."""
-    parameters = _PARAMETERS.unpack_from(opcodes, offset)
-    top, left, bottom, right, plane, planes, row_pitch, col_pitch, rows, cols = parameters[:10]
-    spacing_v, spacing_h, origin_v, origin_h, map_planes = parameters[10:]
-    if min(row_pitch, col_pitch, rows, cols, map_planes, bottom - top, right - left) < 1:
-        raise ValueError("damaged opcode list: a gain map without an area")
-    if not min(spacing_v, spacing_h) > 0:
-        raise ValueError("damaged opcode list: a gain map without a spacing")
-    count = rows * cols * map_planes
-    values = struct.unpack_from(f">{count}f", opcodes, offset + _PARAMETERS.size)
-    gains = np.array(values, np.float32).reshape(rows, cols, map_planes)
-    return [
-        GainMap(
-            top=top,
-            left=left,
-            bottom=bottom,
-            right=right,
-            plane=plane + p,
-            # the last map plane serves all planes that remain
-            planes=1 if p < map_planes - 1 else planes - p,
-            row_pitch=row_pitch,
-            col_pitch=col_pitch,
-            map=gains[..., p],
-            spacing_v=spacing_v,
-            spacing_h=spacing_h,
-            origin_v=origin_v,
-            origin_h=origin_h,
+class _Reader:
+    """Takes numbers from an opcode's parameters, one after the other."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.place = content, 0
+
+    def take(self, layout: struct.Struct) -> tuple:
+        values = layout.unpack_from(self.content, self.place)
+        self.place += layout.size
+        return values
+
+    def long(self) -> int:
+        return self.take(_COUNT)[0]
+
+    def array(self, kind: str, count: int) -> np.ndarray:
+        """`count` numbers; those with a fraction must be finite."""
+        size = np.dtype(kind).itemsize * count
+        part = self.content[self.place : self.place + size]
+        if len(part) != size:
+            raise ValueError("damaged opcode list: parameters end too early")
+        self.place += size
+        values = np.frombuffer(part, kind)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError("damaged opcode list: parameters that are not finite")
+        native = values.dtype.newbyteorder("=")
+        return values.astype(native)
+
+    def center(self) -> tuple[float, float]:
+        x, y = self.array(">f8", 2).tolist()
+        return x, y
+
+    def area(self) -> Area:
+        area = Area(*self.take(_AREA))
+        is_empty = area.bottom <= area.top or area.right <= area.left
+        if min(area.row_pitch, area.col_pitch, area.planes) < 1 or (
+            is_empty and (area.row_pitch, area.col_pitch) != (1, 1)
+        ):
+            raise ValueError("damaged opcode list: an opcode without an area")
+        if min(area.top, area.left) < 0:
+            raise ValueError("damaged opcode list: an area outside the image")
+        return area
+
+
+def _warp_planes(reader: _Reader) -> int:
+    planes = reader.long()
+    if not 1 <= planes <= 8:
+        raise ValueError(f"damaged opcode list: a warp of {planes} planes")
+    return planes
+
+
+def _warp_rectilinear(reader: _Reader) -> tuple[Opcode, ...]:
+    planes = _warp_planes(reader)
+    coefficients = reader.array(">f8", 6 * planes).reshape(planes, 6)
+    return (WarpRectilinear(coefficients, reader.center()),)
+
+
+def _warp_rectilinear2(reader: _Reader) -> tuple[Opcode, ...]:
+    planes = _warp_planes(reader)
+    of_planes = reader.array(">f8", 19 * planes).reshape(planes, 19)
+    center, reciprocal = reader.center(), bool(reader.long())
+    return (WarpRectilinear2(of_planes[:, :17], of_planes[:, 17:], center, reciprocal),)
+
+
+def _warp_fisheye(reader: _Reader) -> tuple[Opcode, ...]:
+    planes = _warp_planes(reader)
+    coefficients = reader.array(">f8", 4 * planes).reshape(planes, 4)
+    return (WarpFisheye(coefficients, reader.center()),)
+
+
+def _fix_vignette(reader: _Reader) -> tuple[Opcode, ...]:
+    return (FixVignetteRadial(reader.array(">f8", 5), reader.center()),)
+
+
+def _bad_constant(reader: _Reader) -> tuple[Opcode, ...]:
+    value, _ = reader.long(), reader.long()  # the Bayer phase is known from the mosaic
+    return (FixBadPixelsConstant(value),)
+
+
+def _bad_list(reader: _Reader) -> tuple[Opcode, ...]:
+    _, points, rectangles = reader.long(), reader.long(), reader.long()
+    return (
+        FixBadPixelsList(
+            reader.array(">u4", 2 * points).astype(np.int64).reshape(points, 2),
+            reader.array(">u4", 4 * rectangles).astype(np.int64).reshape(rectangles, 4),
+        ),
+    )
+
+
+def _trim(reader: _Reader) -> tuple[Opcode, ...]:
+    top, left, bottom, right = reader.take(struct.Struct(">4i"))
+    if not (0 <= top < bottom and 0 <= left < right):
+        raise ValueError("damaged opcode list: nothing is left by TrimBounds")
+    return (TrimBounds(top, left, bottom, right),)
+
+
+def _map_table(reader: _Reader) -> tuple[Opcode, ...]:
+    area, count = reader.area(), reader.long()
+    if not 1 <= count <= 1 << 16:
+        raise ValueError(f"damaged opcode list: a table of {count} values")
+    return (MapTable(area, reader.array(">u2", count)),)
+
+
+def _map_polynomial(reader: _Reader) -> tuple[Opcode, ...]:
+    area, degree = reader.area(), reader.long()
+    if degree > MOST_DEGREE:
+        raise ValueError(f"damaged opcode list: a polynomial of degree {degree}")
+    return (MapPolynomial(area, reader.array(">f8", degree + 1)),)
+
+
+def _per_line(kind: type[PerLine]) -> Callable[[_Reader], tuple[Opcode, ...]]:
+    def parse(reader: _Reader) -> tuple[Opcode, ...]:
+        area, count = reader.area(), reader.long()
+        first, last, pitch = (
+            (area.top, area.bottom, area.row_pitch)
+            if kind in (DeltaPerRow, ScalePerRow)
+            else (area.left, area.right, area.col_pitch)
         )
-        for p in range(map_planes)
-    ]
+        if last > first and count != -(-(last - first) // pitch):
+            raise ValueError(f"damaged opcode list: {count} values for lines {first} to {last}")
+        return (kind(area, reader.array(">f4", count)),)
+
+    return parse
+
+
+def _gain_maps(reader: _Reader) -> tuple[Opcode, ...]:
+    area = reader.area()
+    rows, cols, spacing_v, spacing_h, origin_v, origin_h, planes = reader.take(_GAIN_MAP)
+    if min(rows, cols, planes) < 1:
+        raise ValueError("damaged opcode list: a gain map without points")
+    if rows == 1:  # one point along a side stands for all of it, whatever the grid says
+        spacing_v, origin_v = 1.0, 0.0
+    if cols == 1:
+        spacing_h, origin_h = 1.0, 0.0
+    grid = (spacing_v, spacing_h, origin_v, origin_h)
+    if not (min(spacing_v, spacing_h) > 0 and np.isfinite(grid).all()):
+        raise ValueError("damaged opcode list: a gain map without a spacing")
+    gains = reader.array(">f4", rows * cols * planes).reshape(rows, cols, planes)
+    if area.bottom <= area.top or area.right <= area.left:
+        area = area._replace(top=0, left=0, bottom=2**31 - 1, right=2**31 - 1)
+    maps, last = list[Opcode](), planes - 1
+    for p in range(planes):  # plane p of the map is for the image's; the last for all that remain
+        first = max(area.plane, p)
+        end = area.plane + area.planes if p == last else min(area.plane + area.planes, p + 1)
+        if first < end:
+            of_plane = area._replace(plane=first, planes=end - first)
+            maps.append(
+                GainMap(
+                    **of_plane._asdict(),
+                    map=gains[..., p],
+                    spacing_v=spacing_v,
+                    spacing_h=spacing_h,
+                    origin_v=origin_v,
+                    origin_h=origin_h,
+                )
+            )
+    return tuple(maps)
+
+
+_PARSERS: dict[int, Callable[[_Reader], tuple[Opcode, ...]]] = {
+    1: _warp_rectilinear,
+    2: _warp_fisheye,
+    3: _fix_vignette,
+    4: _bad_constant,
+    5: _bad_list,
+    6: _trim,
+    7: _map_table,
+    8: _map_polynomial,
+    GAIN_MAP: _gain_maps,
+    10: _per_line(DeltaPerRow),
+    11: _per_line(DeltaPerColumn),
+    12: _per_line(ScalePerRow),
+    13: _per_line(ScalePerColumn),
+    14: _warp_rectilinear2,
+}

@@ -1,7 +1,9 @@
-"""The tags of a DNG's full-resolution picture (tifffile). Tag numbers: DNG specification 1.7."""
+"""The tags of a DNG's full-resolution picture (tifffile). Tag numbers: DNG specification 1.7.1.
 
-import logging
-import math
+Tags that describe samples are those of the page that is decoded; those that describe the camera and
+its colours stand in the first page as well.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +11,28 @@ from typing import cast
 
 import numpy as np
 import tifffile
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 
 from isp_env.dng.color_matrices import calibration_of, matrix_and_neutral, rec709_by_forward_matrix
-from isp_env.dng.opcodes import GainMap, parse_gain_maps
+from isp_env.dng.layout import CFA, LINEAR_RAW, Layout, layout_of, raw_page
+from isp_env.dng.opcodes import GainMap, Listed, parse_opcodes
 from isp_env.errors import RawFileError
 
-log = logging.getLogger(__name__)
-
 DNG_VERSION = 50706
-LOSSLESS_JPEG = 7  # Compression (259)
 LINEARIZATION_TABLE = 50712
+OPCODE_LISTS = (51008, 51009, 51022)
 BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
-CFA, LINEAR_RAW = 32803, 34892  # PhotometricInterpretation (262)
+
+# What a tag of one page says of its samples means nothing for those of another.
+OF_SAMPLES = frozenset(
+    {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 339}
+    | {33421, 33422, 50710, 50711, *range(50712, 50721), 50829, 50830, 50974, 50975}
+    | {*OPCODE_LISTS, 51125, 52547}
+)
 
 # How many numbers a tag has for a camera of three colours; others are left out.
 SIZES = {
+    50718: ("DefaultScale", 2),
     50719: ("DefaultCropOrigin", 2),
     50720: ("DefaultCropSize", 2),
     50721: ("ColorMatrix1", 9),
@@ -34,41 +42,38 @@ SIZES = {
     50727: ("AnalogBalance", 3),
     50728: ("AsShotNeutral", 3),
     50729: ("AsShotWhiteXY", 2),
+    50829: ("ActiveArea", 4),
     50964: ("ForwardMatrix1", 9),
     50965: ("ForwardMatrix2", 9),
+    51125: ("DefaultUserCrop", 4),
 }
 
-
-@dataclass(frozen=True)
-class JpegParts:
-    """The strips or tiles of a mosaic that is stored as lossless JPEG, row by row."""
-
-    offsets: tuple[int, ...]  # of each in the file
-    sizes: tuple[int, ...]  # bytes
-    shape: tuple[int, int]  # rows and columns of each
-    is_tiled: bool  # tiles are padded beyond the edges; of strips, the last may have fewer rows
-    is_plain: bool  # the samples are as they were coded: no table, no differences of before DNG 1.1
+Values = Callable[[int], np.ndarray | None]
 
 
 @dataclass(frozen=True)
 class DngTags:
     """Tags of a DNG's full-resolution picture; None where the file does not say."""
 
-    frame: tuple[int, int]  # height, width of the stored picture
+    layout: Layout
+    orientation: int  # 274 of the first page, else of the picture's; 1..8
     active_area: tuple[int, int, int, int] | None  # 50829: top, left, bottom, right
-    black: Float[np.ndarray, "rows cols samples"] | None  # 50714, from the active area's corner
+    linearization: UInt16[np.ndarray, " entries"] | None  # 50712
+    black: Float[np.ndarray, "rows cols samples"]  # 50714, from the active area's corner
     black_rows: Float[np.ndarray, " h"] | None  # 50716, added to `black` in each row
     black_columns: Float[np.ndarray, " w"] | None  # 50715, in each column
+    white: Float[np.ndarray, " samples"]  # 50717, saturation level of each plane
     crop: tuple[int, int, int, int] | None  # 50719, 50720: top, left, bottom, right in the area
+    user_crop: tuple[float, float, float, float] | None  # 51125, in fractions of the crop
+    pixel_aspect: float  # 50718, height of a pixel by its width
     camera_to_rec709: Float[np.ndarray, "3 3"] | None  # from 50964, 50965 at the as-shot white
     xyz_to_camera: Float[np.ndarray, "3 3"] | None  # 50721, 50722 at the as-shot white
     as_shot_neutral: Float[np.ndarray, "3"] | None  # 50728, or from 50729; G = 1
     noise_profile: tuple[float, float] | None  # 51041, mean of the planes
     baseline_exposure: float  # 50730, EV
-    gain_maps: tuple[GainMap, ...]  # 51009
-    white: float | None  # 50717, saturation level of the first sample
-    cfa: UInt8[np.ndarray, "2 2"] | None  # 33422, from the active area's corner, if Bayer
-    jpeg: JpegParts | None  # None where the picture is no mosaic or is stored otherwise
+    opcodes: tuple[tuple[Listed, ...], tuple[Listed, ...], tuple[Listed, ...]]  # lists 1, 2, 3
+    cfa: UInt8[np.ndarray, "n n"] | None  # 33422, from the area's corner; None without a mosaic
+    unusual: str | None  # why the mosaic is none that is developed here
     left_out: tuple[str, ...]  # what the file says and cannot be used, and why
 
 
@@ -85,7 +90,7 @@ def read_dng_tags(path: Path) -> DngTags | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             first = tiff.pages.first
-            return _parse_dng(first, path) if DNG_VERSION in first.tags else None
+            return _parse_dng(tiff, first, path) if DNG_VERSION in first.tags else None
     except RawFileError:
         raise
     except Exception as error:  # a parser of arbitrary bytes raises anything
@@ -93,19 +98,14 @@ def read_dng_tags(path: Path) -> DngTags | None:
         raise RawFileError(path, reason) from error
 
 
-def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
-    pages = [first, *(page.aspage() for page in first.pages or ())]
-    raw_pages = [page for page in pages if page.photometric in (CFA, LINEAR_RAW)]
-    if not raw_pages:
-        raise RawFileError(path, "no picture with CFA or LinearRaw pixels in the DNG")
-    page = max(raw_pages, key=lambda page: page.imagewidth * page.imagelength)
-    # LibRaw leaves what it does not decode as it found it: another picture's memory
-    parts = zip(page.dataoffsets, page.databytecounts, strict=True)
-    present = sum(1 for offset, size in parts if offset and size)
-    needed = math.prod(page.chunked)
-    if present < needed:
-        raise RawFileError(path, f"only {present} of {needed} parts of the picture are in it")
-    tags = {tag.code: tag for tag in (*first.tags, *page.tags)}  # the picture's own tags win
+def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) -> DngTags:
+    page = raw_page(tiff, path)
+    # where the first page is a preview, sloppy writers leave tags of the samples there
+    is_other = page is not first and first.photometric in (CFA, LINEAR_RAW)
+    shared = {tag.code: tag for tag in first.tags if not (is_other and tag.code in OF_SAMPLES)}
+    tags = shared | {tag.code: tag for tag in page.tags}  # the picture's own tags win
+    version = first.tags[DNG_VERSION].value
+    layout = layout_of(page, tuple(version) if isinstance(version, (bytes, tuple)) else (), path)
 
     malformed: dict[int, str] = {}
 
@@ -118,40 +118,55 @@ def _parse_dng(first: tifffile.TiffPage, path: Path) -> DngTags:
         elif numbers is None and code in tags:
             malformed[code] = f"{name} is no number: left out"
     left_out = [*malformed.values()]
+    cfa, unusual = _mosaic(values, layout, is_cfa=page.photometric == CFA)
     calibration = calibration_of(values)
     matrix, neutral = matrix_and_neutral(calibration, values)
-    area, noise, baseline = values(50829), values(51041), values(50730)
+    noise, baseline = values(51041), values(50730)
     if noise is not None and (noise.size % 2 or not noise.size):
         left_out.append(f"NoiseProfile has {noise.size} values, not two for each plane: left out")
         noise = None
     elif noise is not None and not np.all((noise >= 0) & (noise < 1)):
         left_out.append(f"NoiseProfile {noise.tolist()} is no noise of a sensor: left out")
         noise = None
-    white = values(50717)
     to_rec709 = rec709_by_forward_matrix(calibration, matrix, neutral)
     if calibration.forward and to_rec709 is None:
         left_out.append("ForwardMatrix cannot be used: colours by ColorMatrix alone")
     if baseline is not None and not abs(baseline[0]) < 20:
         raise RawFileError(path, f"damaged DNG structure (BaselineExposure {baseline[0]:g} EV)")
-    gain_maps = parse_gain_maps(tags[51009].value) if 51009 in tags else ()
-    if any(m.top >= page.imagelength or m.left >= page.imagewidth for m in gain_maps):
+    black, black_note = _black(values, layout.samples, cfa)
+    table = values(LINEARIZATION_TABLE)
+    white, white_note = _white(values, layout, is_mapped=table is not None)
+    user_crop, user_note = _user_crop(values)
+    left_out += [note for note in (black_note, white_note, user_note) if note]
+    scale = values(50718)
+    area, rows = values(50829), values(50716)
+    opcodes = tuple(
+        parse_opcodes(tags[code].value) if code in tags else () for code in OPCODE_LISTS
+    )
+    height, width = layout.shape
+    maps = [o.opcode for part in opcodes for o in part if isinstance(o.opcode, GainMap)]
+    if any(m.top >= height or m.left >= width for m in maps):
         raise RawFileError(path, "damaged DNG structure (a gain map outside the picture)")
     return DngTags(
-        frame=(page.imagelength, page.imagewidth),
+        layout=layout,
+        orientation=_orientation(first.tags, page.tags),
         active_area=None if area is None else _rectangle(area),
-        black=_black(values, page.samplesperpixel),
-        black_rows=values(50716),
+        linearization=None if table is None or not table.size else table.astype(np.uint16),
+        black=black,
+        black_rows=rows,
         black_columns=values(50715),
+        white=white,
         crop=_crop(values),
+        user_crop=user_crop,
+        pixel_aspect=1.0 if scale is None or not scale.min() > 0 else float(scale[1] / scale[0]),
         camera_to_rec709=to_rec709,
         xyz_to_camera=matrix,
         as_shot_neutral=neutral,
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
-        gain_maps=gain_maps,
-        white=None if white is None or not white.size else float(white[0]),
-        cfa=_bayer(values),
-        jpeg=_jpeg_parts(page, tags),
+        opcodes=(opcodes[0], opcodes[1], opcodes[2]),
+        cfa=cfa,
+        unusual=unusual,
         left_out=tuple(left_out),
     )
 
@@ -178,49 +193,104 @@ def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
     return numbers
 
 
+def _orientation(*pages: tifffile.TiffTags) -> int:
+    """Orientation (274) of the first page that has one; upright where that is no orientation."""
+    for tags in pages:
+        if (tag := tags.get(274)) is not None:
+            value = tag.value if isinstance(tag.value, int) else 1
+            return int(value) if 1 <= value <= 8 else 1
+    return 1
+
+
+def _mosaic(
+    values: Values, layout: Layout, *, is_cfa: bool
+) -> tuple[UInt8[np.ndarray, "n n"] | None, str | None]:
+    """CFAPattern (33422) in its dimensions (33421), and why it is none that is developed here.
+
+    Developed are 2x2 patterns of Bayer and 6x6 ones of red, green and blue (X-Trans) in a
+    rectangular layout (50711), and pictures of one or three planes without a mosaic.
+    """
+    if not is_cfa:
+        is_usual = layout.samples in (1, 3)
+        return None, None if is_usual else f"a picture of {layout.samples} planes"
+    size, pattern, planes, arrangement = (values(code) for code in (33421, 33422, 50710, 50711))
+    if layout.samples != 1:
+        return None, f"a mosaic of {layout.samples} samples in each pixel"
+    if arrangement is not None and arrangement.tolist() != [1]:
+        return None, f"a mosaic in layout {arrangement.tolist()} of CFALayout"
+    shape = None if size is None or size.size != 2 else tuple(size.astype(int).tolist())
+    if pattern is None or shape is None or pattern.size != shape[0] * shape[1]:
+        return None, "a mosaic without a CFAPattern"
+    found = pattern.reshape(shape).astype(np.uint8)
+    if planes is not None and planes.tolist() != [0, 1, 2]:
+        return None, f"a mosaic of the colours {planes.astype(int).tolist()} (CFAPlaneColor)"
+    is_xtrans = shape == (6, 6) and set(found.ravel().tolist()) == {0, 1, 2}
+    if found.tolist() in BAYER or is_xtrans:
+        return found, None
+    return None, f"the mosaic {found.tolist()}"
+
+
 def _black(
-    values: Callable[[int], np.ndarray | None], samples: int
-) -> Float[np.ndarray, "rows cols samples"] | None:
-    """BlackLevel (50714) in its repeat pattern (50713)."""
-    black = values(50714)
-    if black is None:
-        return None
-    dim = values(50713)
-    rows, cols = (1, 1) if dim is None else dim.astype(int)
-    if not black.size:
-        return None
-    return black.reshape(rows, cols, samples)
+    values: Values, samples: int, cfa: UInt8[np.ndarray, "n n"] | None
+) -> tuple[Float[np.ndarray, "rows cols samples"], str | None]:
+    """BlackLevel (50714) in its repeat pattern (50713); what to note where it does not fit."""
+    black, dim = values(50714), values(50713)
+    if black is None or not black.size:
+        return np.zeros((1, 1, samples)), None
+    rows, cols = (1, 1) if dim is None or dim.size != 2 else dim.astype(int).tolist()
+    if min(rows, cols) >= 1 and black.size == rows * cols * samples:
+        return black.reshape(rows, cols, samples), None
+    told = f"BlackLevel has {black.size} values for a pattern of {rows}x{cols}"
+    if black.size == 1:
+        return np.full((1, 1, samples), black[0]), None
+    if min(rows, cols) >= 1 and black.size == rows * cols:
+        return np.repeat(black.reshape(rows, cols, 1), samples, axis=2), None
+    if cfa is not None and black.size == cfa.size:
+        return black.reshape(*cfa.shape, 1), f"{told}: taken as one for each place of the mosaic"
+    if black.size == samples:
+        return black.reshape(1, 1, samples), f"{told}: taken as one for each plane"
+    mean = np.full((1, 1, samples), black.mean())
+    return mean, f"{told}: their mean taken, {black.mean():g}"
 
 
-def _bayer(values: Callable[[int], np.ndarray | None]) -> UInt8[np.ndarray, "2 2"] | None:
-    """CFAPattern (33422) if it is 2x2 (33421) of red, green and blue in a rectangular layout."""
-    size, pattern, planes, layout = (values(code) for code in (33421, 33422, 50710, 50711))
-    if size is None or pattern is None or size.tolist() != [2, 2] or pattern.size != 4:
-        return None
-    usual = layout is None or layout.tolist() == [1]
-    usual &= planes is None or planes.tolist() == [0, 1, 2]
-    found = pattern.reshape(2, 2).astype(np.uint8)
-    return found if usual and found.tolist() in BAYER else None
+def _white(
+    values: Values, layout: Layout, *, is_mapped: bool
+) -> tuple[Float[np.ndarray, " samples"], str | None]:
+    """WhiteLevel (50717) of each plane; by default the largest number that a sample can hold."""
+    white = values(50717)
+    most = 1.0 if layout.is_float else 2.0**layout.bits - 1
+    if white is None or not white.size:
+        return np.full(layout.samples, most), None
+    note = None
+    if 1 < white.size < layout.samples:
+        note = f"WhiteLevel has {white.size} values for {layout.samples} planes: the first taken"
+    levels = white[: layout.samples] if white.size >= layout.samples else white[:1]
+    reachable = np.inf if layout.is_float else max(most, 65535.0) if is_mapped else most
+    if not np.all((levels > 0) & (levels <= reachable)):
+        return np.full(layout.samples, most), (
+            f"WhiteLevel {levels.tolist()} is none of samples of {layout.bits} bits: {most:g} taken"
+        )
+    return np.broadcast_to(levels, (layout.samples,)).copy(), note
 
 
-def _jpeg_parts(page: tifffile.TiffPage, tags: dict[int, tifffile.TiffTag]) -> JpegParts | None:
-    if page.photometric != CFA or page.compression != LOSSLESS_JPEG or page.samplesperpixel != 1:
-        return None
-    version = tags[DNG_VERSION].value
-    is_new = isinstance(version, (bytes, tuple)) and tuple(version) >= (1, 1)
-    rows, columns = page.chunks
-    offsets, sizes = (tuple(map(int, x)) for x in (page.dataoffsets, page.databytecounts))
-    is_plain = is_new and LINEARIZATION_TABLE not in tags
-    return JpegParts(offsets, sizes, (rows, columns), page.is_tiled, is_plain)
-
-
-def _crop(
-    values: Callable[[int], np.ndarray | None],
-) -> tuple[int, int, int, int] | None:
+def _crop(values: Values) -> tuple[int, int, int, int] | None:
     """DefaultCropOrigin (50719) and DefaultCropSize (50720), which say column before row."""
     origin, size = values(50719), values(50720)
     if origin is None or size is None:
         return None
-    left, top = np.round(origin).astype(int).tolist()
-    width, height = np.round(size).astype(int).tolist()
+    left, top = np.floor(origin + 0.5).astype(int).tolist()  # halves up, as the DNG SDK rounds
+    width, height = np.floor(size + 0.5).astype(int).tolist()
     return top, left, top + height, left + width
+
+
+def _user_crop(
+    values: Values,
+) -> tuple[tuple[float, float, float, float] | None, str | None]:
+    """DefaultUserCrop (51125): top, left, bottom, right as fractions of the default crop."""
+    crop = values(51125)
+    if crop is None:
+        return None, None
+    top, left, bottom, right = crop.tolist()
+    if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+        return None, f"DefaultUserCrop {crop.tolist()} is no part of the picture: left out"
+    return (top, left, bottom, right), None

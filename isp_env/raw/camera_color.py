@@ -1,5 +1,7 @@
 """White balance and colour matrix of a decoded file, and what is assumed where it has none."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 import rawpy
 from jaxtyping import Float, Num, UInt8
@@ -9,7 +11,7 @@ from isp_env.dng.tags import DngTags
 
 
 def as_shot_neutral(
-    libraw: rawpy.RawPy,
+    libraw: Callable[[], rawpy.RawPy],
     tags: DngTags | None,
     image: Num[np.ndarray, "*shape"],
     cfa: UInt8[np.ndarray, "n n"] | None,
@@ -22,40 +24,52 @@ def as_shot_neutral(
     """
     if tags and tags.as_shot_neutral is not None and _is_plausible(tags.as_shot_neutral):
         return tags.as_shot_neutral, None
-    gains = (
-        (libraw.camera_whitebalance, None),
-        (libraw.daylight_whitebalance, "no white balance in the file: daylight assumed"),
-    )
-    for (red, green, blue, _), note in gains:
+    for (red, green, blue, _), note in _gains_of_libraw(libraw):
         if min(red, green, blue) <= 0 or red == green == blue:
             continue  # LibRaw fills gains that it does not know with 0 or 1
         neutral = np.array([green / red, 1.0, green / blue])
         if _is_plausible(neutral):
             return neutral, note
-    if libraw.num_colors == 1:
-        return np.ones(3), None
+    if cfa is None and np.array_equal(image[0], image[1]) and np.array_equal(image[1], image[2]):
+        return np.ones(3), None  # a sensor that sees no colours
     means = _grey_world(image, cfa, black, white)
     return means / means[1], "no white balance in the file: grey world assumed"
 
 
 def xyz_to_camera(
-    libraw: rawpy.RawPy, tags: DngTags | None
+    libraw: Callable[[], rawpy.RawPy], tags: DngTags | None
 ) -> tuple[Float[np.ndarray, "3 3"], str | None]:
     """XYZ-to-camera matrix, and the assumption made where the file has none that is usable."""
     if tags and tags.xyz_to_camera is not None and _is_usable(tags.xyz_to_camera):
         return tags.xyz_to_camera, None
     rec709_from_xyz = np.linalg.inv(XYZ_FROM_REC709)
-    candidates = [np.array(libraw.rgb_xyz_matrix[:3], np.float64)]  # LibRaw's table, D65
-    rec709_from_camera = np.array(libraw.color_matrix[:, :3], np.float64)  # the maker's notes
-    if np.linalg.det(rec709_from_camera):
-        candidates.append(np.linalg.inv(rec709_from_camera) @ rec709_from_xyz)
-    for matrix in candidates:
-        if _is_usable(matrix):
-            return matrix, None
-    built_in = _rec709_from_camera_of_libraw(libraw)
+    try:
+        opened = libraw()
+        candidates = [np.array(opened.rgb_xyz_matrix[:3], np.float64)]  # LibRaw's table, D65
+        rec709_from_camera = np.array(opened.color_matrix[:, :3], np.float64)  # the maker's notes
+        if np.linalg.det(rec709_from_camera):
+            candidates.append(np.linalg.inv(rec709_from_camera) @ rec709_from_xyz)
+        for matrix in candidates:
+            if _is_usable(matrix):
+                return matrix, None
+        built_in = _rec709_from_camera_of_libraw(opened)
+    except rawpy.LibRawError:  # of a DNG that is read without it
+        built_in = None
     if built_in is not None and _is_usable(matrix := np.linalg.inv(built_in) @ rec709_from_xyz):
         return matrix, "no colour matrix in the file: LibRaw's for this camera taken"
     return rec709_from_xyz, "no colour matrix in the file: sRGB primaries assumed"
+
+
+def _gains_of_libraw(
+    libraw: Callable[[], rawpy.RawPy],
+) -> Iterator[tuple[Sequence[float], str | None]]:
+    """White balance that LibRaw found or knows, with the assumption that it stands for."""
+    try:
+        opened = libraw()
+        yield opened.camera_whitebalance, None
+        yield opened.daylight_whitebalance, "no white balance in the file: daylight assumed"
+    except rawpy.LibRawError:  # of a DNG that is read without it
+        return
 
 
 def _is_usable(xyz_to_camera: Float[np.ndarray, "3 3"]) -> bool:

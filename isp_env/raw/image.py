@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
-from isp_env.dng.opcodes import GainMap
+from isp_env.dng.opcodes import GainMap, Listed
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class RawImage:
     """Sensor data of one picture, cropped to the active area, not rotated, black not subtracted.
 
     Exactly one of `mosaic` and `linear` is set. Files without a Bayer mosaic (linear DNG, sRAW,
-    monochrome) come as `linear`, and so does X-Trans, which LibRaw demosaics.
+    monochrome) come as `linear`, and so do X-Trans and other mosaics, which LibRaw demosaics.
+    Whole numbers are saturated at `white`; what is stored as float is light, also beyond it.
     """
 
     mosaic: Num[np.ndarray, "h w"] | None  # uint16 or float32
@@ -40,4 +41,4 @@ class RawImage:
     path: Path | None
     simulated: bool  # the file says that it was made from a photograph
     fallbacks: tuple[str, ...]  # each assumption made for want of metadata
-    opcodes: tuple = ()  # of OpcodeList3, not yet applied
+    opcodes: tuple[Listed, ...] = ()  # DNG OpcodeList3, not yet applied to the demosaiced picture

@@ -1,34 +1,43 @@
 """Any RAW file -> `RawImage`: checked sensor data and what a rendering must know of the camera.
 
-LibRaw (rawpy) decodes the pixels, or `sensor_data` where that is faster; `dng.tags` and `exif` read
-what LibRaw does not pass on. What a file does not say is replaced by an assumption that is logged
-and listed in `RawImage.fallbacks`.
+A DNG is decoded as its tags say (`dng_samples`), any other file by LibRaw (`libraw_samples`), which
+also develops what is rare (`libraw_linear`). What a file does not say is replaced by an assumption
+that is logged and listed in `RawImage.fallbacks`.
 """
 
 import logging
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rawpy
+from jaxtyping import Num
 
 from isp_env.color import camera_to_rec709
+from isp_env.dng.apply_opcodes import name_of
+from isp_env.dng.layout import MOST_PIXELS
 from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.errors import RawFileError
 from isp_env.raw.camera_color import as_shot_neutral, xyz_to_camera
+from isp_env.raw.dng_samples import dng_samples
 from isp_env.raw.exif import SIMULATED, read_exif
 from isp_env.raw.image import RawImage
-from isp_env.raw.optical_black import covered_black
+from isp_env.raw.libraw_linear import (
+    REC709_FROM_PROPHOTO,
+    XYZ_TO_PROPHOTO,
+    develop_by_libraw,
+)
+from isp_env.raw.libraw_linear import WHITE as LINEAR_WHITE
+from isp_env.raw.libraw_samples import libraw_samples
 from isp_env.raw.picture_check import check_picture
-from isp_env.raw.sensor_data import sensor_data
+from isp_env.raw.sensor_data import SensorData, UnusualSensorError
 from isp_env.raw.xtrans import LIBRAW_TILE, WHITE, demosaic_xtrans
 
 log = logging.getLogger(__name__)
 
 # LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
-
-MOST_PIXELS = 600_000_000  # that a file may declare: four times the largest sensor on sale
 
 NO_NOISE_PROFILE = "no noise profile in the file: that of a typical sensor assumed"
 
@@ -44,20 +53,17 @@ def read_raw(path: Path | str) -> RawImage:
     """Decode a RAW file and check that there is a picture in it.
 
     Raises:
-        RawFileError: The file is missing, LibRaw cannot decode it, its metadata contradict its
-            pixels, or the pixels are no picture (see `check_picture`).
+        RawFileError: The file is missing or cannot be decoded, its metadata contradict its pixels,
+            it demands a correction that cannot be applied, or the pixels are no picture (see
+            `check_picture`).
     """
     path = Path(path)
     try:
         if not path.is_file():
             raise RawFileError(path, "no such file")
         tags = read_dng_tags(path)
-        with rawpy.imread(str(path)) as libraw:  # reads the header only
-            sizes = libraw.sizes
-            if sizes.raw_height * sizes.raw_width > MOST_PIXELS:
-                told = f"{sizes.raw_height}x{sizes.raw_width}"
-                raise RawFileError(path, f"declares {told} pixels: more than {MOST_PIXELS:,}")
-            raw = _decode(libraw, tags, path)
+        with ExitStack() as stack:
+            raw = _read(path, tags, _Opener(path, stack))
     except rawpy.LibRawError as error:
         reason = REASONS.get(type(error), "cannot be decoded")
         said = error.args[0] if error.args else ""
@@ -65,8 +71,6 @@ def read_raw(path: Path | str) -> RawImage:
         raise RawFileError(path, f"{reason} (LibRaw: {said})") from error
     except OSError as error:
         raise RawFileError(path, error.strerror or str(error)) from error
-    except NotImplementedError as error:  # rawpy, of patterns that it cannot express
-        raise RawFileError(path, f"its mosaic is not supported ({error})") from error
     for fallback in raw.fallbacks:
         # few cameras write a noise profile: a warning for every file would hide the others
         level = logging.INFO if fallback == NO_NOISE_PROFILE else logging.WARNING
@@ -74,56 +78,64 @@ def read_raw(path: Path | str) -> RawImage:
     return raw
 
 
-def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
-    """A `RawImage` from an opened file; views of LibRaw's memory do not outlive the call."""
-    sensor = sensor_data(libraw, tags, path)
-    area, cfa, black, white = sensor.area, sensor.cfa, sensor.black, sensor.white
-    top, left, bottom, right = area
-    pixels = sensor.frame[top:bottom, left:right]
-    black_note, deltas = None, _black_deltas(tags, area)
-    left_out = (*tags.left_out, *_misfits(tags, area)) if tags else ()
-    is_bayer = cfa is not None and len(cfa) == 2
-    if tags and is_bayer and not any(d is not None for d in deltas):  # elsewhere LibRaw measures it
-        black, black_note = covered_black(sensor.frame, area, black, white)
+class _Opener:
+    """Opens the file with LibRaw when it is first asked to; what it returns lives with the stack.
+
+    Its header is read then; the samples are unpacked with whatever else LibRaw is asked.
+    """
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.path, self.stack = path, stack
+        self.opened: rawpy.RawPy | None = None
+
+    def __call__(self) -> rawpy.RawPy:
+        if self.opened is None:
+            self.opened = self.stack.enter_context(rawpy.imread(str(self.path)))
+            sizes = self.opened.sizes
+            if sizes.raw_height * sizes.raw_width > MOST_PIXELS:
+                told = f"{sizes.raw_height}x{sizes.raw_width}"
+                raise RawFileError(self.path, f"declares {told} pixels: more than {MOST_PIXELS:,}")
+        return self.opened
+
+
+def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
+    """A `RawImage`; views of LibRaw's memory do not outlive the call."""
+    try:
+        if tags is None:
+            sensor = libraw_samples(libraw(), path)
+        elif tags.unusual:
+            raise UnusualSensorError(tags.unusual)
+        else:
+            sensor = dng_samples(path, tags, libraw)
+    except UnusualSensorError as error:
+        return _developed(path, tags, libraw, str(error))
+    notes = [*(tags.left_out if tags else ()), *sensor.notes]
+    cfa, black, white = sensor.cfa, sensor.black, sensor.white
     if not np.all(black < white):
         raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
-
-    if cfa is None:  # linear: (h, w, 3 or 4), or (h, w) of a monochrome sensor
-        image = np.moveaxis(pixels[..., :3], 2, 0) if pixels.ndim == 3 else pixels[None]
-        image = np.broadcast_to(image, (3, *image.shape[1:])).copy()
-        whole, plane = image[1], image[1]
-    else:
-        image = pixels
-        if is_bayer:  # the others are demosaiced below, while LibRaw's memory is there
-            image = np.ascontiguousarray(pixels) if sensor.frame.flags.owndata else pixels.copy()
-        step = len(cfa)
-        row, col = np.argwhere(cfa == 1)[0]
-        whole, plane = image, image[row::step, col::step]
-    if reason := check_picture(whole, plane, float(black.mean()), white):
+    image, plane = _image(sensor)
+    if reason := check_picture(image[1] if cfa is None else image, plane, black.mean(), white):
         raise RawFileError(path, reason)
-
-    neutral, neutral_note = as_shot_neutral(libraw, tags, image, cfa, black, white)
-    matrix, matrix_note = xyz_to_camera(libraw, tags)
+    neutral, note = as_shot_neutral(libraw, tags, image, cfa, black, white)
+    notes += [note] if note else []
+    matrix, note = xyz_to_camera(libraw, tags)
+    notes += [note] if note else []
     by_tags = tags.camera_to_rec709 if tags else None
-    to_rec709 = camera_to_rec709(matrix) if by_tags is None else by_tags
-    gain_maps = tags.gain_maps if tags else ()
-    if cfa is None and pixels.ndim == 2:  # its only plane has become three
-        gain_maps = tuple(replace(m, planes=3) for m in gain_maps if m.plane == 0)
+    deltas = sensor.black_rows, sensor.black_columns
     if cfa is not None and len(cfa) == 6:
         if (side := min(image.shape)) < LIBRAW_TILE:
             reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_TILE}"
             raise RawFileError(path, reason)
+        if image.dtype != np.uint16:
+            scaled = image * (WHITE / white)
+            image, black, white = np.rint(scaled.clip(0, WHITE)).astype(np.uint16), black, WHITE
         image = demosaic_xtrans(image, cfa, black, deltas, white, neutral, matrix)
         black, deltas, white = np.zeros(3), (None, None), float(WHITE)
-        if gain_maps:  # they come before the mosaic is interpolated
-            left_out = (*left_out, "GainMap (lens shading) of an X-Trans mosaic: left out")
-            gain_maps = ()
-    noise = tags.noise_profile if tags else None
-    noise_note = NO_NOISE_PROFILE if noise is None else None
-    aspect = libraw.sizes.pixel_aspect
-    aspect_note = None if aspect == 1 else f"pixel aspect {aspect:g} is left uncorrected"
-    exif = read_exif(path)
-    return RawImage(
+    return _raw_image(
+        path,
+        tags,
+        libraw,
+        notes,
         mosaic=image if image.ndim == 2 else None,
         linear=image if image.ndim == 3 else None,
         cfa=cfa,
@@ -133,64 +145,125 @@ def _decode(libraw: rawpy.RawPy, tags: DngTags | None, path: Path) -> RawImage:
         white=white,
         as_shot_neutral=neutral,
         xyz_to_camera=matrix,
-        camera_to_rec709=to_rec709,
+        camera_to_rec709=camera_to_rec709(matrix) if by_tags is None else by_tags,
+        gain_maps=sensor.gain_maps,
+        active_area=sensor.area,
+        opcodes=tags.opcodes[2] if tags else (),
+    )
+
+
+def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> RawImage:
+    """A picture that LibRaw demosaics and brings to linear RGB."""
+    notes = [f"{why}: demosaiced and brought to linear RGB by LibRaw"]
+    if tags is not None:
+        if not tags.layout.is_plain:
+            raise RawFileError(path, f"{why}, in a layout of its parts that LibRaw misreads")
+        for listed in (o for part in tags.opcodes for o in part):
+            if not listed.is_optional:
+                told = f"the file demands {name_of(listed.opcode)}, which cannot be applied ({why})"
+                raise RawFileError(path, told)
+            notes.append(f"{name_of(listed.opcode)}: left out ({why})")
+    try:
+        linear = develop_by_libraw(libraw())
+    except rawpy.LibRawError as error:
+        raise RawFileError(path, f"{why}, which LibRaw cannot develop ({error})") from error
+    height, width = linear.shape[1:]
+    if reason := check_picture(linear[1], linear[1], 0.0, LINEAR_WHITE):
+        raise RawFileError(path, reason)
+    return _raw_image(
+        path,
+        tags,
+        libraw,
+        notes,
+        mosaic=None,
+        linear=linear,
+        cfa=None,
+        black=np.zeros(3, np.float32),
+        black_rows=None,
+        black_columns=None,
+        white=float(LINEAR_WHITE),
+        as_shot_neutral=np.ones(3),
+        xyz_to_camera=XYZ_TO_PROPHOTO,
+        camera_to_rec709=REC709_FROM_PROPHOTO,
+        gain_maps=(),
+        active_area=(0, 0, height, width),
+        opcodes=(),
+    )
+
+
+def _image(
+    sensor: SensorData,
+) -> tuple[Num[np.ndarray, "h w"] | Num[np.ndarray, "3 h w"], Num[np.ndarray, "r c"]]:
+    """A copy of the samples as a mosaic or three planes, and the green ones on a regular grid."""
+    pixels, cfa = sensor.pixels, sensor.cfa
+    if cfa is None:  # (h, w, 3 or 4), or (h, w) of a monochrome sensor
+        planes = np.moveaxis(pixels[..., :3], 2, 0) if pixels.ndim == 3 else pixels[None]
+        image = np.broadcast_to(planes, (3, *planes.shape[1:])).copy()
+        return image, image[1]
+    is_own = pixels.flags.c_contiguous and pixels.base is not None and pixels.base.flags.owndata
+    image = pixels if is_own else pixels.copy()
+    row, col = np.argwhere(cfa == 1)[0]
+    return image, image[row :: len(cfa), col :: len(cfa)]
+
+
+def _raw_image(
+    path: Path, tags: DngTags | None, libraw: _Opener, notes: list[str], **sensor: Any
+) -> RawImage:
+    """Add what the file says beside the sensor's data."""
+    if tags is None:
+        sizes, other = libraw().sizes, libraw().other
+        orientation, aspect = ORIENTATION_OF_FLIP[sizes.flip], sizes.pixel_aspect
+        iso, exposure_time = other.iso_speed, other.shutter_speed
+    else:
+        orientation, aspect = tags.orientation, tags.pixel_aspect
+        iso, exposure_time = None, None
+    noise = tags.noise_profile if tags else None
+    notes += [NO_NOISE_PROFILE] if noise is None else []
+    notes += [] if aspect == 1 else [f"pixel aspect {aspect:g} is left uncorrected"]
+    exif = read_exif(path)
+    shape = next(x.shape[-2:] for x in (sensor["mosaic"], sensor["linear"]) if x is not None)
+    crop, crop_notes = _crop(shape, tags, is_mosaic=sensor["mosaic"] is not None)
+    return RawImage(
+        **sensor,
         noise_profile=noise,
         baseline_exposure=tags.baseline_exposure if tags else 0.0,
-        gain_maps=gain_maps,
-        orientation=ORIENTATION_OF_FLIP[libraw.sizes.flip],
-        iso=exif.iso or libraw.other.iso_speed or None,
-        exposure_time=exif.exposure_time or libraw.other.shutter_speed or None,
-        active_area=area,
-        crop=_crop(area, tags, image.ndim == 2, path),
+        orientation=orientation,
+        iso=exif.iso or iso or None,
+        exposure_time=exif.exposure_time or exposure_time or None,
+        crop=crop,
         make=exif.make,
         model=exif.model,
         path=path,
         simulated=exif.description.startswith(SIMULATED),
-        fallbacks=tuple(
-            note
-            for note in (*left_out, black_note, neutral_note, matrix_note, noise_note, aspect_note)
-            if note
-        ),
+        fallbacks=tuple(notes + crop_notes),
     )
-
-
-def _black_deltas(
-    tags: DngTags | None, area: tuple[int, int, int, int]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What is added to the black level in each row and in each column of the active area."""
-    if tags is None:
-        return None, None
-    sizes = (area[2] - area[0], area[3] - area[1])
-    found = zip((tags.black_rows, tags.black_columns), sizes, strict=True)
-    rows, columns = (
-        d if d is not None and d.size == size and d.any() else None for d, size in found
-    )
-    return rows, columns
-
-
-def _misfits(tags: DngTags, area: tuple[int, int, int, int]) -> list[str]:
-    """Which black deltas are left out, because they are not one for each row or column."""
-    found = (
-        ("BlackLevelDeltaV", tags.black_rows, area[2] - area[0], "rows"),
-        ("BlackLevelDeltaH", tags.black_columns, area[3] - area[1], "columns"),
-    )
-    return [
-        f"{name} has {deltas.size} values for {size} {of}: left out"
-        for name, deltas, size, of in found
-        if deltas is not None and deltas.size != size
-    ]
 
 
 def _crop(
-    area: tuple[int, int, int, int], tags: DngTags | None, is_mosaic: bool, path: Path
-) -> tuple[int, int, int, int]:
-    """The DefaultCrop of a DNG, else the whole area, where a mosaic has even sides."""
-    height, width = area[2] - area[0], area[3] - area[1]
-    if is_mosaic:
-        height, width = height - height % 2, width - width % 2
-    if tags is None or tags.crop is None:
-        return 0, 0, height, width
-    top, left, bottom, right = tags.crop
-    if not (0 <= top < bottom <= height + 1 and 0 <= left < right <= width + 1):
-        raise RawFileError(path, f"the default crop {tags.crop} is not inside the active area")
-    return top, left, min(bottom, height), min(right, width)
+    shape: tuple[int, int], tags: DngTags | None, *, is_mosaic: bool
+) -> tuple[tuple[int, int, int, int], list[str]]:
+    """DefaultCrop and DefaultUserCrop of a DNG, else all, where a mosaic has even sides."""
+    height, width = (side - side % 2 for side in shape) if is_mosaic else shape
+    whole = 0, 0, height, width
+    if tags is None:
+        return whole, []
+    notes = list[str]()
+    crop = tags.crop or whole
+    top, left, bottom, right = max(crop[0], 0), max(crop[1], 0), *crop[2:]
+    inside = top, left, min(bottom, height), min(right, width)
+    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+        return whole, [f"the default crop {crop} is not inside the active area: left out"]
+    if bottom > height + 1 or right > width + 1 or min(crop) < 0:
+        notes.append(f"the default crop {crop} reaches beyond the active area: shortened")
+    if tags.user_crop:
+        top, left, bottom, right = inside
+        rows, columns = bottom - top, right - left
+        from_top, from_left, to_bottom, to_right = tags.user_crop
+        inside = (
+            top + min(round(from_top * rows), rows - 1),
+            left + min(round(from_left * columns), columns - 1),
+            top + max(round(to_bottom * rows), round(from_top * rows) + 1),
+            left + max(round(to_right * columns), round(from_left * columns) + 1),
+        )
+        inside = (*inside[:2], min(inside[2], bottom), min(inside[3], right))
+    return inside, notes

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import tifffile
 
+from isp_env.dng.layout import CFA, LINEAR_RAW, LOSSLESS_JPEG
 from isp_env.dng.lossless_jpeg import encode_mosaic
 from isp_env.dng.opcodes import pack_gain_maps
-from isp_env.dng.tags import CFA, DNG_VERSION, LINEAR_RAW, LOSSLESS_JPEG
+from isp_env.dng.tags import DNG_VERSION
 from isp_env.files import atomic_path
 from isp_env.raw.exif import SIMULATED
 from isp_env.raw.image import RawImage

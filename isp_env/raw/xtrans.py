@@ -16,7 +16,8 @@ import rawpy
 import tifffile
 from jaxtyping import Float, UInt8, UInt16
 
-from isp_env.dng.tags import CFA, DNG_VERSION
+from isp_env.dng.layout import CFA
+from isp_env.dng.tags import DNG_VERSION
 
 WHITE = 65535
 D65 = 21  # EXIF LightSource
