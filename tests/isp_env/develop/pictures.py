@@ -78,3 +78,9 @@ def linear_raw(planes: np.ndarray, raw: RawImage, **changes: object) -> RawImage
         "as_shot_neutral": np.ones(3),
     }
     return replace(raw, **(fields | changes))  # type: ignore[arg-type]
+
+
+def linear_of(raw: RawImage) -> np.ndarray:
+    """The planes of a linear picture."""
+    assert raw.linear is not None
+    return raw.linear

@@ -31,7 +31,7 @@ from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.reduced import preview, reduced
 from isp_env.simulation import Capture, simulate
-from tests.isp_env.develop.pictures import border_errors, drawn_by, linear_raw
+from tests.isp_env.develop.pictures import border_errors, drawn_by, linear_of, linear_raw
 from tests.isp_env.develop.test_warp import SHAPE, SIDE, rectilinear
 
 KR = (0.94, 0.05, 0.01, 0.0)
@@ -42,11 +42,6 @@ VIGNETTE = FixVignetteRadial(np.array([0.5, 0.1, 0, 0, 0]), (0.5, 0.5))
 
 def with_opcodes(raw: RawImage, *opcodes: Opcode, optional: bool = False) -> RawImage:
     return replace(raw, opcodes=tuple(Listed(x, optional) for x in opcodes))
-
-
-def linear_of(raw: RawImage) -> np.ndarray:
-    assert raw.linear is not None
-    return raw.linear
 
 
 def vignetting_of(shape: tuple[int, int]) -> np.ndarray:
