@@ -1,7 +1,8 @@
 """From sensor data to scene-linear RGB: the fixed part of the ISP, before any knob.
 
 Black and white level, lens shading (DNG GainMap), as-shot white balance, demosaicing, camera matrix
-to linear Rec. 709, baseline exposure, orientation. What comes out is what the pipeline renders.
+to linear Rec. 709, baseline exposure, orientation. What comes out is what the pipeline renders. A
+picture with opcodes of a lens is demosaiced and corrected first (`develop.corrections`).
 """
 
 import functools
@@ -16,6 +17,9 @@ from torch.nn import functional
 
 from isp_env.color import Planes, mix
 from isp_env.demosaic import demosaic, half_size
+from isp_env.develop.compiled_rows import plane_maps
+from isp_env.develop.corrections import corrected
+from isp_env.develop.noise import linear_noise, root_offset
 from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage
 
@@ -54,9 +58,10 @@ def develop_area(
     raw: RawImage, *, half: bool = False, device: str | torch.device = "cpu"
 ) -> Float[Tensor, "3 h w"]:
     """Develop the whole active area, as it lies on the sensor (see `develop`)."""
+    raw = corrected(raw)
     gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
     if raw.mosaic is not None and raw.cfa is not None and raw.cfa.shape == BAYER:
-        mosaic = _shade(_normalise(raw, device).clamp(max=1), raw.gain_maps)
+        mosaic = _shade(_normalise(raw, device), raw.gain_maps)
         mosaic = mosaic * _tile(gains[raw.cfa], mosaic)
         rgb = (
             half_size(mosaic[None], raw.cfa)
@@ -64,7 +69,7 @@ def develop_area(
             else demosaic(mosaic[None], raw.cfa, root_offset(raw))
         )
     elif raw.linear is not None:
-        planes = _normalise_linear(raw, device).clamp(max=1).unbind(0)
+        planes = _normalise_linear(raw, device).unbind(0)
         rgb = torch.stack([_shade(x, plane_maps(raw, c)) for c, x in enumerate(planes)])[None]
         rgb = rgb * rgb.new_tensor(gains)[:, None, None]
         rgb = functional.avg_pool2d(rgb, 2) if half else rgb
@@ -85,36 +90,6 @@ def recover_highlights(camera: Planes) -> Planes:
     clipped = tuple(x.clamp(max=1) for x in camera)
     beyond = (sum(camera) - sum(clipped)) / 3
     return tuple(x + beyond for x in clipped)
-
-
-def linear_noise(raw: RawImage, block: int = 1) -> Float[np.ndarray, "3 2"]:
-    """Shot and read terms per channel of scene-linear pixels that average block x block samples.
-
-    Args:
-        raw: Sensor data.
-        block: 1 for the full resolution, where each sample serves as one channel of its pixel.
-    """
-    gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
-    shot, read = raw.noise_profile or assumed_noise_profile(raw.iso)
-    camera_noise = np.stack([shot * gains, read * gains**2], axis=1)
-    if block > 1:
-        of_a_bayer_block = np.array([1, 2, 1]) / 4
-        share = np.ones(3) if raw.mosaic is None else of_a_bayer_block
-        camera_noise /= (share * block**2)[:, None]
-    exposure = 2.0**raw.baseline_exposure
-    return raw.camera_to_rec709**2 @ camera_noise * np.array([exposure, exposure**2])
-
-
-def plane_maps(raw: RawImage, plane: int) -> tuple[GainMap, ...]:
-    """The gain maps of a linear image that are for its red (0), green (1) or blue (2)."""
-    return tuple(m for m in raw.gain_maps if m.plane <= plane < m.plane + m.planes)
-
-
-def root_offset(raw: RawImage) -> float:
-    """What is added under the root in which a mosaic is interpolated: three sigma of read noise."""
-    gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
-    _, read = raw.noise_profile or assumed_noise_profile(raw.iso)
-    return max(3 * read**0.5 * float(gains.max()), 1e-3)
 
 
 def crop(image: Float[Tensor, "c h w"], raw: RawImage, block: int = 1) -> Float[Tensor, "c h2 w2"]:
@@ -145,31 +120,29 @@ def upright(image: Num[Tensor, "c h w"], orientation: int) -> Num[Tensor, "c h2 
     return image.contiguous()
 
 
-def assumed_noise_profile(iso: float | None) -> tuple[float, float]:
-    """(shot, read) of a typical sensor for files that state none; ISO 100 where that is unknown.
-
-    A full well of 50,000 electrons and 5 electrons of read noise at ISO 100, amplified by ISO.
-    """
-    gain = (iso or 100.0) / 100
-    return gain / 50_000, (gain * 5 / 50_000) ** 2
-
-
 def _normalise(raw: RawImage, device: str | torch.device) -> Float[Tensor, "h w"]:
-    """Sensor samples to 0 = black, 1 = white, with even sides."""
+    """Sensor samples to 0 = black, 1 = white, with even sides; whole numbers are clipped there."""
     assert raw.mosaic is not None
     height, width = (side - side % 2 for side in raw.mosaic.shape)
     samples = torch.from_numpy(raw.mosaic[:height, :width].astype(np.float32)).to(device)
     black = _add_deltas(_tile(raw.black, samples), raw)
-    return (samples - black) / (raw.white - black)
+    return _clip((samples - black) / (raw.white - black), raw.mosaic)
 
 
 def _normalise_linear(raw: RawImage, device: str | torch.device) -> Float[Tensor, "3 h w"]:
-    """Camera RGB of a linear image to 0 = black, 1 = white."""
+    """Camera RGB of a linear image to 0 = black, 1 = white; whole numbers are clipped there."""
     assert raw.linear is not None
     samples = torch.from_numpy(raw.linear.astype(np.float32)).to(device)
     black = samples.new_tensor(raw.black)[:, None, None].expand_as(samples)
     black = _add_deltas(black, raw)
-    return (samples - black) / (raw.white - black)
+    return _clip((samples - black) / (raw.white - black), raw.linear)
+
+
+def _clip(
+    normalised: Float[Tensor, "*c h w"], samples: Num[np.ndarray, "*c h2 w2"]
+) -> Float[Tensor, "*c h w"]:
+    """Clip at white what whole numbers hold; floating point holds light beyond it."""
+    return normalised.clamp(max=1) if np.issubdtype(samples.dtype, np.integer) else normalised
 
 
 def _add_deltas(black: Float[Tensor, "*c h w"], raw: RawImage) -> Float[Tensor, "*c h w"]:

@@ -19,10 +19,13 @@ from torch.nn import functional
 from isp_env import detail
 from isp_env.compiled.strips import gather, scatter
 from isp_env.detail import Guide
-from isp_env.development import LinearImage, develop_area, linear_noise
+from isp_env.develop.compiled_rows import TILE, Rows, block_statistics
+from isp_env.develop.corrections import corrected
+from isp_env.develop.noise import linear_noise, noise_block
+from isp_env.development import LinearImage, develop_area
 from isp_env.fused_stages import fused, numbers
 from isp_env.fusion import CHUNK
-from isp_env.linear_source import TILE, Rows, block_statistics, linear_source
+from isp_env.linear_source import linear_source
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.raw import RawImage
 from isp_env.reduced import small
@@ -72,6 +75,7 @@ def render_raw(
         device: Other than "cpu": renders the whole frame at once there.
         tile: Rows that are demosaiced at a time; the result does not depend on it.
     """
+    raw = corrected(raw)
     top, left, bottom, right = raw.crop
     height, width = bottom - top, right - left
     height, width = (width, height) if raw.orientation >= 5 else (height, width)
@@ -98,10 +102,11 @@ def render_whole(
 
     The reference of the fused rendering: slower and larger, and differentiable.
     """
+    raw = corrected(raw)
     linear = develop_area(raw, device=device)[None]
     factor = detail.guide_factor(max(linear.shape[-2:]))
-    guide = None  # of a picture without a mosaic, the pipeline makes it
-    if factor > 1 and raw.mosaic is not None:
+    guide = None  # of a picture that never was a mosaic, the pipeline makes it
+    if factor > 1 and noise_block(raw) == 2:
         half = develop_area(raw, half=True, device=device)[None]
         guide = replace(detail.reduce(half, factor // 2), long_side=max(linear.shape[-2:]) / factor)
     noise = linear.new_tensor(linear_noise(raw, 2 if guide else 1))[None]
@@ -149,7 +154,7 @@ def _render_sensor(
         image = LinearImage(develop_area(raw), noise)
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
     means, variance = (torch.from_numpy(x)[None] for x in source.reduced(factor))
-    block = 1 if raw.mosaic is None else 2  # whose means the variances are those of
+    block = noise_block(raw)  # whose means the variances are those of
     guide = Guide(means.unbind(1), variance, max(shape) / factor, (factor // block) ** 2)
     noise = torch.from_numpy(linear_noise(raw, block)).float()[None]
     return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)

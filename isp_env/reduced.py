@@ -3,8 +3,11 @@
 import numpy as np
 import torch
 
-from isp_env.development import LinearImage, crop, develop, linear_noise, resize, upright
-from isp_env.linear_source import TILE, linear_source
+from isp_env.develop.compiled_rows import TILE
+from isp_env.develop.corrections import corrected
+from isp_env.develop.noise import linear_noise
+from isp_env.development import LinearImage, crop, develop, resize, upright
+from isp_env.linear_source import linear_source
 from isp_env.raw import RawImage
 
 
@@ -23,6 +26,7 @@ def reduced(raw: RawImage, block: int) -> LinearImage:
 
 def halved(raw: RawImage) -> LinearImage:
     """Scene-linear means over 2x2 demosaiced pixels, cropped and upright: every colour in place."""
+    raw = corrected(raw)
     if raw.mosaic is None:
         return reduced(raw, 2)
     source = linear_source(raw)
@@ -50,6 +54,7 @@ def small(raw: RawImage, ratio: float) -> LinearImage:
 
 def preview(raw: RawImage, long_side: int) -> LinearImage:
     """A small scene-linear picture for choosing parameters, by the cheapest faithful path."""
+    raw = corrected(raw)
     top, left, bottom, right = raw.crop
     # reduced again by 2 or more: the colours' offsets within the blocks vanish
     block = 2 * (max(bottom - top, right - left) // (4 * long_side))

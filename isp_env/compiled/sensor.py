@@ -11,16 +11,15 @@ HALO = 2  # rows and columns around a pixel that Malvar's filters look at
 
 
 @jit
-def normalise(mosaic, places, black, black_rows, white, out):
-    """Samples to 0 = black, 1 = white, clipped there."""
-    one = np.float32(1)
+def normalise(mosaic, places, black, black_rows, white, ceiling, out):
+    """Samples to 0 = black, 1 = white, clipped at `ceiling`."""
     for index in range(len(places)):
         place = places[index]
         samples, level, row = mosaic[place], black[place % 2], black_rows[place]
         for x in range(len(level)):
             dark = level[x] + row
             value = (np.float32(samples[x]) - dark) / (white - dark)
-            out[index, x] = value if value < one else one
+            out[index, x] = value if value < ceiling else ceiling
 
 
 @jit
@@ -64,12 +63,11 @@ def balance(gains, places, out):
 
 
 @jit
-def recover_highlights(red, green, blue):
-    """`development.recover_highlights` of a pixel."""
-    one = np.float32(1)
-    low_red = red if red < one else one
-    low_green = green if green < one else one
-    low_blue = blue if blue < one else one
+def recover_highlights(red, green, blue, clip):
+    """`development.recover_highlights` of a pixel, clipped at 1, or at infinity: left as it is."""
+    low_red = red if red < clip else clip
+    low_green = green if green < clip else clip
+    low_blue = blue if blue < clip else clip
     beyond = (red + green + blue - low_red - low_green - low_blue) * np.float32(1 / 3)
     return low_red + beyond, low_green + beyond, low_blue + beyond
 
@@ -90,8 +88,8 @@ def to_root(root, offset):
 
 
 @jit
-def malvar(root, top, cfa, matrix, offset, out):
-    """Interpolate and go to linear Rec. 709 (`demosaic.demosaic`).
+def malvar(root, top, cfa, matrix, offset, clip, out):
+    """Interpolate (`demosaic.demosaic`), recover highlights beyond `clip`, apply the matrix.
 
     All five estimates are made at every sample and the two that belong there are chosen: unlike a
     stride of two, that vectorises. Chunks are copied to arrays of a fixed shape, whose rows the
@@ -142,7 +140,7 @@ def malvar(root, top, cfa, matrix, offset, out):
                 red = red * red - offset
                 green = green * green - offset
                 blue = blue * blue - offset
-                red, green, blue = recover_highlights(red, green, blue)
+                red, green, blue = recover_highlights(red, green, blue, clip)
                 done[x] = m00 * red + m01 * green + m02 * blue
                 done[CHUNK + x] = m10 * red + m11 * green + m12 * blue
                 done[2 * CHUNK + x] = m20 * red + m21 * green + m22 * blue
@@ -155,7 +153,7 @@ def malvar(root, top, cfa, matrix, offset, out):
 @jit
 def sum_quads(samples, cfa, matrix, sums):
     """Sum Y, R - Y, B - Y of 2x2 blocks, and their squares, over rows of them, in float64."""
-    half = np.float32(0.5)
+    half, one = np.float32(0.5), np.float32(1)
     red_y, red_x = (0, 0) if cfa[0, 0] == RED else (0, 1) if cfa[0, 1] == RED else (1, 0)
     if cfa[1, 1] == RED:
         red_y, red_x = 1, 1
@@ -166,7 +164,7 @@ def sum_quads(samples, cfa, matrix, sums):
         for x in range(sums.shape[1]):
             green = half * (with_red[2 * x + 1 - red_x] + with_blue[2 * x + red_x])
             pixels[RED, x], pixels[GREEN, x], pixels[BLUE, x] = recover_highlights(
-                with_red[2 * x + red_x], green, with_blue[2 * x + 1 - red_x]
+                with_red[2 * x + red_x], green, with_blue[2 * x + 1 - red_x], one
             )
         add(pixels, matrix, sums)
 

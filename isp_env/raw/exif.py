@@ -8,6 +8,7 @@ import exifread
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_DISTANCE = 0xFFFFFFFF  # of a subject at infinity (EXIF 2.32, 4.6.6.7)
 SIMULATED = "Simulated RAW"  # how the ImageDescription (270) of a simulated file begins
 
 
@@ -20,6 +21,12 @@ class Exif:
     description: str = ""
     iso: float | None = None
     exposure_time: float | None = None  # seconds
+    lens_make: str = ""
+    lens_model: str = ""
+    focal_length: float | None = None  # mm, not as if the film were 35 mm
+    focal_range: tuple[float, float] | None = None  # mm, of the lens (LensSpecification)
+    aperture: float | None = None  # f-number
+    subject_distance: float | None = None  # metres; None also for "infinity"
 
 
 def read_exif(path: Path) -> Exif:
@@ -51,10 +58,25 @@ def read_exif(path: Path) -> Exif:
                 return value
         return None
 
+    def focal_range() -> tuple[float, float] | None:
+        try:
+            low, high = (float(x) for x in tags["EXIF LensSpecification"].values[:2])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            return None
+        return (low, high) if 0 < low <= high else None
+
+    distance = number("SubjectDistance")
+
     return Exif(
         make=text("Image Make"),
         model=text("Image Model"),
         description=text("Image ImageDescription"),
         iso=number("ISOSpeedRatings"),
         exposure_time=number("ExposureTime"),
+        lens_make=text("EXIF LensMake"),
+        lens_model=text("EXIF LensModel"),
+        focal_length=number("FocalLength"),
+        focal_range=focal_range(),
+        aperture=number("FNumber"),
+        subject_distance=distance if distance and distance < UNKNOWN_DISTANCE else None,
     )

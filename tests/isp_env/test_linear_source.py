@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from isp_env.color import REC709_LUMINANCE
+from isp_env.develop.compiled_rows import ArraySource, MosaicSource
 from isp_env.development import develop_area
 from isp_env.dng.opcodes import GainMap
-from isp_env.linear_source import ArraySource, MosaicSource, linear_source
+from isp_env.linear_source import linear_source
 from isp_env.raw import RawImage
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate

@@ -1,0 +1,1 @@
+"""From a `RawImage` to scene-linear light: rows of it, corrections of the lens, noise."""
