@@ -126,7 +126,7 @@ def _normalise(raw: RawImage, device: str | torch.device) -> Float[Tensor, "h w"
     height, width = (side - side % 2 for side in raw.mosaic.shape)
     samples = torch.from_numpy(raw.mosaic[:height, :width].astype(np.float32)).to(device)
     black = _add_deltas(_tile(raw.black, samples), raw)
-    return _clip((samples - black) / (raw.white - black), raw.mosaic)
+    return _clip((samples - black) / float(raw.span), raw.mosaic)
 
 
 def _normalise_linear(raw: RawImage, device: str | torch.device) -> Float[Tensor, "3 h w"]:
@@ -135,7 +135,8 @@ def _normalise_linear(raw: RawImage, device: str | torch.device) -> Float[Tensor
     samples = torch.from_numpy(raw.linear.astype(np.float32)).to(device)
     black = samples.new_tensor(raw.black)[:, None, None].expand_as(samples)
     black = _add_deltas(black, raw)
-    return _clip((samples - black) / (raw.white - black), raw.linear)
+    span = samples.new_tensor(raw.span)[:, None, None]
+    return _clip((samples - black) / span, raw.linear)
 
 
 def _clip(

@@ -11,14 +11,14 @@ HALO = 2  # rows and columns around a pixel that Malvar's filters look at
 
 
 @jit
-def normalise(mosaic, places, black, black_rows, white, ceiling, out):
-    """Samples to 0 = black, 1 = white, clipped at `ceiling`."""
+def normalise(mosaic, places, black, black_rows, span, ceiling, out):
+    """Samples to 0 = black, 1 = `span` above it, clipped at `ceiling`."""
     for index in range(len(places)):
         place = places[index]
         samples, level, row = mosaic[place], black[place % 2], black_rows[place]
         for x in range(len(level)):
             dark = level[x] + row
-            value = (np.float32(samples[x]) - dark) / (white - dark)
+            value = (np.float32(samples[x]) - dark) / span
             out[index, x] = value if value < ceiling else ceiling
 
 

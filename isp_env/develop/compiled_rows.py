@@ -32,7 +32,7 @@ class MosaicSource:
         mosaic: Samples; even sides.
         black: Black level of even and odd rows at each column.
         black_rows: Added to it in each row.
-        white: Level of saturation.
+        span: From the highest black level to saturation.
         gains: White balance.
         shading: Gain maps: numbers of each (`_pack`), and their tables.
         cfa: 0 red, 1 green, 2 blue.
@@ -43,7 +43,7 @@ class MosaicSource:
     mosaic: Num[np.ndarray, "h w"]
     black: Float32[np.ndarray, "2 w"]
     black_rows: Float32[np.ndarray, " h"]
-    white: np.float32
+    span: np.float32
     gains: Float32[np.ndarray, "3"]
     shading: tuple[Float32[np.ndarray, "n 12"], Float32[np.ndarray, "n r s"]]
     cfa: UInt8[np.ndarray, "2 2"]
@@ -109,7 +109,7 @@ class MosaicSource:
     ) -> None:
         """Rows of the mosaic, 0 = black: clipped at saturation, shading and gains applied."""
         black, ceiling = (self.black, self.black_rows), _ceiling(self.mosaic)
-        sensor.normalise(self.mosaic, places, *black, self.white, ceiling, out)
+        sensor.normalise(self.mosaic, places, *black, self.span, ceiling, out)
         if len(self.shading[0]):
             sensor.shade(*self.shading, places, len(self.mosaic), out)
         sensor.balance(self.gains[self.cfa], places, out)
@@ -123,7 +123,7 @@ class ArraySource:
         camera: Samples: red, green and blue as the camera sees them.
         black: Black level of each at each column, twice: of even and of odd rows.
         black_rows: Added to it in each row.
-        white: Level of saturation.
+        span: From the highest black level of each to saturation.
         gains: White balance.
         shading: Gain maps of each, as in a `MosaicSource`.
         matrix: White-balanced camera RGB to linear Rec. 709, baseline exposure included.
@@ -133,7 +133,7 @@ class ArraySource:
     camera: Num[np.ndarray, "3 h w"]
     black: Float32[np.ndarray, "3 2 w"]
     black_rows: Float32[np.ndarray, " h"]
-    white: np.float32
+    span: Float32[np.ndarray, "3"]
     gains: Float32[np.ndarray, "3"]
     shading: tuple[tuple[Float32[np.ndarray, "_ 12"], Float32[np.ndarray, "_ _ _"]], ...]
     matrix: Float32[np.ndarray, "3 3"]
@@ -185,10 +185,10 @@ class ArraySource:
         places = np.arange(top, bottom)
         camera = np.empty((3, len(places), width), np.float32)
         ceiling = _ceiling(self.camera)
-        for samples, black, shading, plane in zip(
-            self.camera, self.black, self.shading, camera, strict=True
+        for samples, black, span, shading, plane in zip(
+            self.camera, self.black, self.span, self.shading, camera, strict=True
         ):
-            sensor.normalise(samples, places, black, self.black_rows, self.white, ceiling, plane)
+            sensor.normalise(samples, places, black, self.black_rows, span, ceiling, plane)
             if len(shading[0]):
                 sensor.shade(*shading, places, height, plane)
         return camera
@@ -247,7 +247,7 @@ def sensor_source(raw: RawImage) -> SensorSource:
         mosaic=raw.mosaic[:height, :width],
         black=black,
         black_rows=rows.astype(np.float32),
-        white=np.float32(raw.white),
+        span=np.float32(raw.span),
         gains=gains,
         shading=_pack(raw.gain_maps),
         cfa=raw.cfa,
@@ -270,7 +270,7 @@ def _array_source(
         camera=raw.linear,
         black=black,
         black_rows=rows.astype(np.float32),
-        white=np.float32(raw.white),
+        span=raw.span.astype(np.float32),
         gains=gains,
         shading=tuple(_pack(plane_maps(raw, plane)) for plane in range(3)),
         matrix=matrix,

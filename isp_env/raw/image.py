@@ -50,4 +50,4 @@ class RawImage:
         is_mosaic = self.mosaic is not None
         pattern = self.black[..., None] if is_mosaic else self.black[None, None]
         highest = highest_black(pattern, self.black_rows, self.black_columns)
-        return self.white - (highest[0] if is_mosaic else highest)
+        return np.asarray(self.white - (highest[0] if is_mosaic else highest), np.float64)

@@ -35,8 +35,8 @@ def write_dng(
     say so in ImageDescription.
 
     Raises:
-        ValueError: There are no pixels, or they are not uint16; or they are to be compressed and
-            are no mosaic of an even width.
+        ValueError: There are no pixels, or they are not uint16; they are to be compressed and are
+            no mosaic of an even width; or opcodes of the demosaiced picture are not yet applied.
         OSError: The file cannot be written.
     """
     if raw.mosaic is not None:
@@ -45,6 +45,8 @@ def write_dng(
         pixels, photometric = np.moveaxis(raw.linear, 0, 2), LINEAR_RAW
     else:
         raise ValueError("the image has neither a mosaic nor linear pixels")
+    if raw.opcodes:
+        raise ValueError("opcodes of list 3 are not written: apply them first")
     if pixels.dtype != np.uint16:
         raise ValueError(f"DNG pixels must be uint16, these are {pixels.dtype}")
     compressed = compression == "lossless jpeg"
