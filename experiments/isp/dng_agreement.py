@@ -11,7 +11,6 @@ from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage, read_raw
 
 ROUNDING = 3e-6  # of float32 numbers from 0 to 1, in the unit of white, after a few operations
-TABLE_STEPS = 3 / 65535  # a 16-bit table may round its index and its value, on a slope up to 2
 REACH = 9  # pixels around a bad one whose same-colour values it must not leave
 
 
@@ -31,12 +30,14 @@ def compare(raw: RawImage, reference: Reference) -> list[str]:
     if (area := tuple(raw.active_area)) != reference.area:
         found.append(f"active area {area}, not {reference.area}")
     values, wanted = normalised(raw), reference.linear
+    if reference.is_clipped:  # to keep what is below black is recommended elsewhere, and legal
+        values, wanted = np.maximum(values, 0), np.maximum(wanted, 0)
     if len(wanted) == 1 and len(values) == 3:
         wanted = np.repeat(wanted, 3, axis=0)  # a monochrome picture is read as three equal planes
     if values.shape != wanted.shape:
         return [*found, f"{values.shape} samples, not {wanted.shape}"]
     step = np.resize(reference.step, len(wanted))[:, None, None]
-    allowed = step + ROUNDING + TABLE_STEPS * (not np.allclose(raw.black, 0))
+    allowed = step + ROUNDING
     off = np.abs(values - wanted) > allowed
     off[:, reference.mended] = False
     if off.any():
@@ -120,7 +121,9 @@ def _metadata(raw: RawImage, reference: Reference) -> list[str]:
     if neutral is not None and not np.allclose(raw.as_shot_neutral, neutral, atol=2e-5):
         found.append(f"neutral {raw.as_shot_neutral.tolist()}, not {neutral.tolist()}")
     crop = _cropped(raw, reference)
-    if np.abs(np.subtract(raw.crop, crop)).max() > 0.5 + 1e-3:  # fractions may be rounded
+    # fractions may be rounded: of the origin, of the size, and of the user's part of it
+    allowed = np.array((0.5, 0.5, 1, 1)) + 0.5 * reference.has_user_crop + 1e-3
+    if np.any(np.abs(np.subtract(raw.crop, crop)) > allowed):
         found.append(f"crop {raw.crop}, not {crop}")
     return found
 
@@ -130,5 +133,5 @@ def _cropped(raw: RawImage, reference: Reference) -> tuple[float, ...]:
     height, width = reference.linear.shape[1:]
     if raw.mosaic is not None:
         height, width = height - height % 2, width - width % 2
-    top, left, bottom, right = reference.user_crop
+    top, left, bottom, right = reference.crop
     return top, left, min(bottom, height), min(right, width)

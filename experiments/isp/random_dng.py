@@ -2,8 +2,8 @@
 
 Levels, areas, crops, layouts, codecs, byte orders, orientations, tables, opcodes and the place of
 the picture in the file are drawn independently of each other. Source: DNG specification 1.7.1.
-Left out: mosaics that are no 2 x 2 Bayer pattern, TrimBounds in OpcodeList1 (of which the
-specification does not say what the areas refer to), and OpcodeList3.
+Left out: mosaics that are no 2 x 2 Bayer pattern, and TrimBounds in OpcodeList1, of which the
+specification does not say what the areas refer to.
 """
 
 import struct
@@ -79,6 +79,9 @@ def random_dng(seed: int, number: int) -> RandomDng:
     levels = _levels((height, width, planes), storage, table, rng)
     samples = _stored(frame, margins, levels, storage, table, rng)
     lists, samples = _opcode_lists(kind, pattern, samples, margins, storage, rng)
+    if rng.random() < 0.15:
+        lens = opcodes.random_lens(planes if kind == "grey" else 3, rng)
+        lists[51022] = (UNDEFINED, opcodes.pack(lens, rng))
     area = (margins[0], margins[1], margins[0] + height, margins[1] + width)
 
     tags: dict[int, Tag] = {

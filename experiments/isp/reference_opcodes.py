@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+WARP, FISHEYE, VIGNETTE, WARP_2 = 1, 2, 3, 14  # of OpcodeList3
 BAD_CONSTANT, BAD_LIST, TRIM, TABLE, POLYNOMIAL, GAIN_MAP = 4, 5, 6, 7, 8, 9
 DELTA_ROW, DELTA_COLUMN, SCALE_ROW, SCALE_COLUMN = 10, 11, 12, 13
 
