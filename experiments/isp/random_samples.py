@@ -47,8 +47,9 @@ def scene(
     for _ in range(3):
         along, across = rng.uniform(0.5, 4, 2)
         values += np.sin(along * rows + across * columns + rng.uniform(0, 6.3, planes))
-    values = 0.5 + values / 8 + 0.003 * rng.standard_normal(values.shape)
-    return np.clip(values * rng.uniform(0.6, 1.1, planes), 0.03, 0.97)
+    values += 0.02 * rng.standard_normal(values.shape)
+    low, high = values.min((0, 1)), values.max((0, 1))
+    return 0.03 + (values - low) / (high - low) * rng.uniform(0.5, 0.95, planes)
 
 
 def random_storage(
