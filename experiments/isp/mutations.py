@@ -6,7 +6,7 @@ files of either byte order, along the chain and in SubIFDs and EXIF, as far as t
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,8 @@ Mutation = Callable[[bytearray, bytes, np.random.Generator], None]
 """Bytes to change, another file's bytes, the generator."""
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """Where an entry of a directory lies, its byte order, and what it says."""
 
     place: int

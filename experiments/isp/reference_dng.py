@@ -96,7 +96,9 @@ def _value(tag: tifffile.TiffTag) -> np.ndarray:
     """Return a tag's numbers as float64, or its bytes."""
     with_type = {1: "u1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 10: "i4"}
     with_type |= {11: "f4", 12: "f8", 2: "u1", 13: "u4"}
-    order, file = tag.parent.byteorder, tag.parent.filehandle
+    parent = tag.parent
+    assert isinstance(parent, tifffile.TiffFile)
+    order, file = parent.byteorder, parent.filehandle
     kind = np.dtype(with_type[int(tag.dtype)]).newbyteorder(order)
     pairs = 2 if int(tag.dtype) in (5, 10) else 1
     file.seek(tag.valueoffset)

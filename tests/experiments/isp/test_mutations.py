@@ -12,14 +12,14 @@ from experiments.isp.mutations import (
     entries,
     has_opcodes,
 )
-from experiments.isp.tiff_writer import LONG, SHORT, UNDEFINED, Directory, write_tiff
+from experiments.isp.tiff_writer import LONG, SHORT, UNDEFINED, Directory, Tag, write_tiff
 
 # one opcode: number, version, flags, size, then 88 bytes
 OPCODES = struct.pack(">5I", 1, 8, 0x01030000, 0, 88) + bytes(range(88))
 
 
 def tiff(order, opcodes=True):
-    child = {256: (LONG, [40]), 50974: (SHORT, [1, 1]), 50714: (LONG, [1, 2, 3, 4])}
+    child: dict[int, Tag] = {256: (LONG, [40]), 50974: (SHORT, [1, 1]), 50714: (LONG, [1, 2, 3, 4])}
     if opcodes:
         child[51009] = (UNDEFINED, OPCODES)
     first = Directory({254: (LONG, [1])}, children=[Directory(child, [b"samples" * 99])])
@@ -35,7 +35,8 @@ def test_entries_of_all_directories_are_found(order):
     found = list(entries(tiff(order)))
     assert {entry.code for entry in found} == {254, 330, 256, 257, 273, 279, 50714, 50974, 51009}
     assert {entry.order for entry in found} == {order}
-    assert next(entry for entry in found if entry.code == 50714)[3:] == (LONG, 4)
+    levels = next(entry for entry in found if entry.code == 50714)
+    assert (levels.kind, levels.count) == (LONG, 4)
 
 
 def test_a_ring_of_directories_ends():

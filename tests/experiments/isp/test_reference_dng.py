@@ -17,6 +17,7 @@ from experiments.isp.tiff_writer import (
     SHORT,
     SRATIONAL,
     UNDEFINED,
+    ByteOrder,
     Directory,
     write_tiff,
 )
@@ -29,7 +30,7 @@ EVERYWHERE = (0, 0, HEIGHT, WIDTH, 0, 1, 1, 1)
 def write(tmp_path):
     """Write a small 16-bit DNG, all of whose samples are `value`, with tags of one's own."""
 
-    def file(tags=None, value=1000, planes=1, order="<", samples=None, compression=1):
+    def file(tags=None, value=1000, planes=1, order: ByteOrder = "<", samples=None, compression=1):
         if samples is None:
             samples = np.full((HEIGHT, WIDTH, planes), value, np.uint16)
         basic = {
