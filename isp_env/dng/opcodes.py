@@ -218,7 +218,7 @@ class Listed(NamedTuple):
 def parse_opcodes(content: bytes) -> tuple[Listed, ...]:
     """The opcodes in the value of an OpcodeList tag (51008, 51009, 51022).
 
-    A gain map with values per plane is returned as one map for each plane.
+    A gain map with values per plane is returned as one map for each of its planes.
 
     Raises:
         ValueError: The list ends too early, or an opcode's parameters are damaged.
@@ -404,20 +404,23 @@ def _gain_maps(reader: _Reader) -> tuple[Opcode, ...]:
     gains = reader.array(">f4", rows * cols * planes).reshape(rows, cols, planes)
     if area.bottom <= area.top or area.right <= area.left:
         area = area._replace(top=0, left=0, bottom=2**31 - 1, right=2**31 - 1)
-    return tuple(
-        GainMap(
-            # the last map plane serves all planes that remain
-            **area._replace(
-                plane=area.plane + p, planes=1 if p < planes - 1 else max(area.planes - p, 1)
-            )._asdict(),
-            map=gains[..., p],
-            spacing_v=spacing_v,
-            spacing_h=spacing_h,
-            origin_v=origin_v,
-            origin_h=origin_h,
-        )
-        for p in range(planes)
-    )
+    maps, last = list[Opcode](), planes - 1
+    for p in range(planes):  # plane p of the map is for the image's; the last for all that remain
+        first = max(area.plane, p)
+        end = area.plane + area.planes if p == last else min(area.plane + area.planes, p + 1)
+        if first < end:
+            of_plane = area._replace(plane=first, planes=end - first)
+            maps.append(
+                GainMap(
+                    **of_plane._asdict(),
+                    map=gains[..., p],
+                    spacing_v=spacing_v,
+                    spacing_h=spacing_h,
+                    origin_v=origin_v,
+                    origin_h=origin_h,
+                )
+            )
+    return tuple(maps)
 
 
 _PARSERS: dict[int, Callable[[_Reader], tuple[Opcode, ...]]] = {

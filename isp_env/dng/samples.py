@@ -151,7 +151,7 @@ def _numbers(
         for first in range(step):
             run = values[:, first::step]
             run[:] = np.cumsum(run, axis=1, dtype=run.dtype)
-        values = values & np.array((1 << bits) - 1, values.dtype)
+        values = np.bitwise_and(values, (1 << bits) - 1)
     return values.astype(_dtype(layout), copy=False)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8, UInt16
 
 from isp_env.dng.color_matrices import calibration_of, matrix_and_neutral, rec709_by_forward_matrix
 from isp_env.dng.layout import CFA, LINEAR_RAW, Layout, layout_of, raw_page
-from isp_env.dng.opcodes import Listed, parse_opcodes
+from isp_env.dng.opcodes import GainMap, Listed, parse_opcodes
 from isp_env.errors import RawFileError
 
 DNG_VERSION = 50706
@@ -58,7 +58,7 @@ class DngTags:
     layout: Layout
     orientation: int  # 274 of the first page, else of the picture's; 1..8
     active_area: tuple[int, int, int, int] | None  # 50829: top, left, bottom, right
-    linearization: UInt16[np.ndarray, " n"] | None  # 50712
+    linearization: UInt16[np.ndarray, " entries"] | None  # 50712
     black: Float[np.ndarray, "rows cols samples"]  # 50714, from the active area's corner
     black_rows: Float[np.ndarray, " h"] | None  # 50716, added to `black` in each row
     black_columns: Float[np.ndarray, " w"] | None  # 50715, in each column
@@ -134,12 +134,19 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
     if baseline is not None and not abs(baseline[0]) < 20:
         raise RawFileError(path, f"damaged DNG structure (BaselineExposure {baseline[0]:g} EV)")
     black, black_note = _black(values, layout.samples, cfa)
-    white, white_note = _white(values, layout)
+    table = values(LINEARIZATION_TABLE)
+    white, white_note = _white(values, layout, is_mapped=table is not None)
     user_crop, user_note = _user_crop(values)
     left_out += [note for note in (black_note, white_note, user_note) if note]
     scale = values(50718)
-    table = values(LINEARIZATION_TABLE)
     area, rows = values(50829), values(50716)
+    opcodes = tuple(
+        parse_opcodes(tags[code].value) if code in tags else () for code in OPCODE_LISTS
+    )
+    height, width = layout.shape
+    maps = [o.opcode for part in opcodes for o in part if isinstance(o.opcode, GainMap)]
+    if any(m.top >= height or m.left >= width for m in maps):
+        raise RawFileError(path, "damaged DNG structure (a gain map outside the picture)")
     return DngTags(
         layout=layout,
         orientation=_orientation(first.tags, page.tags),
@@ -157,10 +164,7 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
         as_shot_neutral=neutral,
         noise_profile=None if noise is None else (noise[0::2].mean(), noise[1::2].mean()),
         baseline_exposure=0.0 if baseline is None else float(baseline[0]),
-        opcodes=cast(
-            tuple[tuple[Listed, ...], tuple[Listed, ...], tuple[Listed, ...]],
-            tuple(parse_opcodes(tags[code].value) if code in tags else () for code in OPCODE_LISTS),
-        ),
+        opcodes=(opcodes[0], opcodes[1], opcodes[2]),
         cfa=cfa,
         unusual=unusual,
         left_out=tuple(left_out),
@@ -249,16 +253,24 @@ def _black(
     return mean, f"{told}: their mean taken, {black.mean():g}"
 
 
-def _white(values: Values, layout: Layout) -> tuple[Float[np.ndarray, " samples"], str | None]:
+def _white(
+    values: Values, layout: Layout, *, is_mapped: bool
+) -> tuple[Float[np.ndarray, " samples"], str | None]:
     """WhiteLevel (50717) of each plane; by default the largest number that a sample can hold."""
     white = values(50717)
     most = 1.0 if layout.is_float else 2.0**layout.bits - 1
     if white is None or not white.size:
         return np.full(layout.samples, most), None
-    if white.size >= layout.samples:
-        return white[: layout.samples], None
-    note = None if white.size == 1 else f"WhiteLevel has {white.size} values: the first taken"
-    return np.full(layout.samples, white[0]), note
+    note = None
+    if 1 < white.size < layout.samples:
+        note = f"WhiteLevel has {white.size} values for {layout.samples} planes: the first taken"
+    levels = white[: layout.samples] if white.size >= layout.samples else white[:1]
+    reachable = np.inf if layout.is_float else max(most, 65535.0) if is_mapped else most
+    if not np.all((levels > 0) & (levels <= reachable)):
+        return np.full(layout.samples, most), (
+            f"WhiteLevel {levels.tolist()} is none of samples of {layout.bits} bits: {most:g} taken"
+        )
+    return np.broadcast_to(levels, (layout.samples,)).copy(), note
 
 
 def _crop(values: Values) -> tuple[int, int, int, int] | None:
@@ -266,8 +278,8 @@ def _crop(values: Values) -> tuple[int, int, int, int] | None:
     origin, size = values(50719), values(50720)
     if origin is None or size is None:
         return None
-    left, top = np.round(origin).astype(int).tolist()
-    width, height = np.round(size).astype(int).tolist()
+    left, top = np.floor(origin + 0.5).astype(int).tolist()  # halves up, as the DNG SDK rounds
+    width, height = np.floor(size + 0.5).astype(int).tolist()
     return top, left, top + height, left + width
 
 

@@ -163,7 +163,10 @@ def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> R
                 told = f"the file demands {name_of(listed.opcode)}, which cannot be applied ({why})"
                 raise RawFileError(path, told)
             notes.append(f"{name_of(listed.opcode)}: left out ({why})")
-    linear = develop_by_libraw(libraw())
+    try:
+        linear = develop_by_libraw(libraw())
+    except rawpy.LibRawError as error:
+        raise RawFileError(path, f"{why}, which LibRaw cannot develop ({error})") from error
     height, width = linear.shape[1:]
     if reason := check_picture(linear[1], linear[1], 0.0, LINEAR_WHITE):
         raise RawFileError(path, reason)
