@@ -194,7 +194,7 @@ def _linear(
         has_user_crop=USER_CROP in tags,
         orientation=int(tags[274][0]) if 274 in tags else 1,
         neutral=_neutral(tags),
-        baseline_exposure=float(tags[EXPOSURE][0]) if EXPOSURE in tags else 0.0,
+        baseline_exposure=float(np.nan_to_num(tags.get(EXPOSURE, np.zeros(1))[0])),  # 0/0: unknown
     )
 
 
