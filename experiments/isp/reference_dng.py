@@ -24,6 +24,7 @@ TABLE, AREA, CROP_ORIGIN, CROP_SIZE, USER_CROP = 50712, 50829, 50719, 50720, 511
 LIST_1, LIST_2 = 51008, 51009
 NEUTRAL, WHITE_XY, COLOR_MATRIX, EXPOSURE = 50728, 50729, 50721, 50730
 
+MOST_GAIN = 4  # by which list 2 may multiply what rounding left open after list 1
 TABLE_STEPS = 3  # 16-bit steps by which rounding before and after a table may differ
 
 Area = tuple[int, int, int, int]
@@ -170,6 +171,7 @@ def _linear(
     if LIST_2 in tags:
         opcodes = parse(tags[LIST_2].tobytes())
         second = process(values, opcodes, 1.0, 1 / 65535)
+        fine = MOST_GAIN * fine if LIST_1 in tags else fine
         if any(opcode.kind == MAP_TABLE for opcode in opcodes):
             fine = np.maximum(fine, TABLE_STEPS / 65535)
     trim = second.bounds
