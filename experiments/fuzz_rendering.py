@@ -166,7 +166,9 @@ def run(settings: Settings, made: list[Path]) -> int:
             kind: Counter(row["outcome"] for row in rows if row["mutation"] == kind)
             for kind in MUTATIONS
         },
-        "unexpected": Counter(r["reason"] for r in rows if "unexpected" in (r["reason"] or "")),
+        "unexpected": Counter(
+            r["reason"] for r in rows if (r["reason"] or "").startswith("unexpected")
+        ),
         "longest, s": max(row["seconds"] for row in rows),
         "most memory, MB": max(row["peak MB"] or 0 for row in rows),
         "wrong": wrong,
