@@ -123,8 +123,8 @@ def extend(value, size):
 
 
 @jit
-def decode(data, short, long, symbols, tables, first, out):
-    """Decode a scan with predictor 1 and without restarts; nothing outside `data` is read.
+def decode(data, short, long, symbols, tables, first, predicts, out):
+    """Decode a scan without restarts; nothing outside `data` is read.
 
     Args:
         data: The entropy-coded segment, and what follows it.
@@ -133,6 +133,7 @@ def decode(data, short, long, symbols, tables, first, out):
         symbols: Of each table, (n, 256).
         tables: Which one each component uses.
         first: Predicts the first sample.
+        predicts: Whether by predictor 1; else the differences are what is filled in.
         out: (height, width, components), filled.
 
     Returns:
@@ -187,6 +188,36 @@ def decode(data, short, long, symbols, tables, first, out):
                     size = np.int64(symbols[table, code + long[table, 1, length]])
                     bits -= length + (size if size < 16 else 0)
                     difference = extend(np.int64(held >> U(bits)) & ((1 << size) - 1), size)
-                predicted[c] += difference
+                predicted[c] = predicted[c] + difference if predicts else difference
                 out[y, x, c] = predicted[c] & 0xFFFF
     return missing <= bits
+
+
+@jit
+def predict(predictor, first, out):
+    """Turn differences (h, w, c) into samples by predictor 2 to 7 (T.81, table H.1 and H.1.2.1)."""
+    height, width, components = out.shape
+    for y in range(height):
+        for x in range(width):
+            for c in range(components):
+                left = np.int64(out[y, x - 1, c]) if x > 0 else np.int64(0)
+                above = np.int64(out[y - 1, x, c]) if y > 0 else np.int64(0)
+                if y == 0:
+                    guess = left if x > 0 else np.int64(first)
+                elif x == 0:
+                    guess = above
+                else:
+                    corner = np.int64(out[y - 1, x - 1, c])
+                    if predictor == 2:
+                        guess = above
+                    elif predictor == 3:
+                        guess = corner
+                    elif predictor == 4:
+                        guess = left + above - corner
+                    elif predictor == 5:
+                        guess = left + ((above - corner) >> 1)
+                    elif predictor == 6:
+                        guess = above + ((left - corner) >> 1)
+                    else:
+                        guess = (left + above) >> 1
+                out[y, x, c] = (guess + np.int64(out[y, x, c])) & 0xFFFF

@@ -1,4 +1,4 @@
-"""Lossless JPEG as cameras and DNG converters write it: ITU-T T.81, process 14 (SOF3), predictor 1.
+"""Lossless JPEG as cameras and DNG converters write it: ITU-T T.81, process 14 (SOF3).
 
 The encoder is for files that this project makes, to be read by anything that reads DNG. The decoder
 is there because LibRaw's would take half of the time of a finished photograph.
@@ -92,8 +92,8 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
 
     Raises:
         UnsupportedJpegError: It is damaged or truncated, or has other than so many samples, or
-            needs what is rare in raw files: another process or predictor, a point transform,
-            restarts, subsampled components. What is in `out` is then undefined.
+            needs what is rare in raw files: another process, a point transform, restarts,
+            subsampled components. What is in `out` is then undefined.
     """
     try:
         frame, codes, scan, start = _headers(segment[:HEADERS].tobytes())
@@ -108,7 +108,7 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
         predictor, _, transform = scan[1 + 2 * scan[0] : 4 + 2 * scan[0]]
     except (IndexError, KeyError, ValueError, struct.error) as error:
         raise UnsupportedJpegError("damaged or unusual headers of a JPEG") from error
-    if scan_ids != component_ids or sampling != {0x11} or predictor != 1 or transform:
+    if scan_ids != component_ids or sampling != {0x11} or not 1 <= predictor <= 7 or transform:
         raise UnsupportedJpegError("another predictor, subsampling, or a point transform")
     if height * width * components != out.size or not out.size:
         raise UnsupportedJpegError(f"{height}x{width}x{components} samples, not {out.size}")
@@ -121,8 +121,11 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
     tables = np.array([list(used).index(table) for table in table_ids])
     picture = out.reshape(height, width, components)
     first = 1 << (precision - 1)
-    if not lossless_jpeg.decode(segment[start:], short, long, symbols, tables, first, picture):
+    codes_of = short, long, symbols, tables
+    if not lossless_jpeg.decode(segment[start:], *codes_of, first, predictor == 1, picture):
         raise UnsupportedJpegError("damaged or truncated pixel data")
+    if predictor > 1:
+        lossless_jpeg.predict(predictor, first, picture)
 
 
 def count_components(segment: UInt8[np.ndarray, " bytes"]) -> int:

@@ -100,7 +100,7 @@ def _dtype(layout: Layout) -> type[np.generic]:
 
 
 def _decode(
-    content: UInt8[np.ndarray, " n"], shape: tuple[int, int, int], layout: Layout
+    content: UInt8[np.ndarray, " bytes"], shape: tuple[int, int, int], layout: Layout
 ) -> Num[np.ndarray, "r c d"]:
     """The samples of one strip or tile."""
     if layout.compression == LOSSLESS_JPEG:
@@ -121,7 +121,7 @@ def _decode(
 
 
 def _numbers(
-    content: UInt8[np.ndarray, " n"], shape: tuple[int, int, int], layout: Layout
+    content: UInt8[np.ndarray, " bytes"], shape: tuple[int, int, int], layout: Layout
 ) -> Num[np.ndarray, "r c d"]:
     """Bytes to numbers, a predictor undone."""
     rows, columns, depth = shape
@@ -156,13 +156,15 @@ def _numbers(
 
 
 def _unpredicted(
-    content: UInt8[np.ndarray, " n"], shape: tuple[int, int, int], bits: int, step: int
+    content: UInt8[np.ndarray, " bytes"], shape: tuple[int, int, int], bits: int, step: int
 ) -> UInt8[np.ndarray, "r n b"]:
     """Undo the floating point predictor: bytes of each sample, the highest first."""
     rows, _, depth = shape
-    differences = content.reshape(rows, -1, depth * step)
-    bytes_of = np.cumsum(differences, axis=1, dtype=np.uint8).reshape(rows, bits // 8, -1)
-    return np.ascontiguousarray(bytes_of.swapaxes(1, 2))
+    lines = content.reshape(rows, -1).copy()
+    for first in range(depth * step):
+        run = lines[:, first :: depth * step]
+        run[:] = np.cumsum(run, axis=1, dtype=np.uint8)
+    return np.ascontiguousarray(lines.reshape(rows, bits // 8, -1).swapaxes(1, 2))
 
 
 def _floats(big_endian: UInt8[np.ndarray, "r n b"], bits: int) -> Num[np.ndarray, "r n"]:

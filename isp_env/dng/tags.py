@@ -118,7 +118,7 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
         elif numbers is None and code in tags:
             malformed[code] = f"{name} is no number: left out"
     left_out = [*malformed.values()]
-    cfa, unusual = _mosaic(values, layout, is_cfa=page.photometric == CFA)
+    cfa, unusual = _mosaic(values, layout, path, is_cfa=page.photometric == CFA)
     calibration = calibration_of(values)
     matrix, neutral = matrix_and_neutral(calibration, values)
     noise, baseline = values(51041), values(50730)
@@ -203,28 +203,41 @@ def _orientation(*pages: tifffile.TiffTags) -> int:
 
 
 def _mosaic(
-    values: Values, layout: Layout, *, is_cfa: bool
+    values: Values, layout: Layout, path: Path, *, is_cfa: bool
 ) -> tuple[UInt8[np.ndarray, "n n"] | None, str | None]:
     """CFAPattern (33422) in its dimensions (33421), and why it is none that is developed here.
 
     Developed are 2x2 patterns of Bayer and 6x6 ones of red, green and blue (X-Trans) in a
-    rectangular layout (50711), and pictures of one or three planes without a mosaic.
+    rectangular layout (50711), and pictures of one or three planes without a mosaic. LibRaw
+    develops others of two columns, one staggered layout and four planes.
+
+    Raises:
+        RawFileError: LibRaw would take it for another.
     """
     if not is_cfa:
-        is_usual = layout.samples in (1, 3)
-        return None, None if is_usual else f"a picture of {layout.samples} planes"
+        if layout.samples not in (1, 3, 4):
+            raise RawFileError(path, f"a picture of {layout.samples} planes")
+        return None, "a picture of 4 planes" if layout.samples == 4 else None
     size, pattern, planes, arrangement = (values(code) for code in (33421, 33422, 50710, 50711))
-    if layout.samples != 1:
-        return None, f"a mosaic of {layout.samples} samples in each pixel"
-    if arrangement is not None and arrangement.tolist() != [1]:
-        return None, f"a mosaic in layout {arrangement.tolist()} of CFALayout"
     shape = None if size is None or size.size != 2 else tuple(size.astype(int).tolist())
     if pattern is None or shape is None or pattern.size != shape[0] * shape[1]:
-        return None, "a mosaic without a CFAPattern"
+        raise RawFileError(path, "a mosaic without a CFAPattern that fills CFARepeatPatternDim")
     found = pattern.reshape(shape).astype(np.uint8)
+    if arrangement is not None and arrangement.tolist() not in ([1], [2]):
+        told = arrangement.astype(int).tolist()
+        raise RawFileError(
+            path, f"a mosaic in layout {told} (CFALayout), which cannot be read here"
+        )
+    is_xtrans = shape == (6, 6) and set(found.ravel().tolist()) == {0, 1, 2}
+    if not is_xtrans and (shape[1] != 2 or shape[0] not in (1, 2, 4, 8)):
+        told = f"the mosaic {found.tolist()}"
+        raise RawFileError(path, f"{told}, which neither this program nor LibRaw develops")
+    if layout.samples != 1:
+        return None, f"a mosaic of {layout.samples} samples in each pixel"
+    if arrangement is not None and arrangement.tolist() == [2]:
+        return None, "a staggered mosaic (CFALayout 2)"
     if planes is not None and planes.tolist() != [0, 1, 2]:
         return None, f"a mosaic of the colours {planes.astype(int).tolist()} (CFAPlaneColor)"
-    is_xtrans = shape == (6, 6) and set(found.ravel().tolist()) == {0, 1, 2}
     if found.tolist() in BAYER or is_xtrans:
         return found, None
     return None, f"the mosaic {found.tolist()}"

@@ -25,6 +25,7 @@ from isp_env.dng.opcodes import GainMap, Listed, TrimBounds, UnknownOpcode
 from isp_env.dng.samples import UnsupportedSamplesError, read_samples
 from isp_env.dng.tags import DngTags
 from isp_env.errors import RawFileError
+from isp_env.raw.levels import highest_black
 from isp_env.raw.optical_black import covered_black
 from isp_env.raw.sensor_data import Area, SensorData
 
@@ -70,7 +71,10 @@ def dng_samples(path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]) ->
     deferred = maps_alone and not (second and size == 6)
     if not (repeats and deferred and np.ptp(tags.white) == 0 and frame.dtype != np.uint32):
         light = _normalise(pixels, tags, rows, columns, path)
-        light, cfa = _second_list(light, second, cfa, path, notes)
+        light, cfa = _apply(light, second, cfa, 1, 1.0, path, notes)
+        for listed in second:
+            if isinstance(listed.opcode, TrimBounds):
+                area = _trimmed(area, listed.opcode)
         told = np.zeros((size, size) if cfa is not None else 3)
         return SensorData(_last_planes(light), area, cfa, told, 1.0, notes=tuple(notes))
     white = float(tags.white[0])
@@ -169,17 +173,6 @@ def _first_list(
     return _last_planes(planes.astype(frame.dtype))
 
 
-def _second_list(
-    light: Float32[np.ndarray, "c h w"],
-    opcodes: tuple[Listed, ...],
-    cfa: UInt8[np.ndarray, "n n"] | None,
-    path: Path,
-    notes: list[str],
-) -> tuple[Float32[np.ndarray, "c h w"], UInt8[np.ndarray, "n n"] | None]:
-    """Apply OpcodeList2; trimmed pictures begin at another colour of the mosaic."""
-    return _apply(light, opcodes, cfa, 1, 1.0, path, notes)
-
-
 def _apply(
     image: Float32[np.ndarray, "c h w"],
     opcodes: tuple[Listed, ...],
@@ -198,6 +191,11 @@ def _apply(
         if isinstance(listed.opcode, TrimBounds) and cfa is not None:
             cfa = np.roll(cfa, (-listed.opcode.top, -listed.opcode.left), axis=(0, 1))
     return image, cfa
+
+
+def _trimmed(area: Area, trim: TrimBounds) -> Area:
+    top, left = area[0] + trim.top, area[1] + trim.left
+    return top, left, area[0] + trim.bottom, area[1] + trim.right
 
 
 def _last_planes(planes: Num[np.ndarray, "c h w"]) -> Num[np.ndarray, "h w *c"]:
@@ -239,18 +237,19 @@ def _normalise(
     samples = np.atleast_3d(pixels)
     height, width, count = samples.shape
     down, across, _ = tags.black.shape
+    span = tags.white - highest_black(tags.black, rows, columns)
+    if not span.min() > 0:
+        told = f"black level {tags.black.max():g} is not below white level {tags.white.min():g}"
+        raise RawFileError(path, told)
     lines = np.tile(tags.black, (1, -(-width // across), 1))[:, :width]  # (down, w, c)
     if columns is not None:
         lines = lines + columns[:, None]
-    if not (tags.black.max() < tags.white.min()):
-        told = f"black level {tags.black.max():g} is not below white level {tags.white.min():g}"
-        raise RawFileError(path, told)
     light = np.empty((count, height, width), np.float32)
     for top in range(0, height, STRIP):
         places = np.arange(top, min(top + STRIP, height))
         dark = lines[places % down]
         if rows is not None:
             dark = dark + rows[places, None, None]
-        part = (samples[places] - dark) / np.maximum(tags.white - dark, 1e-9)
+        part = (samples[places] - dark) / span
         light[:, places] = np.moveaxis(np.minimum(part, 1), 2, 0)
     return light

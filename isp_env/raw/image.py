@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 
 from isp_env.dng.opcodes import GainMap, Listed
+from isp_env.raw.levels import highest_black
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,11 @@ class RawImage:
     simulated: bool  # the file says that it was made from a photograph
     fallbacks: tuple[str, ...]  # each assumption made for want of metadata
     opcodes: tuple[Listed, ...] = ()  # DNG OpcodeList3, not yet applied to the demosaiced picture
+
+    @property
+    def span(self) -> Float[np.ndarray, "*planes"]:
+        """From the highest black level to white: () of a mosaic, or (3,); stands for 1."""
+        is_mosaic = self.mosaic is not None
+        pattern = self.black[..., None] if is_mosaic else self.black[None, None]
+        highest = highest_black(pattern, self.black_rows, self.black_columns)
+        return self.white - (highest[0] if is_mosaic else highest)

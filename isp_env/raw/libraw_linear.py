@@ -10,7 +10,7 @@ from jaxtyping import UInt16
 from isp_env.color import XYZ_FROM_REC709
 from isp_env.output_spaces import PROPHOTO
 
-WHITE = 65535
+WHITE = 65535.0
 REC709_FROM_PROPHOTO = np.linalg.inv(PROPHOTO.from_rec709)
 XYZ_TO_PROPHOTO = PROPHOTO.from_rec709 @ np.linalg.inv(XYZ_FROM_REC709)
 

@@ -128,7 +128,7 @@ def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
             raise RawFileError(path, reason)
         if image.dtype != np.uint16:
             scaled = image * (WHITE / white)
-            image, black, white = np.rint(scaled.clip(0, WHITE)).astype(np.uint16), black, WHITE
+            image, white = np.rint(scaled.clip(0, WHITE)).astype(np.uint16), float(WHITE)
         image = demosaic_xtrans(image, cfa, black, deltas, white, neutral, matrix)
         black, deltas, white = np.zeros(3), (None, None), float(WHITE)
     return _raw_image(
@@ -181,7 +181,7 @@ def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> R
         black=np.zeros(3, np.float32),
         black_rows=None,
         black_columns=None,
-        white=float(LINEAR_WHITE),
+        white=LINEAR_WHITE,
         as_shot_neutral=np.ones(3),
         xyz_to_camera=XYZ_TO_PROPHOTO,
         camera_to_rec709=REC709_FROM_PROPHOTO,
@@ -248,22 +248,18 @@ def _crop(
     if tags is None:
         return whole, []
     notes = list[str]()
-    crop = tags.crop or whole
+    crop = tags.crop or (0, 0, *shape)
     top, left, bottom, right = max(crop[0], 0), max(crop[1], 0), *crop[2:]
-    inside = top, left, min(bottom, height), min(right, width)
-    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+    if min(bottom, height) <= top or min(right, width) <= left:
         return whole, [f"the default crop {crop} is not inside the active area: left out"]
-    if bottom > height + 1 or right > width + 1 or min(crop) < 0:
+    if bottom > shape[0] or right > shape[1] or min(crop) < 0:
         notes.append(f"the default crop {crop} reaches beyond the active area: shortened")
+    bottom, right = min(bottom, shape[0]), min(right, shape[1])
     if tags.user_crop:
-        top, left, bottom, right = inside
         rows, columns = bottom - top, right - left
-        from_top, from_left, to_bottom, to_right = tags.user_crop
-        inside = (
-            top + min(round(from_top * rows), rows - 1),
-            left + min(round(from_left * columns), columns - 1),
-            top + max(round(to_bottom * rows), round(from_top * rows) + 1),
-            left + max(round(to_right * columns), round(from_left * columns) + 1),
-        )
-        inside = (*inside[:2], min(inside[2], bottom), min(inside[3], right))
-    return inside, notes
+        places = np.array(tags.user_crop) * (rows, columns, rows, columns)
+        first, start, last, end = np.floor(places + 0.5).astype(int).tolist()
+        top, bottom = top + min(first, rows - 1), top + max(last, first + 1)
+        left, right = left + min(start, columns - 1), left + max(end, start + 1)
+    bottom, right = min(bottom, height), min(right, width)
+    return (min(top, bottom - 1), min(left, right - 1), bottom, right), notes

@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8, UInt16
 
 from isp_env.dng.layout import CFA
 from isp_env.dng.tags import DNG_VERSION
+from isp_env.raw.levels import highest_black
 
 WHITE = 65535
 D65 = 21  # EXIF LightSource
@@ -57,7 +58,8 @@ def demosaic_xtrans(
     gains /= gains.max()
     levels = np.arange(WHITE + 1)
     undone = [np.rint(levels / gain).clip(0, WHITE).astype(np.uint16) for gain in gains]
-    scale = (gains[cfa] * WHITE / (white - black)).astype(np.float32)
+    span = float(white - highest_black(black[..., None], *deltas)[0])
+    scale = (gains[cfa] * WHITE / span).astype(np.float32)
     height, width = mosaic.shape
     rows, columns = (
         np.zeros(size, np.float32) if delta is None else delta.astype(np.float32)

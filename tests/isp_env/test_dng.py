@@ -184,6 +184,7 @@ def test_gain_map_with_values_per_plane_becomes_one_map_for_each():
     gains = np.arange(5 * 7 * 2, dtype=">f4").reshape(5, 7, 2)
     head = packed[: 4 + 16 + 76]
     head[-4:] = (2).to_bytes(4, "big")  # MapPlanes
+    head[16:20] = (76 + gains.nbytes).to_bytes(4, "big")  # bytes of parameters
     first, second = parse_gain_maps(bytes(head) + gains.tobytes())
     np.testing.assert_array_equal(first.map, gains[..., 0])
     np.testing.assert_array_equal(second.map, gains[..., 1])

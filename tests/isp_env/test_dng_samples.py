@@ -1,5 +1,6 @@
-"""Samples of DNGs in lossless JPEG, decoded without LibRaw: the same as LibRaw's."""
+"""Samples of DNGs: what is written is read, in every layout, and it is what the tags say."""
 
+import dataclasses
 from dataclasses import replace
 from unittest import mock
 
@@ -8,12 +9,13 @@ import pytest
 import rawpy
 import tifffile
 
-from isp_env.dng.lossless_jpeg import UnsupportedJpegError, encode
-from isp_env.dng.tags import read_dng_tags
+from isp_env.dng.layout import Layout
+from isp_env.dng.lossless_jpeg import encode
+from isp_env.dng.samples import UnsupportedSamplesError, read_samples
+from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.errors import RawFileError
-from isp_env.raw import RawImage, read_raw, sensor_data
+from isp_env.raw import RawImage, read_raw
 from isp_env.raw import write_dng as dng
-from isp_env.raw.sensor_data import by_libraw, by_tags_alone, read_parts, says_enough
 from isp_env.raw.write_dng import write_dng
 from isp_env.samples import CANON_350D, NIKON_D750
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, Capture, simulate
@@ -144,11 +146,312 @@ def test_tiles_of_which_two_lie_side_by_side(tmp_path):
         read_raw(tmp_path / "b.dng")
 
 
+def _tags(path) -> DngTags:
+    tags = read_dng_tags(path)
+    assert tags is not None
+    return tags
 
 
+@pytest.mark.parametrize("white", [0, 70_000])
+def test_an_impossible_saturation_level_is_replaced_and_noted(white, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    tag = (50717, "I", 1, white, True)
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[tag], drop=(50717,))
+    read = read_raw(tmp_path / "a.dng")
+    assert read.white == 65535
+    assert f"WhiteLevel [{white}.0] is none of samples of 16 bits: 65535 taken" in read.fallbacks
 
 
+def test_without_its_levels_a_file_has_the_specifications(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, drop=(50713, 50714, 50717))
+    read = read_raw(tmp_path / "a.dng")
+    assert (read.white, read.black.max()) == (65535, 0)
+    assert np.array_equal(read.mosaic, raw.mosaic)
 
 
+def test_before_dng_1_1_differences_of_16_bits_were_others(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    tag = (50706, "B", 4, (1, 0, 0, 0), True)
+    strip = encode(raw.mosaic.reshape(64, 40, 2))
+    _write(tmp_path / "a.dng", raw, [strip], rows=64, extra=[tag], drop=(50706,))
+    with pytest.raises(UnsupportedSamplesError, match=r"DNG 1\.0"):
+        read_samples(tmp_path / "a.dng", _tags(tmp_path / "a.dng").layout)
+    with rawpy.imread(str(tmp_path / "a.dng")) as libraw:
+        theirs = libraw.raw_image.copy()
+    assert np.array_equal(read_raw(tmp_path / "a.dng").mosaic, theirs)
 
 
+@pytest.mark.parametrize("components", [1, 2])
+def test_a_linearization_table_maps_the_samples(components, tmp_path):
+    raw = _raw((64, 64))
+    assert raw.mosaic is not None
+    tiles = [
+        encode(raw.mosaic[y : y + 32, x : x + 32].reshape(32, -1, components))
+        for y in (0, 32)
+        for x in (0, 32)
+    ]
+    table = np.minimum(np.arange(15000) * 3, 40000)
+    tag = (50712, "H", len(table), tuple(table.tolist()), True)
+    _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32), extra=[tag], drop=(50717,))
+    read = read_raw(tmp_path / "a.dng")
+    assert np.array_equal(read.mosaic, table[np.minimum(raw.mosaic, 14999)])
+
+
+def test_libraw_is_not_asked_for_such_a_file(tmp_path):
+    write_dng(_raw(), tmp_path / "a.dng", "lossless jpeg")
+    with mock.patch.object(rawpy, "imread", side_effect=AssertionError("LibRaw decodes")):
+        assert read_raw(tmp_path / "a.dng").mosaic is not None
+
+
+def test_damaged_samples_are_refused(tmp_path):
+    path = tmp_path / "a.dng"
+    write_dng(_raw(), path, "lossless jpeg")
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    start = content.index(b"\xff\xda") + 200
+    damaged[start : start + 400] = bytes(400)
+    path.write_bytes(damaged)
+    with pytest.raises(RawFileError, match=r"a\.dng: damaged pixel data"):
+        read_raw(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"part": (2**16, 2**16)}, "parts of 65536x65536 pixels"),
+        ({"part": (2**16, 2**16), "is_tiled": True}, "parts of 65536x65536 pixels"),
+        ({"offsets": (2**40,)}, "beyond the end"),
+        ({"offsets": (2**64 - 1,)}, "beyond the end"),
+        ({"sizes": (2**31,)}, "beyond the end"),
+        ({"compression": 1, "is_tiled": True}, "tiles of .* bytes, not"),
+        ({"compression": 52546}, "JPEG XL"),
+        ({"compression": 9}, "VC-5"),
+        ({"compression": 4711}, "codec 4711"),
+        ({"bits": 40}, "samples of 40 bits"),
+        ({"bits": 64, "is_float": True}, "floating point samples of 64 bits"),
+        ({"compression": 8, "predictor": 99}, "predictor 99"),
+        ({"compression": 34892, "bits": 12}, "lossy JPEG of 12 bits"),
+    ],
+    ids=str,
+)
+def test_absurd_layouts_are_refused_before_memory_is_taken(change, reason, tmp_path):
+    write_dng(_raw(), tmp_path / "a.dng", "lossless jpeg")
+    layout = _tags(tmp_path / "a.dng").layout
+    with (
+        mock.patch.object(np, "empty", side_effect=AssertionError("memory taken")),
+        pytest.raises(RawFileError, match=reason),
+    ):
+        read_samples(tmp_path / "a.dng", replace(layout, **change))
+
+
+@pytest.mark.parametrize("shape", [(0, 80), (2**20, 2**20)])
+def test_absurd_sizes_are_refused(shape, tmp_path):
+    write_dng(_raw(), tmp_path / "a.dng")
+    with tifffile.TiffFile(tmp_path / "a.dng", mode="r+") as tiff:
+        for code, size in zip((257, 256), shape, strict=True):
+            tiff.pages.first.tags[code].overwrite(size)
+    with pytest.raises(RawFileError):
+        read_raw(tmp_path / "a.dng")
+
+
+@pytest.mark.parametrize("kept", [5, 0])
+def test_tiles_that_do_not_fill_the_picture_are_refused(kept, tmp_path):
+    """Each of them is whole; with one too few, other memory would be shown."""
+    raw = _raw((64, 96))
+    assert raw.mosaic is not None
+    corners = [(y, x) for y in (0, 32) for x in (0, 32, 64)]
+    tiles = [encode(raw.mosaic[y : y + 32, x : x + 32].reshape(32, 16, 2)) for y, x in corners]
+    _write(tmp_path / "a.dng", raw, tiles, tile=(32, 32))
+    assert np.array_equal(
+        read_samples(tmp_path / "a.dng", _tags(tmp_path / "a.dng").layout), raw.mosaic
+    )
+    with tifffile.TiffFile(tmp_path / "a.dng", mode="r+") as tiff:
+        sizes = [len(tile) if i < kept else 0 for i, tile in enumerate(tiles)]
+        tiff.pages.first.tags[325].overwrite(sizes)
+    with pytest.raises(RawFileError, match=f"only {kept} of 6 parts"):
+        read_raw(tmp_path / "a.dng")
+
+
+def _stored(raw: RawImage, samples: np.ndarray, path, *extra, **options) -> Layout:
+    """A DNG of these stored numbers, with the tags of `raw` and others."""
+    tags = [t for t in dng._tags(raw, raw.mosaic) if t[0] not in {e[0] for e in extra}]
+    tifffile.imwrite(
+        path,
+        samples,
+        photometric=dng.CFA,
+        metadata=None,
+        extratags=[*(t for t in tags if t[0] != dng.EXIF_IFD_PLACE), *extra],
+        **options,
+    )
+    return _tags(path).layout
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"byteorder": ">"}], ids=str)
+@pytest.mark.parametrize("fields", [2, 3, 5])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_interleaved_rows_and_columns(options, fields, axis, tmp_path):
+    """RowInterleaveFactor, ColumnInterleaveFactor: every n-th line first, then those after them."""
+    raw = _raw((64, 80))
+    assert raw.mosaic is not None
+    lines = range(raw.mosaic.shape[axis])
+    order = [line for field in range(fields) for line in lines[field::fields]]
+    tag = (50975 if axis == 0 else 52547, "H", 1, fields, True)
+    _stored(raw, np.take(raw.mosaic, order, axis), tmp_path / "a.dng", tag, **options)
+    assert np.array_equal(read_raw(tmp_path / "a.dng").mosaic, raw.mosaic)
+
+
+def test_blocks_inside_tiles(tmp_path):
+    """SubTileBlockSize: the samples of a tile are stored block by block."""
+    raw = _raw((64, 96))
+    assert raw.mosaic is not None
+    stored = raw.mosaic.copy()
+    for y in range(0, 64, 32):
+        for x in range(0, 96, 48):
+            tile = raw.mosaic[y : y + 32, x : x + 48]
+            blocks = [tile[r : r + 2, c : c + 4] for r in range(0, 32, 2) for c in range(0, 48, 4)]
+            flat = np.concatenate([block.ravel() for block in blocks])
+            stored[y : y + 32, x : x + 48] = flat.reshape(32, 48)
+    tag = (50974, "H", 2, (2, 4), True)
+    _stored(raw, stored, tmp_path / "a.dng", tag, tile=(32, 48))
+    assert np.array_equal(read_raw(tmp_path / "a.dng").mosaic, raw.mosaic)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_one_after_the_other(compression, tmp_path):
+    linear = np.stack([_raw().mosaic // n for n in (1, 2, 3)]).astype(np.uint16)
+    tags = [t for t in dng._tags(_raw(), linear[0]) if t[0] not in (33421, 33422, 50713, 50714)]
+    tifffile.imwrite(
+        tmp_path / "a.dng",
+        linear,
+        photometric=34892,
+        planarconfig="separate",
+        compression=compression,
+        rowsperstrip=24,
+        metadata=None,
+        extratags=[t for t in tags if t[0] != dng.EXIF_IFD_PLACE],
+    )
+    assert np.array_equal(read_raw(tmp_path / "a.dng").linear, linear)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}], ids=str)
+def test_floating_point_samples_and_their_levels_are_of_one_unit(kind, options, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    light = (raw.mosaic / 16383).astype(kind)
+    levels = [(50713, "H", 2, (1, 1), True), (50714, "2I", 1, (1, 20), True)]
+    white = (50717, "I", 1, 1, True)
+    _stored(raw, light, tmp_path / "a.dng", *levels, white, **options)
+    read = read_raw(tmp_path / "a.dng")
+    assert read.mosaic is not None
+    assert np.array_equal(read.mosaic, light.astype(np.float32).clip(max=1))
+    assert read.white == 1
+    np.testing.assert_allclose(read.black, 0.05)
+
+
+def test_a_white_level_for_each_plane(tmp_path):
+    """Light of each plane from its own black to its own white (DNG 1.7.1, chapter 5)."""
+    black, white = np.array([256, 512, 1024]), np.array([12000, 16383, 14000])
+    light = np.stack([_raw().mosaic] * 3) / 16384
+    samples = np.rint(black[:, None, None] + light * (white - black)[:, None, None])
+    linear = dataclasses.replace(
+        _raw(),
+        mosaic=None,
+        cfa=None,
+        linear=samples.astype(np.uint16),
+        black=black.astype(np.float32),
+    )
+    path = tmp_path / "a.dng"
+    tags_of = dng._tags
+    with mock.patch.object(
+        dng,
+        "_tags",
+        lambda raw, pixels: [
+            *(t for t in tags_of(raw, pixels) if t[0] != 50717),
+            (50717, "I", 3, tuple(white.tolist()), True),
+        ],
+    ):
+        write_dng(linear, path)
+    read = read_raw(path)
+    np.testing.assert_allclose(read.linear, light, atol=1e-4)
+
+
+@pytest.mark.parametrize("dim", [(4, 4), (1, 8), (3, 5)])
+def test_black_patterns_of_any_size_are_tiled_over_the_frame(dim, tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    rows, columns = np.indices(raw.mosaic.shape)
+    pattern = 500 + 30 * np.arange(dim[0] * dim[1]).reshape(dim)
+    flat = raw.mosaic.astype(int) - 600
+    stored = (flat + pattern[rows % dim[0], columns % dim[1]]).clip(0).astype(np.uint16)
+    tags = [
+        (50713, "H", 2, dim, True),
+        (50714, "H", pattern.size, tuple(pattern.ravel().tolist()), True),
+    ]
+    _stored(raw, stored, tmp_path / "a.dng", *tags)
+    read = read_raw(tmp_path / "a.dng")
+    span = raw.white - pattern.max()
+    assert read.mosaic is not None
+    np.testing.assert_allclose(read.mosaic, flat / span, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "dim", "expected", "note"),
+    [
+        (4, None, [[500, 510], [520, 530]], "taken as one for each place of the mosaic"),
+        (3, None, [[510, 510], [510, 510]], "their mean taken, 510"),
+        (1, (2, 2), [[500, 500], [500, 500]], None),
+        (4, (1, 1), [[500, 510], [520, 530]], "taken as one for each place of the mosaic"),
+    ],
+)
+def test_black_levels_that_do_not_fit_their_pattern(count, dim, expected, note, tmp_path):
+    raw = _raw()
+    values = tuple(500 + 10 * i for i in range(count))
+    tags = [(50714, "H", count, values if count > 1 else values[0], True)]
+    tags += [(50713, "H", 2, dim, True)] if dim else []
+    path = tmp_path / "a.dng"
+    others = [t for t in dng._tags(raw, raw.mosaic) if t[0] not in (50713, 50714)]
+    with mock.patch.object(dng, "_tags", return_value=[*others, *tags]):
+        write_dng(raw, path)
+    read = read_raw(path)
+    np.testing.assert_array_equal(read.black, expected)
+    assert any(note in said for said in read.fallbacks) if note else len(read.fallbacks) == 0
+
+
+@pytest.mark.parametrize("predictor", range(1, 8))
+def test_all_predictors_of_lossless_jpeg(predictor, tmp_path):
+    """Differences made here from the formulas of T.81, table H.1, and coded as if by the first."""
+    raw = _raw()
+    assert raw.mosaic is not None
+    samples = raw.mosaic.astype(int)
+    guess = np.zeros_like(samples)
+    a, b, c = samples[1:, :-1], samples[:-1, 1:], samples[:-1, :-1]
+    guess[1:, 1:] = {
+        1: a,
+        2: b,
+        3: c,
+        4: a + b - c,
+        5: a + ((b - c) >> 1),
+        6: b + ((a - c) >> 1),
+        7: (a + b) >> 1,
+    }[predictor]
+    guess[0, 0] = 1 << 15
+    guess[0, 1:], guess[1:, 0] = samples[0, :-1], samples[:-1, 0]
+    differences = samples - guess
+    # what a coder of predictor 1 has to be given so that it codes these differences
+    given = np.empty_like(samples)
+    for y in range(len(given)):
+        start = 1 << 15 if y == 0 else given[y - 1, 0]
+        given[y] = (start + np.cumsum(differences[y])) & 0xFFFF
+    segment = bytearray(encode(given.astype(np.uint16)[..., None]))
+    place = segment.index(b"\xff\xda")
+    assert segment[place + 7] == 1
+    segment[place + 7] = predictor
+    _write(tmp_path / "a.dng", raw, [bytes(segment)], rows=64)
+    assert np.array_equal(read_raw(tmp_path / "a.dng").mosaic, raw.mosaic)

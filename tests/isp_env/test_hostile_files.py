@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from isp_env.batch_inputs import is_raw_path
+from isp_env.dng import layout
 from isp_env.dng.opcodes import GainMap
 from isp_env.errors import IspEnvError, RawFileError
 from isp_env.raw import read as raw_module
@@ -129,10 +130,13 @@ def test_active_area_outside_the_frame_is_refused(write_tagged, area, take):
         read_raw(write_tagged(take(), (ACTIVE_AREA, "I", 4, area, True)))
 
 
-def test_mosaics_other_than_bayer_and_xtrans_are_refused(tmp_path, take):
-    raw = dataclasses.replace(take(), cfa=np.array([[0, 0], [1, 2]], np.uint8))
-    dng.write_dng(raw, tmp_path / "odd.dng")
-    with pytest.raises(RawFileError, match=r"mosaic .* is not supported"):
+def test_mosaics_that_libraw_does_not_develop_either_are_refused(tmp_path, take):
+    raw = take(64, 96)
+    odd = dataclasses.replace(
+        raw, cfa=np.array([[0, 1, 2]] * 3, np.uint8), black=np.full((1, 1), 600, np.float32)
+    )
+    dng.write_dng(odd, tmp_path / "odd.dng")
+    with pytest.raises(RawFileError, match=r"the mosaic \[\[0, 1, 2\].*neither"):
         read_raw(tmp_path / "odd.dng")
 
 
@@ -227,10 +231,10 @@ def test_more_pixels_than_any_camera_has_are_refused_before_decoding(
     write_tagged, take, monkeypatch
 ):
     path = write_tagged(take())
-    monkeypatch.setattr(raw_module, "MOST_PIXELS", 64 * 96 - 1)
+    monkeypatch.setattr(layout, "MOST_PIXELS", 64 * 96 - 1)
     with pytest.raises(RawFileError, match="declares 64x96 pixels: more than 6,143"):
         read_raw(path)
-    monkeypatch.setattr(raw_module, "MOST_PIXELS", 64 * 96)
+    monkeypatch.setattr(layout, "MOST_PIXELS", 64 * 96)
     read_raw(path)
 
 

@@ -126,7 +126,7 @@ def test_rare_kinds_are_refused():
     content = encode(_every_category().reshape(64, 40, 2))
     frame, scan = content.index(b"\xff\xc3"), content.index(b"\xff\xda")
     changes = {
-        "predictor": (scan + 9, 2),
+        "predictor": (scan + 9, 8),
         "transform": (scan + 11, 1),
         "subsampling": (frame + 11, 0x21),
         "marker": (frame + 1, 0xC0),

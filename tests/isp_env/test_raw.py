@@ -116,10 +116,41 @@ def test_half_a_noise_profile_is_left_out(write_tagged, take, values):
     assert raw.fallbacks[0] == expected
 
 
-def test_a_crop_outside_the_area_is_refused(write_tagged, take):
-    path = write_tagged(take(), (50719, "H", 2, (50, 2), True), (50720, "H", 2, (80, 60), True))
-    with pytest.raises(RawFileError, match="default crop"):
-        read_raw(path)
+@pytest.mark.parametrize(
+    ("origin", "size", "crop", "told"),
+    [
+        ((8, 8), (96, 64), (8, 8, 64, 96), "reaches beyond the active area: shortened"),
+        ((50, 2), (80, 60), (2, 50, 62, 96), "reaches beyond the active area: shortened"),
+        ((96, 2), (80, 60), (0, 0, 64, 96), "is not inside the active area: left out"),
+    ],
+)
+def test_a_crop_beyond_the_area_is_noted(write_tagged, take, origin, size, crop, told):
+    path = write_tagged(take(), (50719, "H", 2, origin, True), (50720, "H", 2, size, True))
+    raw = read_raw(path)
+    assert raw.crop == crop
+    assert any(told in note for note in raw.fallbacks)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "crop"),
+    [
+        ((0.0, 0.25, 1.0, 0.75), (2, 24, 62, 64)),
+        ((0.1, 0.1, 0.1001, 0.1001), (8, 12, 9, 13)),  # at least a pixel
+        ((0.5, 0.0, 0.25, 1.0), (2, 4, 62, 84)),  # upside down: left out
+    ],
+)
+def test_the_users_crop_is_a_part_of_the_default_crop(
+    write_tagged, take, rationals, fractions, crop
+):
+    path = write_tagged(
+        take(),
+        (50719, "H", 2, (4, 2), True),
+        (50720, "H", 2, (80, 60), True),
+        rationals(51125, fractions),
+    )
+    raw = read_raw(path)
+    assert raw.crop == crop
+    assert any("DefaultUserCrop" in note for note in raw.fallbacks) == (fractions[0] == 0.5)
 
 
 def test_forward_matrix_as_the_dng_specification_has_it(write_tagged, take, rationals):
@@ -225,7 +256,7 @@ def test_shading_and_black_deltas_of_a_linear_image(tmp_path, take):
     assert (develop_area(read) - flat).abs().max() > 0.1
 
 
-def test_black_deltas_of_xtrans_are_applied_and_its_shading_left_out(tmp_path, take, camera):
+def test_black_deltas_and_shading_of_xtrans_are_applied(tmp_path, take, camera):
     raw = take(1050, 520, dataclasses.replace(camera, cfa=X_TRANS))  # two strips
     assert raw.mosaic is not None
     rows, columns = np.arange(1050) % 7, np.arange(520) % 9
@@ -234,16 +265,22 @@ def test_black_deltas_of_xtrans_are_applied_and_its_shading_left_out(tmp_path, t
         mosaic=(raw.mosaic + rows[:, None] + columns).astype(np.uint16),
         black_rows=rows.astype(float),
         black_columns=columns.astype(float),
-        gain_maps=(gain_map(),),
+        white=raw.white + rows.max() + columns.max(),  # the same range of light
     )
+    half = np.full((2, 2), 0.5, np.float32)
+    whole = GainMap(0, 0, 1050, 520, 0, 1, 1, 1, half, 1.0, 1.0, 0.0, 0.0)
     dng.write_dng(raw, tmp_path / "plain.dng")
     dng.write_dng(shifted, tmp_path / "shifted.dng")
+    dng.write_dng(dataclasses.replace(raw, gain_maps=(whole,)), tmp_path / "shaded.dng")
     plain, read = read_raw(tmp_path / "plain.dng"), read_raw(tmp_path / "shifted.dng")
     assert (read.gain_maps, read.black_rows, read.black_columns) == ((), None, None)
-    assert read.fallbacks[0] == "GainMap (lens shading) of an X-Trans mosaic: left out"
     assert read.linear is not None
     assert plain.linear is not None
     np.testing.assert_array_equal(read.linear, plain.linear)
+    shaded = read_raw(tmp_path / "shaded.dng")
+    assert shaded.linear is not None
+    assert shaded.gain_maps == ()
+    np.testing.assert_allclose(shaded.linear.mean(), plain.linear.mean() / 2, rtol=2e-3)
 
 
 def test_xtrans_too_small_for_libraw_is_refused(tmp_path, take, camera):
