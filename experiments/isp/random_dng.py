@@ -246,7 +246,7 @@ def _placed(
 def _enhanced(size: tuple[int, int], rng: np.random.Generator) -> Directory:
     """Return an enhanced picture of the size of the main one, with levels of its own."""
     height, width = size
-    picture = np.round(60 + 180 * scene(height, width, 3, rng)).astype(np.uint8)
+    picture = np.round(5 + 235 * scene(height, width, 3, rng)).astype(np.uint8)
     tags: dict[int, Tag] = {
         254: (LONG, [16]),
         256: (LONG, [width]),

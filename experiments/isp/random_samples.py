@@ -179,7 +179,9 @@ def _encoded(block: Num[np.ndarray, "rows columns planes"], storage: Storage) ->
     if storage.compression == LOSSLESS_JPEG:
         if storage.jpeg_predictor == 6:
             picture = np.ascontiguousarray(block.reshape(rows, columns * planes), np.uint16)
-            return bytes(imagecodecs.ljpeg_encode(picture, bitspersample=storage.bits))
+            content = bytes(imagecodecs.ljpeg_encode(picture, bitspersample=storage.bits))
+            if _is_decodable(content):
+                return content
         parts = storage.jpeg_components
         return encode(
             np.ascontiguousarray(block.reshape(rows, columns * planes // parts, parts), np.uint16),
@@ -197,6 +199,15 @@ def _encoded(block: Num[np.ndarray, "rows columns planes"], storage: Storage) ->
                 block &= 255
         content = _packed(block.reshape(rows, -1), storage)
     return zlib.compress(content, 1) if storage.compression == DEFLATE else content
+
+
+def _is_decodable(content: bytes) -> bool:
+    """Return whether it is lossless JPEG: imagecodecs writes what nothing reads, now and then."""
+    try:
+        imagecodecs.ljpeg_decode(content)
+    except imagecodecs.LjpegError:
+        return False
+    return True
 
 
 def _packed(lines: Num[np.ndarray, "rows n"], storage: Storage) -> bytes:
