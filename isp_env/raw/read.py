@@ -65,10 +65,7 @@ def read_raw(path: Path | str) -> RawImage:
         with ExitStack() as stack:
             raw = _read(path, tags, _Opener(path, stack))
     except rawpy.LibRawError as error:
-        reason = REASONS.get(type(error), "cannot be decoded")
-        said = error.args[0] if error.args else ""
-        said = said.decode() if isinstance(said, bytes) else said
-        raise RawFileError(path, f"{reason} (LibRaw: {said})") from error
+        raise RawFileError(path, libraw_reason(error)) from error
     except OSError as error:
         raise RawFileError(path, error.strerror or str(error)) from error
     for fallback in raw.fallbacks:
@@ -76,6 +73,13 @@ def read_raw(path: Path | str) -> RawImage:
         level = logging.INFO if fallback == NO_NOISE_PROFILE else logging.WARNING
         log.log(level, "%s: %s", path, fallback)
     return raw
+
+
+def libraw_reason(error: rawpy.LibRawError) -> str:
+    """What an error of LibRaw means, and its own words."""
+    reason = REASONS.get(type(error), "cannot be decoded")
+    said = error.args[0] if error.args else ""
+    return f"{reason} (LibRaw: {said.decode() if isinstance(said, bytes) else said})"
 
 
 class _Opener:
@@ -166,7 +170,7 @@ def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> R
     try:
         linear = develop_by_libraw(libraw())
     except rawpy.LibRawError as error:
-        raise RawFileError(path, f"{why}, which LibRaw cannot develop ({error})") from error
+        raise RawFileError(path, f"{why}: {libraw_reason(error)}") from error
     height, width = linear.shape[1:]
     if reason := check_picture(linear[1], linear[1], 0.0, LINEAR_WHITE):
         raise RawFileError(path, reason)
