@@ -100,7 +100,8 @@ def _mended(values: Float[np.ndarray, "planes h w"], reference: Reference) -> li
     footprint[1::2, 1::2] = reference.cfa is not None
     low = minimum_filter(good_low, footprint=footprint, mode="constant", cval=np.inf)
     high = maximum_filter(good_high, footprint=footprint, mode="constant", cval=-np.inf)
-    slack = 0.02
+    # pixels are mended before black is subtracted, whose pattern may differ between the neighbours
+    slack = 0.02 + float(np.ptp(reference.black) / (reference.white[0] - reference.black.max()))
     outside = bad & ((values[0] < low - slack) | (values[0] > high + slack))
     places = np.argwhere(outside).tolist()
     return [f"mended pixels outside the range of their neighbours: {places}"] if places else []
