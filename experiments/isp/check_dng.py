@@ -26,6 +26,7 @@ from experiments.isp.dng_agreement import differences
 from experiments.isp.random_dng import random_dng
 
 console = Console()
+LISTS = {51008: 1, 51009: 2, 51022: 3}
 CHUNK = 20  # files that a process checks at a time
 
 
@@ -78,7 +79,7 @@ def main(settings: Settings) -> int:
         "compressions": Counter(row["drawn"]["compression"] for row in rows),
         "bits": Counter(_sample_type(row["drawn"]) for row in rows),
         "opcodes": Counter(
-            f"list {1 if code == 51008 else 2}: {kind}"
+            f"list {LISTS[code]}: {kind}"
             for row in rows
             for code, kinds in row["drawn"]["opcodes"].items()
             for kind in kinds

@@ -11,7 +11,6 @@ from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage, read_raw
 
 ROUNDING = 3e-6  # of float32 numbers from 0 to 1, in the unit of white, after a few operations
-TABLE_STEPS = 3 / 65535  # a 16-bit table may round its index and its value, on a slope up to 2
 REACH = 9  # pixels around a bad one whose same-colour values it must not leave
 
 
@@ -31,14 +30,17 @@ def compare(raw: RawImage, reference: Reference) -> list[str]:
     if (area := tuple(raw.active_area)) != reference.area:
         found.append(f"active area {area}, not {reference.area}")
     values, wanted = normalised(raw), reference.linear
+    if reference.is_clipped:  # to keep what is below black is recommended elsewhere, and legal
+        values, wanted = np.maximum(values, 0), np.maximum(wanted, 0)
     if len(wanted) == 1 and len(values) == 3:
         wanted = np.repeat(wanted, 3, axis=0)  # a monochrome picture is read as three equal planes
     if values.shape != wanted.shape:
         return [*found, f"{values.shape} samples, not {wanted.shape}"]
     step = np.resize(reference.step, len(wanted))[:, None, None]
-    allowed = step + ROUNDING + TABLE_STEPS * (not np.allclose(raw.black, 0))
+    allowed = step + ROUNDING
     off = np.abs(values - wanted) > allowed
     off[:, reference.mended] = False
+    off &= ~(reference.clipped & (values > wanted))  # light beyond white that is kept
     if off.any():
         worst = np.unravel_index(np.argmax(np.abs(values - wanted) * off), off.shape)
         place = tuple(int(n) for n in worst)
@@ -75,7 +77,7 @@ def normalised(raw: RawImage) -> Float[np.ndarray, "planes h w"]:
 
 
 def _multiply(values: Float[np.ndarray, "planes h w"], gain_map: GainMap) -> None:
-    """Apply a gain map in place, by the centres of the pixels; clipped to 0 to 1 afterwards."""
+    """Apply a gain map in place, by the centres of the pixels."""
     m, (_, height, width) = gain_map, values.shape
     rows = np.arange(max(m.top, 0), min(m.bottom, height), m.row_pitch)
     columns = np.arange(max(m.left, 0), min(m.right, width), m.col_pitch)
@@ -84,7 +86,6 @@ def _multiply(values: Float[np.ndarray, "planes h w"], gain_map: GainMap) -> Non
     across = np.array([np.interp(h, np.arange(m.map.shape[1]), line) for line in m.map])
     gains = np.array([np.interp(v, np.arange(m.map.shape[0]), line) for line in across.T]).T
     values[m.plane : m.plane + m.planes, rows[:, None], columns] *= gains
-    np.clip(values, 0, 1, out=values)
 
 
 def _mended(values: Float[np.ndarray, "planes h w"], reference: Reference) -> list[str]:
@@ -99,7 +100,8 @@ def _mended(values: Float[np.ndarray, "planes h w"], reference: Reference) -> li
     footprint[1::2, 1::2] = reference.cfa is not None
     low = minimum_filter(good_low, footprint=footprint, mode="constant", cval=np.inf)
     high = maximum_filter(good_high, footprint=footprint, mode="constant", cval=-np.inf)
-    slack = 0.02
+    # pixels are mended before black is subtracted, whose pattern may differ between the neighbours
+    slack = 0.02 + float(np.ptp(reference.black) / (reference.white[0] - reference.black.max()))
     outside = bad & ((values[0] < low - slack) | (values[0] > high + slack))
     places = np.argwhere(outside).tolist()
     return [f"mended pixels outside the range of their neighbours: {places}"] if places else []
@@ -120,7 +122,9 @@ def _metadata(raw: RawImage, reference: Reference) -> list[str]:
     if neutral is not None and not np.allclose(raw.as_shot_neutral, neutral, atol=2e-5):
         found.append(f"neutral {raw.as_shot_neutral.tolist()}, not {neutral.tolist()}")
     crop = _cropped(raw, reference)
-    if np.abs(np.subtract(raw.crop, crop)).max() > 0.5 + 1e-3:  # fractions may be rounded
+    # fractions may be rounded: of the origin, of the size, and of the user's part of it
+    allowed = np.array((0.5, 0.5, 1, 1)) + 0.5 * reference.has_user_crop + 1e-3
+    if np.any(np.abs(np.subtract(raw.crop, crop)) > allowed):
         found.append(f"crop {raw.crop}, not {crop}")
     return found
 
@@ -130,5 +134,5 @@ def _cropped(raw: RawImage, reference: Reference) -> tuple[float, ...]:
     height, width = reference.linear.shape[1:]
     if raw.mosaic is not None:
         height, width = height - height % 2, width - width % 2
-    top, left, bottom, right = reference.user_crop
+    top, left, bottom, right = reference.crop
     return top, left, min(bottom, height), min(right, width)

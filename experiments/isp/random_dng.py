@@ -2,8 +2,8 @@
 
 Levels, areas, crops, layouts, codecs, byte orders, orientations, tables, opcodes and the place of
 the picture in the file are drawn independently of each other. Source: DNG specification 1.7.1.
-Left out: mosaics that are no 2 x 2 Bayer pattern, TrimBounds in OpcodeList1 (of which the
-specification does not say what the areas refer to), and OpcodeList3.
+Left out: mosaics that are no 2 x 2 Bayer pattern, and TrimBounds in OpcodeList1, of which the
+specification does not say what the areas refer to.
 """
 
 import struct
@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Num
 
 from experiments.isp import random_opcodes as opcodes
 from experiments.isp import reference_opcodes as kinds
+from experiments.isp.random_levels import random_levels, random_table, stored
 from experiments.isp.random_samples import (
     Kind,
     Storage,
     encode_blocks,
     layout_tags,
     random_storage,
-    rounded,
     scene,
 )
 from experiments.isp.tiff_writer import (
@@ -55,15 +55,6 @@ class RandomDng:
     drawn: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Levels:
-    """Levels of a picture, and the tags that say them."""
-
-    black: Float[np.ndarray, "h w planes"]  # of the active area
-    white: Float[np.ndarray, " planes"]
-    tags: dict[int, Tag]
-
-
 def random_dng(seed: int, number: int) -> RandomDng:
     """Return random DNG `number` of a seed."""
     rng = np.random.default_rng((seed, number))
@@ -75,10 +66,13 @@ def random_dng(seed: int, number: int) -> RandomDng:
     frame = (height + margins[0] + margins[2], width + margins[1] + margins[3])
     has_table = bool(rng.random() < 0.15)
     storage = random_storage(kind, frame, has_table, rng)
-    table = _table(storage.bits, rng) if has_table else None
-    levels = _levels((height, width, planes), storage, table, rng)
-    samples = _stored(frame, margins, levels, storage, table, rng)
+    table = random_table(storage.bits, rng) if has_table else None
+    levels = random_levels((height, width, planes), storage, table, rng)
+    samples = stored(frame, margins, levels, storage, table, rng)
     lists, samples = _opcode_lists(kind, pattern, samples, margins, storage, rng)
+    if rng.random() < 0.15:
+        lens = opcodes.random_lens(planes if kind == "grey" else 3, rng)
+        lists[51022] = opcodes.pack(lens, rng)
     area = (margins[0], margins[1], margins[0] + height, margins[1] + width)
 
     tags: dict[int, Tag] = {
@@ -87,7 +81,8 @@ def random_dng(seed: int, number: int) -> RandomDng:
         257: (LONG, [frame[0]]),
         262: (SHORT, [CFA if kind == "mosaic" else LINEAR_RAW]),
     }
-    tags |= layout_tags(storage, planes) | levels.tags | lists
+    tags |= layout_tags(storage, planes) | levels.tags
+    tags |= {code: (UNDEFINED, content) for code, content in lists.items()}
     if kind == "mosaic":
         tags |= {33421: (SHORT, [2, 2]), 33422: (BYTE, bytes(BAYER[pattern]))}
         if rng.random() < 0.5:
@@ -97,8 +92,7 @@ def random_dng(seed: int, number: int) -> RandomDng:
     if table is not None:
         tags[50712] = (SHORT, table.tolist())
     drawn_opcodes = {
-        code: [opcode.kind for opcode in kinds.parse(bytes(value))]
-        for code, (_, value) in lists.items()
+        code: [opcode.kind for opcode in kinds.parse(content)] for code, content in lists.items()
     }
     if kinds.TRIM not in drawn_opcodes.get(51009, []):
         tags |= _crops(height, width, rng)
@@ -112,79 +106,6 @@ def random_dng(seed: int, number: int) -> RandomDng:
     return RandomDng(content, samples, drawn)
 
 
-def _table(bits: int, rng: np.random.Generator) -> Num[np.ndarray, " n"]:
-    """Return a LinearizationTable: a rising curve, which may end before the highest sample."""
-    size = int(2**bits * rng.uniform(0.8, 1)) if bits <= 12 else int(rng.integers(1000, 5000))
-    curve = np.linspace(0, 1, size) ** rng.uniform(1, 2)
-    return np.round(curve * (2 ** int(rng.integers(bits if bits < 16 else 14, 17)) - 1)).astype(int)
-
-
-def _levels(
-    shape: tuple[int, int, int],
-    storage: Storage,
-    table: Num[np.ndarray, " n"] | None,
-    rng: np.random.Generator,
-) -> Levels:
-    """Draw black and white level; each tag may be absent where its default serves."""
-    height, width, planes = shape
-    most = float(table.max()) if table is not None else 2.0**storage.bits - 1
-    most = 1.0 if storage.is_float else most
-    tags: dict[int, Tag] = {}
-    white = np.full(planes, most)
-    if table is not None or (rng.random() < 0.8 and not storage.is_float):
-        white = np.floor(most * rng.uniform(0.7, 0.98, planes if rng.random() < 0.5 else 1))
-        tags[50717] = (
-            LONG,
-            white.astype(int).tolist() if planes == white.size else [int(white[0])] * planes,
-        )
-        white = np.resize(white, planes)
-    elif storage.is_float and rng.random() < 0.7:
-        white = np.full(planes, float(rng.choice([1, 1, 1000, 65535])))
-        tags[50717] = (LONG, white.astype(int).tolist())
-    black = np.zeros(shape)
-    if rng.random() < 0.85:
-        sizes = [(1, 1)] * 3 + [(2, 2)] * 3 + [(1, 2), (2, 1), (4, 4), (3, 2), (2, 6)]
-        rows, columns = sizes[int(rng.integers(len(sizes)))]
-        whole = rng.random() < 0.5 and not storage.is_float
-        pattern = rng.uniform(0, 0.06, (rows, columns, planes)) * white.min()
-        kind, values = RATIONAL, rationals(pattern.ravel().tolist(), 10_000 if most < 4e5 else 1)
-        pattern = np.round(pattern * 10_000) / 10_000 if most < 4e5 else np.round(pattern)
-        if whole:
-            pattern = np.round(pattern)
-            kind, values = LONG, pattern.astype(int).ravel().tolist()
-        tags[50714] = (kind, values)
-        if (rows, columns) != (1, 1) or rng.random() < 0.5:
-            tags[50713] = (SHORT, [rows, columns])
-        black = (
-            black + np.tile(pattern, (height // rows + 1, width // columns + 1, 1))[:height, :width]
-        )
-        for code, axis in ((50715, 1), (50716, 0)):
-            if rng.random() < 0.2:
-                delta = np.round(rng.uniform(-0.01, 0.02, shape[axis]) * white.min() * 100) / 100
-                tags[code] = (SRATIONAL, rationals(delta.tolist(), 100 if most < 1e7 else 1))
-                black = black + (delta[:, None, None] if axis == 0 else delta[:, None])
-    return Levels(black, white, tags)
-
-
-def _stored(
-    frame: tuple[int, int],
-    margins: list[int],
-    levels: Levels,
-    storage: Storage,
-    table: Num[np.ndarray, " n"] | None,
-    rng: np.random.Generator,
-) -> Num[np.ndarray, "h w planes"]:
-    """Return the samples of a scene: what the levels and the table turn into its light."""
-    light = scene(*frame, len(levels.white), rng)
-    rows, columns = np.arange(frame[0]) - margins[0], np.arange(frame[1]) - margins[1]
-    height, width, _ = levels.black.shape
-    black = levels.black[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
-    values = black + light * (levels.white - black)
-    if table is not None:
-        values = np.searchsorted(table, values.ravel()).reshape(values.shape).astype(float)
-    return rounded(values, storage)
-
-
 def _opcode_lists(
     kind: Kind,
     pattern: str,
@@ -192,50 +113,59 @@ def _opcode_lists(
     margins: list[int],
     storage: Storage,
     rng: np.random.Generator,
-) -> tuple[dict[int, Tag], Num[np.ndarray, "h w planes"]]:
+) -> tuple[dict[int, bytes], Num[np.ndarray, "h w planes"]]:
     """Draw OpcodeList1 and OpcodeList2; bad pixels are made bad in the samples.
 
-    A list that mends pixels does nothing else: by which method is left to the reader, and what
-    follows would make the choice unrecognisable.
+    A file whose list mends pixels has no other opcodes of the first two lists: by which method is
+    left to the reader, and what follows would make the choice unrecognisable.
     """
     height, width, planes = samples.shape
-    lists: dict[int, Tag] = {}
-    mends = kind == "mosaic" and not storage.is_float and storage.bits <= 16 and rng.random() < 0.15
-    if mends:
-        samples = samples.copy()
-        phase = (int(margins[0] % 2), int(margins[1] % 2))  # of the frame's corner
-        letters = np.roll(np.array(BAYER[pattern]).reshape(2, 2), phase, (0, 1)).ravel().tolist()
-        corner = PHASE[next(name for name, p in BAYER.items() if list(p) == letters)]
-        if rng.random() < 0.5:
-            opcode, data, places = opcodes.bad_pixels((height, width), corner, rng)
-            for row, column in places:
-                samples[row, column] = rng.integers(0, 2**storage.bits)
-        else:
-            constant = 0
-            opcode, data = kinds.BAD_CONSTANT, struct.pack(">2I", constant, corner)
-            samples = np.maximum(samples, 1)
-            for _ in range(int(rng.integers(1, 8))):
-                samples[rng.integers(height), rng.integers(width)] = constant
-        lists[51008] = (UNDEFINED, opcodes.pack([(opcode, data)], rng))
-        return lists, samples
-    if not storage.is_float and storage.bits <= 16 and rng.random() < 0.12:
+    is_whole = not storage.is_float and storage.bits <= 16
+    if kind == "mosaic" and is_whole and rng.random() < 0.15:
+        content, samples = _mended(pattern, samples, margins, 2**storage.bits, rng)
+        return {51008: content}, samples
+    lists: dict[int, bytes] = {}
+    if is_whole and rng.random() < 0.12:
         limit = float(samples.max())
         drawn = opcodes.random_points((planes, height, width), limit, rng)
-        lists[51008] = (UNDEFINED, opcodes.pack(drawn, rng))
+        lists[51008] = opcodes.pack(drawn, rng)
     if rng.random() < 0.3:
         shape = (planes, height - margins[0] - margins[2], width - margins[1] - margins[3])
-        if rng.random() < 0.5:
-            gain = (kinds.GAIN_MAP,)
-            found = [o for _ in range(9) for o in opcodes.random_points(shape, 1.0, rng)]
-            drawn = [o for o in found if o[0] in gain][:4]
-        else:
-            drawn = opcodes.random_points(shape, 1.0, rng)
+        drawn = opcodes.random_points(shape, 1.0, rng)
+        if rng.random() < 0.5:  # gain maps alone are what most cameras write
+            many = [one for _ in range(9) for one in opcodes.random_points(shape, 1.0, rng)]
+            drawn = [(number, data) for number, data in many if number == kinds.GAIN_MAP][:4]
         if rng.random() < 0.1 and min(shape[1:]) >= LEAST + 6:
             edges = rng.integers(0, 3, 4).tolist()
             bounds = (edges[0], edges[1], shape[1] - edges[2], shape[2] - edges[3])
             drawn.append((kinds.TRIM, struct.pack(">4i", *bounds)))
-        lists[51009] = (UNDEFINED, opcodes.pack(drawn, rng))
+        lists[51009] = opcodes.pack(drawn, rng)
     return lists, samples
+
+
+def _mended(
+    pattern: str,
+    samples: Num[np.ndarray, "h w planes"],
+    margins: list[int],
+    end: int,
+    rng: np.random.Generator,
+) -> tuple[bytes, Num[np.ndarray, "h w planes"]]:
+    """Return a list with an opcode for bad pixels, and samples of which these are bad."""
+    height, width, _ = samples.shape
+    of_area = np.array(BAYER[pattern]).reshape(2, 2)
+    of_frame = tuple(np.roll(of_area, margins[:2], (0, 1)).ravel().tolist())
+    corner = PHASE[next(name for name, colors in BAYER.items() if colors == of_frame)]
+    samples = samples.copy()
+    if rng.random() < 0.5:
+        opcode, data, places = opcodes.bad_pixels((height, width), corner, rng)
+        for row, column in places:
+            samples[row, column] = rng.integers(0, end)
+    else:
+        opcode, data = kinds.BAD_CONSTANT, struct.pack(">2I", 0, corner)
+        samples = np.maximum(samples, 1)
+        for _ in range(int(rng.integers(1, 8))):
+            samples[rng.integers(height), rng.integers(width)] = 0
+    return opcodes.pack([(opcode, data)], rng), samples
 
 
 def _crops(height: int, width: int, rng: np.random.Generator) -> dict[int, Tag]:
@@ -316,7 +246,7 @@ def _placed(
 def _enhanced(size: tuple[int, int], rng: np.random.Generator) -> Directory:
     """Return an enhanced picture of the size of the main one, with levels of its own."""
     height, width = size
-    picture = np.round(60 + 180 * scene(height, width, 3, rng)).astype(np.uint8)
+    picture = np.round(5 + 235 * scene(height, width, 3, rng)).astype(np.uint8)
     tags: dict[int, Tag] = {
         254: (LONG, [16]),
         256: (LONG, [width]),

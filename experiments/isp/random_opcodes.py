@@ -1,4 +1,4 @@
-"""Random legal opcodes for the first two opcode lists of a DNG (specification 1.7.1, chapter 7)."""
+"""Random legal opcodes for the three opcode lists of a DNG (specification 1.7.1, chapter 7)."""
 
 import struct
 from collections.abc import Sequence
@@ -67,6 +67,35 @@ def bad_pixels(
         for column in range(left, right)
     ]
     return kinds.BAD_LIST, data, points + inside
+
+
+def random_lens(planes: int, rng: np.random.Generator) -> list[tuple[int, bytes]]:
+    """Draw one or two opcodes of OpcodeList3, near the identity, for so many planes."""
+    center = rng.uniform(0.4, 0.6, 2).tolist()
+    sets = int(rng.choice([1, planes]))
+    radial = [
+        [1, *rng.uniform(-0.02, 0.02, 3), *rng.uniform(-0.002, 0.002, 2)] for _ in range(sets)
+    ]
+    fisheye = [[1, *rng.uniform(-0.02, 0.02, 3)] for _ in range(sets)]
+    higher = [
+        [1, *rng.uniform(-0.01, 0.01, 14), *rng.uniform(-0.002, 0.002, 2), 0, 1]
+        for _ in range(sets)
+    ]
+    gains = rng.uniform(0, 0.2, 5).tolist()
+    found = {
+        kinds.WARP: struct.pack(">I", sets) + _doubles(radial, center),
+        kinds.FISHEYE: struct.pack(">I", sets) + _doubles(fisheye, center),
+        kinds.WARP_2: struct.pack(">I", sets) + _doubles(higher, center) + struct.pack(">I", 0),
+        kinds.VIGNETTE: struct.pack(">7d", *gains, *center),
+    }
+    return [
+        (kind, found[kind]) for kind in rng.permutation(list(found))[: rng.integers(1, 3)].tolist()
+    ]
+
+
+def _doubles(sets: Sequence[Sequence[float]], center: Sequence[float]) -> bytes:
+    numbers = [float(number) for one in (*sets, center) for number in one]
+    return struct.pack(f">{len(numbers)}d", *numbers)
 
 
 def _point(kind: int, shape: tuple[int, int, int], limit: float, rng: np.random.Generator) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from jaxtyping import Bool, Float, Int, Num
 
+from experiments.isp.reference_opcodes import TABLE as MAP_TABLE
 from experiments.isp.reference_opcodes import Processed, parse, process
 from experiments.isp.reference_samples import FLOATS, Layout, UnknownLayoutError, read_samples
 
@@ -22,6 +23,9 @@ REPEAT_DIM, BLACK, DELTA_H, DELTA_V, WHITE = 50713, 50714, 50715, 50716, 50717
 TABLE, AREA, CROP_ORIGIN, CROP_SIZE, USER_CROP = 50712, 50829, 50719, 50720, 51125
 LIST_1, LIST_2 = 51008, 51009
 NEUTRAL, WHITE_XY, COLOR_MATRIX, EXPOSURE = 50728, 50729, 50721, 50730
+
+MOST_GAIN = 4  # by which list 2 may multiply what rounding left open after list 1
+TABLE_STEPS = 3  # 16-bit steps by which rounding before and after a table may differ
 
 Area = tuple[int, int, int, int]
 """Top, left, bottom, right."""
@@ -34,13 +38,15 @@ class Reference:
     samples: Num[np.ndarray, "frame_h frame_w planes"]  # as stored, in the picture's order
     linear: Float[np.ndarray, "planes h w"]  # reference values after OpcodeList2, at most 1
     mended: Bool[np.ndarray, "h w"]  # by an opcode for bad pixels: any method will do there
-    step: Float[np.ndarray, " planes"]  # of `linear` from one sample value to the next
+    clipped: Bool[np.ndarray, "planes h w"]  # at 1 by an opcode of list 2: light may be kept there
+    step: Float[np.ndarray, " planes"]  # of `linear` from one sample value to the next; of floats 0
+    is_clipped: bool  # below black as well, by opcodes of list 2
     black: Float[np.ndarray, "planes h w"]  # in the unit of the samples
     white: Float[np.ndarray, " planes"]
     area: Area  # active area in the frame, less what TrimBounds took
     cfa: Int[np.ndarray, "rows cols"] | None  # from the area's corner: 0 R, 1 G, 2 B, ...
-    crop: Area  # DefaultCrop in the area
-    user_crop: tuple[float, float, float, float]  # in the area, in pixels, not rounded
+    crop: tuple[float, ...]  # default and user crop in the area, not rounded
+    has_user_crop: bool
     orientation: int
     neutral: Float[np.ndarray, " planes"] | None  # G = 1
     baseline_exposure: float
@@ -92,7 +98,9 @@ def _value(tag: tifffile.TiffTag) -> np.ndarray:
     """Return a tag's numbers as float64, or its bytes."""
     with_type = {1: "u1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 10: "i4"}
     with_type |= {11: "f4", 12: "f8", 2: "u1", 13: "u4"}
-    order, file = tag.parent.byteorder, tag.parent.filehandle
+    parent = tag.parent
+    assert isinstance(parent, tifffile.TiffFile)
+    order, file = parent.byteorder, parent.filehandle
     kind = np.dtype(with_type[int(tag.dtype)]).newbyteorder(order)
     pairs = 2 if int(tag.dtype) in (5, 10) else 1
     file.seek(tag.valueoffset)
@@ -144,10 +152,14 @@ def _linear(
     first = process(frame, parse(tags[LIST_1].tobytes()) if LIST_1 in tags else [], limit, 1.0)
     if first.bounds != (0, 0, layout.height, layout.width):
         raise UnknownLayoutError("TrimBounds in OpcodeList1: the specification says not what of")
-    frame = first.image
+    frame, slope = first.image, 1.0
+    if LIST_1 in tags and layout.sample_format != FLOATS:
+        frame = np.round(frame)  # the samples stay whole numbers
     if TABLE in tags:
         table = tags[TABLE]
         frame = table[np.minimum(frame, len(table) - 1).astype(int)]
+        # what rounds to the next number may be anywhere up to the table's next entry
+        slope = float(np.diff(table).max()) if LIST_1 in tags else 1.0
     top, left, bottom, right = area
     active = frame[:, top:bottom, left:right]
     black = _black(tags, active.shape, is_mosaic)
@@ -155,13 +167,18 @@ def _linear(
     white = np.resize(tags.get(WHITE, np.array([default])), layout.samples).astype(np.float64)
     scale = 1 / (white - black.max((1, 2)))
     values = np.minimum((active - black) * scale[:, None, None], 1)
-    second = Processed(values, np.zeros(values.shape[1:], bool), (0, 0, *values.shape[1:]))
+    fine = scale * slope if layout.sample_format != FLOATS else 0 * scale
+    none = np.zeros(values.shape, bool)
+    second = Processed(values, none[0], none, (0, 0, *values.shape[1:]))
     if LIST_2 in tags:
-        second = process(values, parse(tags[LIST_2].tobytes()), 1.0, 1 / 65535)
+        opcodes = parse(tags[LIST_2].tobytes())
+        second = process(values, opcodes, 1.0, 1 / 65535)
+        fine = MOST_GAIN * fine if LIST_1 in tags else fine
+        if any(opcode.kind == MAP_TABLE for opcode in opcodes):
+            fine = np.maximum(fine, TABLE_STEPS / 65535)
     trim = second.bounds
     mended = first.mended[top:bottom, left:right][trim[0] : trim[2], trim[1] : trim[3]]
     inner = (slice(None), slice(trim[0], trim[2]), slice(trim[1], trim[3]))
-    crop = _default_crop(tags, second.image.shape[1:])
     pattern = None
     if is_mosaic:
         rows, columns = tags[33421].astype(int)
@@ -171,16 +188,18 @@ def _linear(
         samples=samples,
         linear=second.image,
         mended=mended | second.mended,
-        step=scale * (1 if layout.sample_format != FLOATS else 1e-6),
+        clipped=second.clipped,
+        step=fine,
+        is_clipped=LIST_2 in tags,
         black=black[inner],
         white=white,
         area=(top + trim[0], left + trim[1], top + trim[2], left + trim[3]),
         cfa=pattern,
-        crop=crop,
-        user_crop=_user_crop(tags.get(USER_CROP), crop),
+        crop=_crop(tags, second.image.shape[1:]),
+        has_user_crop=USER_CROP in tags,
         orientation=int(tags[274][0]) if 274 in tags else 1,
         neutral=_neutral(tags),
-        baseline_exposure=float(tags[EXPOSURE][0]) if EXPOSURE in tags else 0.0,
+        baseline_exposure=float(np.nan_to_num(tags.get(EXPOSURE, np.zeros(1))[0])),  # 0/0: unknown
     )
 
 
@@ -210,29 +229,26 @@ def _black(
     return black
 
 
-def _default_crop(tags: dict[int, np.ndarray], shape: tuple[int, ...]) -> Area:
-    """Return DefaultCropOrigin and -Size in whole pixels, halves rounded up as the DNG SDK does.
+def _crop(tags: dict[int, np.ndarray], shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Return DefaultCrop and DefaultUserCrop, of which no rounding is specified, in pixels.
 
     A crop beyond the area is no legal one; what is inside is taken.
     """
     height, width = shape
-    if CROP_ORIGIN not in tags or CROP_SIZE not in tags:
-        return 0, 0, height, width
-    left, top = np.floor(tags[CROP_ORIGIN] + 0.5).astype(int).tolist()
-    columns, rows = np.floor(tags[CROP_SIZE] + 0.5).astype(int).tolist()
-    return top, left, min(top + rows, height), min(left + columns, width)
-
-
-def _user_crop(value: np.ndarray | None, crop: Area) -> tuple[float, float, float, float]:
-    """Return DefaultUserCrop, which says fractions of the default crop, in pixels of the area."""
-    top, left, bottom, right = (0.0, 0.0, 1.0, 1.0) if value is None else value.tolist()
-    height, width = crop[2] - crop[0], crop[3] - crop[1]
-    return (
-        crop[0] + top * height,
-        crop[1] + left * width,
-        crop[0] + bottom * height,
-        crop[1] + right * width,
-    )
+    crop = [0.0, 0.0, float(height), float(width)]
+    if CROP_ORIGIN in tags and CROP_SIZE in tags:
+        (left, top), (columns, rows) = tags[CROP_ORIGIN], tags[CROP_SIZE]
+        crop = [top, left, min(top + rows, height), min(left + columns, width)]
+    if USER_CROP in tags:  # fractions of the default crop
+        top, left, bottom, right = tags[USER_CROP].tolist()
+        rows, columns = crop[2] - crop[0], crop[3] - crop[1]
+        crop = [
+            crop[0] + top * rows,
+            crop[1] + left * columns,
+            crop[0] + bottom * rows,
+            crop[1] + right * columns,
+        ]
+    return tuple(float(edge) for edge in crop)
 
 
 def _neutral(tags: dict[int, np.ndarray]) -> Float[np.ndarray, " planes"] | None:

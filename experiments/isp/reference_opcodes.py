@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+WARP, FISHEYE, VIGNETTE, WARP_2 = 1, 2, 3, 14  # of OpcodeList3
 BAD_CONSTANT, BAD_LIST, TRIM, TABLE, POLYNOMIAL, GAIN_MAP = 4, 5, 6, 7, 8, 9
 DELTA_ROW, DELTA_COLUMN, SCALE_ROW, SCALE_COLUMN = 10, 11, 12, 13
 
@@ -28,10 +29,18 @@ class Opcode:
 
 @dataclass(frozen=True)
 class Processed:
-    """An image after an opcode list; which pixels were interpolated; which rectangle is left."""
+    """An image after an opcode list.
+
+    Attributes:
+        image: Its values.
+        mended: Pixels that were interpolated.
+        clipped: Samples that an opcode brought above the logical range, and that were clipped.
+        bounds: The rectangle that is left: top, left, bottom, right.
+    """
 
     image: Float[np.ndarray, "planes h w"]
     mended: Bool[np.ndarray, "h w"]
+    clipped: Bool[np.ndarray, "planes h w"]
     bounds: tuple[int, int, int, int]
 
 
@@ -61,13 +70,14 @@ def process(
         NotImplementedError: An opcode of another kind, such as belong into OpcodeList3.
     """
     image = np.array(image, np.float64)
-    mended = np.zeros(image.shape[1:], bool)
+    mended, clipped = np.zeros(image.shape[1:], bool), np.zeros(image.shape, bool)
     bounds = (0, 0, *image.shape[1:])
     for opcode in opcodes:
         data = opcode.data
         if opcode.kind == TRIM:
             top, left, bottom, right = struct.unpack_from(">4i", data)
-            image, mended = image[:, top:bottom, left:right], mended[top:bottom, left:right]
+            inside = slice(top, bottom), slice(left, right)
+            image, mended, clipped = image[:, *inside], mended[inside], clipped[:, *inside]
             bounds = (
                 bounds[0] + top,
                 bounds[1] + left,
@@ -80,8 +90,9 @@ def process(
             mended |= bad
         else:
             _point(image, opcode, unit)
+            clipped |= image > limit
             image = np.clip(image, 0, limit)
-    return Processed(image, mended, bounds)
+    return Processed(image, mended, clipped, bounds)
 
 
 def _bad_pixels(plane: Float[np.ndarray, "h w"], opcode: Opcode) -> Bool[np.ndarray, "h w"]:

@@ -5,7 +5,7 @@ know; test files need all of them.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -34,7 +34,7 @@ Tag = tuple[int, Sequence[float] | bytes]
 class Directory:
     """One image file directory, the strips or tiles of its picture and its SubIFDs."""
 
-    tags: dict[int, Tag]
+    tags: Mapping[int, Tag]
     blocks: Sequence[bytes] = ()
     is_tiled: bool = False
     children: Sequence["Directory"] = field(default=())

@@ -21,7 +21,12 @@ from experiments.isp.tiff_writer import (
 Unusual = Literal["RGBE", "GMCY", "CYGM", "staggered"]
 
 # TIFF/EP's numbers of colours: 0 R, 1 G, 2 B, 3 C, 4 M, 5 Y; the fourth of RGBE is a cyan
-COLORS = {"RGBE": (0, 1, 2, 3), "GMCY": (1, 4, 3, 5), "CYGM": (3, 5, 1, 4), "staggered": (0, 1, 2)}
+COLORS: dict[Unusual, tuple[int, ...]] = {
+    "RGBE": (0, 1, 2, 3),
+    "GMCY": (1, 4, 3, 5),
+    "CYGM": (3, 5, 1, 4),
+    "staggered": (0, 1, 2),
+}
 PATTERNS = {
     "RGBE": ((0, 1), (3, 2)),
     "GMCY": ((1, 4), (3, 5)),

@@ -19,13 +19,13 @@ from isp_env.develop.lens import LensProfile, correct_in_place
 from isp_env.develop.noise import noise_block
 from isp_env.develop.warp import (
     composed,
-    fix_vignette_in_place,
     is_identity,
     warp_in_place,
     warp_source,
 )
 from isp_env.dng.apply_opcodes import apply_opcode, name_of
 from isp_env.dng.opcodes import FixVignetteRadial, Listed, Opcode, TrimBounds, Warp
+from isp_env.dng.radial_gain import fix_vignette_in_place
 from isp_env.errors import RawFileError
 from isp_env.raw import RawImage
 

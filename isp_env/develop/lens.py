@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from isp_env.develop.warp import SourceMap, shade_in_place, warp_in_place
+from isp_env.develop.warp import SourceMap, warp_in_place
+from isp_env.dng.radial_gain import shade_in_place
 
 FARTHEST = 1.2  # radius up to which a profile's polynomials hold; 1 is a corner of the picture
 SCALES = (0.85, 2.0)  # between which `frame_filling_scale` looks

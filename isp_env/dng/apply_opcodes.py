@@ -25,6 +25,7 @@ from isp_env.dng.opcodes import (
     WarpRectilinear,
     WarpRectilinear2,
 )
+from isp_env.dng.radial_gain import fix_vignette_in_place
 
 Image = Float32[np.ndarray, "c h w"]
 FARTHEST = 24  # pixels away from which a bad one is mended in one pass
@@ -44,8 +45,10 @@ def name_of(opcode: Opcode) -> str:
 
 def apply_opcode(
     image: Image, opcode: Opcode, cfa: UInt8[np.ndarray, "n n"] | None = None, top: float = 1.0
-) -> Image:
+) -> Float32[np.ndarray, "c h2 w2"]:
     """Apply one opcode; `image` may be changed, and may be what is returned.
+
+    Gains may leave light above 1, where the specification clips: highlights keep their colour.
 
     Args:
         image: Planes; one plane of a mosaic.
@@ -69,7 +72,10 @@ def apply_opcode(
                 raise OpcodeError(f"TrimBounds to {bottom}x{right} of {image.shape[1:]} pixels")
             return image[:, first:bottom, left:right]
         case FixVignetteRadial():
-            _fix_vignette(image, opcode)
+            try:
+                fix_vignette_in_place(image, opcode, (image.shape[1], image.shape[2]))
+            except ValueError as error:
+                raise OpcodeError(str(error)) from error
         case GainMap():
             _multiply_map(image, opcode)
         case MapTable(area, table):
@@ -120,18 +126,6 @@ def _per_line(
         np.minimum(part + values, np.float32(top), out=part)
     else:
         part *= values
-
-
-def _fix_vignette(image: Image, opcode: FixVignetteRadial) -> None:
-    """Multiply by 1 + k0 r^2 + ... + k4 r^10, r = 1 at the corner farthest from the centre."""
-    _, height, width = image.shape
-    dy = np.arange(height) - opcode.center[1] * (height - 1)
-    dx = np.arange(width) - opcode.center[0] * (width - 1)
-    farthest = max(abs(dy[0]), abs(dy[-1])) ** 2 + max(abs(dx[0]), abs(dx[-1])) ** 2
-    across = dx**2 / max(farthest, 1e-12)
-    for row, y in enumerate(dy**2 / max(farthest, 1e-12)):
-        gain = np.polynomial.polynomial.polyval(y + across, [1.0, *opcode.coefficients])
-        image[:, row] *= gain.astype(np.float32)
 
 
 def _multiply_map(image: Image, gain: GainMap) -> None:

@@ -158,12 +158,12 @@ def _leave_out(listed: Listed, number: int, why: str, path: Path, notes: list[st
 
 
 def _first_list(
-    frame: Num[np.ndarray, "h w *samples"],
+    frame: Num[np.ndarray, "..."],
     opcodes: tuple[Listed, ...],
     cfa: UInt8[np.ndarray, "n n"] | None,
     path: Path,
     notes: list[str],
-) -> Num[np.ndarray, "h w *samples"]:
+) -> Num[np.ndarray, "..."]:
     """Apply OpcodeList1 to the samples as they are stored."""
     top = 1.0 if frame.dtype.kind == "f" else float(np.iinfo(frame.dtype).max)
     planes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(frame), 2, 0), np.float32)
@@ -181,7 +181,7 @@ def _apply(
     top: float,
     path: Path,
     notes: list[str],
-) -> tuple[Float32[np.ndarray, "c h w"], UInt8[np.ndarray, "n n"] | None]:
+) -> tuple[Float32[np.ndarray, "c h2 w2"], UInt8[np.ndarray, "n n"] | None]:
     for listed in opcodes:
         try:
             image = apply_opcode(image, listed.opcode, cfa, top)

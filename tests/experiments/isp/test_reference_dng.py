@@ -17,6 +17,7 @@ from experiments.isp.tiff_writer import (
     SHORT,
     SRATIONAL,
     UNDEFINED,
+    ByteOrder,
     Directory,
     write_tiff,
 )
@@ -29,7 +30,7 @@ EVERYWHERE = (0, 0, HEIGHT, WIDTH, 0, 1, 1, 1)
 def write(tmp_path):
     """Write a small 16-bit DNG, all of whose samples are `value`, with tags of one's own."""
 
-    def file(tags=None, value=1000, planes=1, order="<", samples=None, compression=1):
+    def file(tags=None, value=1000, planes=1, order: ByteOrder = "<", samples=None, compression=1):
         if samples is None:
             samples = np.full((HEIGHT, WIDTH, planes), value, np.uint16)
         basic = {
@@ -126,14 +127,15 @@ def test_crops_and_neutral(write):
         50829: (LONG, [1, 2, 4, 6]),
         50719: (RATIONAL, [5, 10, 15, 10]),
         50720: (RATIONAL, [25, 10, 14, 10]),
-        51125: (RATIONAL, [0, 1, 1, 3, 1, 1, 1, 1]),
+        51125: (RATIONAL, [0, 1, 1, 2, 1, 1, 1, 1]),
         50721: (SRATIONAL, [n for v in (1, 0, 0, 0, 2, 0, 0, 0, 1) for n in (v, 1)]),
         50729: (RATIONAL, [1, 4, 1, 2]),
     }
     reference = read_reference(write(tags))
     assert reference.area == (1, 2, 4, 6)
-    assert reference.crop == (2, 1, 3, 4)
-    assert reference.user_crop == pytest.approx((2, 2, 3, 4))
+    # the default crop goes from row 1.5 to 2.9 and, shortened, from column 0.5 to 3; the user's
+    # from the middle of the columns to the end
+    assert reference.crop == pytest.approx((1.5, 1.75, 2.9, 3.0))
     # x, y = 1/4, 1/2: X, Y, Z = 1/2, 1, 1/2, and the camera doubles Y
     assert reference.neutral is not None
     assert reference.neutral.tolist() == pytest.approx([0.25, 1, 0.25])
@@ -191,6 +193,6 @@ def test_bad_pixels_are_named_and_get_the_value_of_their_neighbours():
 def test_what_the_reference_does_not_know_it_refuses(write):
     with pytest.raises(UnknownLayoutError, match="52546"):
         read_reference(write(compression=52546))
-    warp = opcode_list((1, bytes(40)))
+    warp = opcode_list((1, struct.pack(">4i4I", *EVERYWHERE) + bytes(8)))
     with pytest.raises(NotImplementedError, match="opcode 1"):
         read_reference(write({51009: (UNDEFINED, warp)}))

@@ -6,14 +6,12 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from isp_env.develop.warp import (
     composed,
-    fix_vignette_in_place,
     is_identity,
-    optical_center,
-    shade_in_place,
     warp_in_place,
     warp_source,
 )
 from isp_env.dng.opcodes import FixVignetteRadial, WarpFisheye, WarpRectilinear, WarpRectilinear2
+from isp_env.dng.radial_gain import fix_vignette_in_place, optical_center, shade_in_place
 from tests.isp_env.develop.pictures import Formula, border_errors, drawn_by
 
 SHAPE = (170, 230)
