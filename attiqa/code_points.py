@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from typing import IO
+from typing import BinaryIO
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BOX_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
@@ -14,7 +14,7 @@ CodePoints = tuple[int, int, bool]
 """Colour primaries, transfer characteristics, full range."""
 
 
-def code_points(file: IO[bytes]) -> CodePoints | None:
+def code_points(file: BinaryIO) -> CodePoints | None:
     """Find the code points of a PNG, AVIF or HEIF file; None where it has none.
 
     The position in the file is kept.
@@ -33,7 +33,7 @@ def code_points(file: IO[bytes]) -> CodePoints | None:
         file.seek(start)
 
 
-def _png_code_points(file: IO[bytes]) -> CodePoints | None:
+def _png_code_points(file: BinaryIO) -> CodePoints | None:
     """Search the chunks before the pixels."""
     file.seek(len(PNG_SIGNATURE), 1)
     while len(head := file.read(8)) == 8:
@@ -47,7 +47,7 @@ def _png_code_points(file: IO[bytes]) -> CodePoints | None:
     return None
 
 
-def _nclx(file: IO[bytes], start: int, end: int) -> Iterator[CodePoints]:
+def _nclx(file: BinaryIO, start: int, end: int) -> Iterator[CodePoints]:
     """Walk the boxes between two positions; pixels are RGB of full range once decoded."""
     while start + 8 <= end:
         file.seek(start)

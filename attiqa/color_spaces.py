@@ -18,16 +18,9 @@ LEVELS = 65536
 STRIP = 2**18
 """Pixels that are floating-point numbers at a time."""
 
-SRGB_TO_D50 = np.array(
-    [
-        [0.4360747, 0.3850649, 0.1430804],
-        [0.2225045, 0.7168786, 0.0606169],
-        [0.0139322, 0.0971045, 0.7141733],
-    ]
-)
-"""Linear sRGB to XYZ under D50, adapted by Bradford's matrix (brucelindbloom.com)."""
+D50 = np.array([0.9642, 1.0, 0.8249])
+"""XYZ of white in profiles (ICC.1:2022, 7.2.16)."""
 
-D50 = np.array([0.96422, 1.0, 0.82521])
 BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
@@ -65,7 +58,7 @@ class ColorSpace:
     """What the codes of an image mean.
 
     Attributes:
-        linear: Linear light in [0, 1] of each 16-bit code, for one channel (grey) or three.
+        linear: Linear light in [0, 1] of each 16-bit code, for each channel or for all alike.
         to_srgb: Linear light to linear sRGB.
     """
 
@@ -76,13 +69,9 @@ class ColorSpace:
     def is_srgb(self) -> bool:
         """Whether no colour moves by more than one level of eight bits."""
         steps = np.arange(0, LEVELS, 257 * 15)
-        if len(self.linear) == 1:
-            cube = np.arange(LEVELS)[:, None, None]
-        else:
-            cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
-            grey = np.repeat(np.arange(0, LEVELS, 257)[:, None, None], 3, axis=2)
-            cube = np.concatenate([cube, grey])
-        codes = cube.astype(np.uint16)
+        cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
+        greys = np.repeat(np.arange(0, LEVELS, 257)[:, None, None], 3, axis=2)
+        codes = np.concatenate([cube, greys]).astype(np.uint16)
         return bool(np.abs(self._converted(codes) - np.round(codes / 257)).max() <= 1)
 
     def convert(self, samples: Samples) -> UInt8[np.ndarray, "h w 3"]:
@@ -177,6 +166,11 @@ def code_point_space(primaries: int, transfer: int, full_range: bool) -> ColorSp
 
 def _to_srgb(chromaticities: Chromaticities) -> Float[np.ndarray, "3 3"]:
     """Compute the matrix from primaries; their white becomes sRGB's."""
+    return np.linalg.solve(_to_d50(PRIMARIES[1]), _to_d50(chromaticities))
+
+
+def _to_d50(chromaticities: Chromaticities) -> Float[np.ndarray, "3 3"]:
+    """Compute linear RGB to XYZ, white adapted to D50 by Bradford's matrix."""
     xy = np.reshape(chromaticities, (4, 2))
     if not (np.isfinite(xy).all() and (xy[:, 1] > 0).all()):
         raise ValueError(f"chromaticities {chromaticities}: expected y above 0")
@@ -186,13 +180,14 @@ def _to_srgb(chromaticities: Chromaticities) -> Float[np.ndarray, "3 3"]:
         raise ValueError(f"chromaticities {chromaticities}: they lie on a line")
     matrix = columns * np.linalg.solve(columns, white)
     cones = np.diag((BRADFORD @ D50) / (BRADFORD @ white))
-    adapted = np.linalg.solve(BRADFORD, cones @ BRADFORD @ matrix)
-    return np.linalg.solve(SRGB_TO_D50, adapted)
+    return np.linalg.solve(BRADFORD, cones @ BRADFORD @ matrix)
 
 
 @lru_cache(8)
 def icc_space(profile: bytes) -> ColorSpace | None:
     """Read a profile that consists of curves and primaries; None where it is of another kind.
+
+    Its black becomes black, as Little CMS has it with black point compensation.
 
     Raises:
         ValueError: It is broken.
@@ -205,14 +200,26 @@ def icc_space(profile: bytes) -> ColorSpace | None:
         if any(name[:3] in (b"A2B", b"D2B") for name in tags) or connection != b"XYZ ":
             return None
         if kind == b"GRAY":
-            return ColorSpace(_icc_curve(tags[b"kTRC"])[None], np.eye(3))
+            linear = _icc_curve(tags[b"kTRC"])[None]
+            return ColorSpace(_from_black(linear, np.ones(1)), np.eye(3))
         if kind == b"RGB ":
             linear = np.stack([_icc_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
             columns = [_icc_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
-            return ColorSpace(linear, np.linalg.solve(SRGB_TO_D50, np.stack(columns, axis=1)))
+            matrix = np.stack(columns, axis=1)
+            return ColorSpace(
+                _from_black(linear, matrix[1]), np.linalg.solve(_to_d50(PRIMARIES[1]), matrix)
+            )
     except (KeyError, struct.error, IndexError) as error:
         raise ValueError(f"the profile is broken: {error!r}") from error
     return None
+
+
+def _from_black(
+    linear: Float[np.ndarray, "c 65536"], luminance: Float[np.ndarray, " c"]
+) -> Float[np.ndarray, "c 65536"]:
+    """Stretch linear light so that the luminance of the darkest colour is 0."""
+    black = min(luminance @ linear[:, 0], 0.18)  # L* 50: Little CMS takes no lighter black
+    return (linear - black) / (1 - black)
 
 
 def _icc_tags(profile: bytes) -> dict[bytes, bytes]:

@@ -132,6 +132,8 @@ def _pixels(image: Image.Image, points: CodePoints | None, name: str) -> UInt8[n
     if image.getexif().get(ORIENTATION, 1) != 1 and not _decoded_upright(image):
         image = ImageOps.exif_transpose(image)
     colors, alpha = _split_alpha(image)
+    if space is None and profile and colors.mode == "L":  # Little CMS resamples curves of grey
+        space = _profile_space(profile, channels=1)
     if space is not None and colors.mode in ("L", "RGB"):
         if not space.is_srgb:
             samples = np.asarray(colors)

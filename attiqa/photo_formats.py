@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -52,7 +52,7 @@ def photo_suffixes() -> frozenset[str]:
     return frozenset(
         suffix
         for suffix, format_ in Image.registered_extensions().items()
-        if format_ in Image.OPEN and format_ not in NO_PHOTOGRAPHS
+        if format_ in {*Image.OPEN, "MPO"} - NO_PHOTOGRAPHS  # Pillow opens MPO as JPEG first
     )
 
 
@@ -62,7 +62,7 @@ def missing_extra(suffix: str) -> str | None:
     return None if format_ is None or load_plugin(format_) else EXTRAS[format_]
 
 
-def open_photo(file: IO[bytes]) -> ImageFile.ImageFile:
+def open_photo(file: BinaryIO) -> ImageFile.ImageFile:
     """Open an image with Pillow and, where the file asks for it, a plugin.
 
     Raises:
