@@ -131,6 +131,7 @@ def require_regular_file(path: Path) -> None:
 def kind_of_file(mode: int) -> str:
     """Say what a `st_mode` stands for."""
     kinds = {
+        stat.S_IFREG: "a file",
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a named pipe",
         stat.S_IFSOCK: "a socket",

@@ -10,7 +10,6 @@ from attiqa.errors import ImageFileError, ImageFormatError
 from attiqa.image_files import read_photo, rgb_pixels
 
 HEIGHT, WIDTH = 48, 80
-WHITE_IS_ZERO = {"photometric": "miniswhite"}
 
 
 def unit(channels: int) -> np.ndarray:
@@ -81,7 +80,7 @@ def test_planes(tmp_path, order, kind, tile, channels):
 def test_white_is_zero_of_one_bit(tmp_path, fill):
     bits = np.zeros((HEIGHT, WIDTH), bool)
     bits[:, : WIDTH // 2] = True
-    tifffile.imwrite(tmp_path / "a.tif", bits == bool(fill), **WHITE_IS_ZERO)
+    tifffile.imwrite(tmp_path / "a.tif", bits == bool(fill), photometric="miniswhite")
     found = read_photo(tmp_path / "a.tif")
     left, right = found[0, 0, 0], found[0, -1, 0]
     assert (left, right) == ((255, 0) if fill == 0 else (0, 255))
@@ -277,7 +276,9 @@ def test_the_first_page_of_floating_point(tmp_path):
 
 
 def test_white_is_zero_in_memory(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", samples_of(1 - unit(1), "uint16")[..., 0], **WHITE_IS_ZERO)
+    tifffile.imwrite(
+        tmp_path / "a.tif", samples_of(1 - unit(1), "uint16")[..., 0], photometric="miniswhite"
+    )
     with Image.open(tmp_path / "a.tif") as image:
         assert_shown(rgb_pixels(image), unit(1))
 
