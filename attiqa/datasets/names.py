@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from attiqa.errors import DatasetLayoutError
+
 
 def name_key(name: str) -> str:
     """Reduce a name to what all its spellings share."""
@@ -37,6 +39,17 @@ class ImageNames:
             if path is not None:
                 return path
         return None
+
+    def require(self, name: str) -> Path:
+        """Find the file of a name.
+
+        Raises:
+            DatasetLayoutError: There is none.
+        """
+        path = self.find(name)
+        if path is None:
+            raise DatasetLayoutError(f"{self._images}: expected the image {name}, which is missing")
+        return path
 
     def _descend(self, folder: Path, parts: Sequence[str]) -> Path | None:
         *folders, last = parts
