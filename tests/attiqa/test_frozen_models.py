@@ -124,7 +124,6 @@ def test_images_of_every_floating_point_type(small, weights_type, images_type):
     assert gradient.dtype == images_type
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
-    assert (expected[0] - expected[1]).abs() > 0.05
     tolerance = 0.03 if torch.bfloat16 in (weights_type, images_type) else 5e-3
     assert (found.score - expected).abs().max() < tolerance
     crops = images.detach()[:, None, :, :32, :32]
