@@ -237,15 +237,15 @@ def preferences(settings: Settings, net: QualityNet, card: Card) -> dict[str, An
     """
     columns = ("first", "second", "preference")
     table = read_table(settings.data, {name: name for name in columns})
-    shares = pd.to_numeric(table["preference"], errors="coerce")
-    if not shares.between(0, 1).all():
+    shares = np.asarray(pd.to_numeric(table["preference"], errors="coerce"), np.float64)
+    if not np.all((shares >= 0) & (shares <= 1)):
         raise DatasetLayoutError(f"{settings.data}: expected preferences in [0, 1]")
     images = ImageNames(settings.data.parent)
     first, second = (
         quality_scores(net, PhotoFiles(map(images.require, table[column])), card.protocol)
         for column in ("first", "second")
     )
-    preference = shares.to_numpy(np.float64) - 0.5
+    preference = shares - 0.5
     found = preference_accuracy(first - second, preference)
     return {
         "result": {"pair_accuracy": found.share, "pairs": found.pairs},
