@@ -1,5 +1,6 @@
 """The command line `attiqa COMMAND ...`; a command's module is imported when it is asked for."""
 
+import io
 import logging
 import sys
 from importlib import import_module
@@ -23,18 +24,23 @@ COMMANDS = {
 
 def main() -> None:
     """Run one command; exit with 2 where the command line is wrong, 1 where the work failed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be what it cannot encode
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     name, *arguments = sys.argv[1:] or ["--help"]
     if name not in COMMANDS:
         lines = (f"  {command:16}{text}" for command, text in COMMANDS.items())
         print("\n".join(("usage: attiqa COMMAND ...; attiqa COMMAND --help", "", *lines)))
         sys.exit(0 if name in ("-h", "--help") else 2)
-    command = import_module(f"attiqa.commands.{name.replace('-', '_')}")
-    settings = tyro.cli(command.Settings, prog=f"attiqa {name}", args=arguments)
+    logger = logging.getLogger("attiqa")
     try:
+        command = import_module(f"attiqa.commands.{name.replace('-', '_')}")
+        settings = tyro.cli(command.Settings, prog=f"attiqa {name}", args=arguments)
         sys.exit(command.main(settings))
     except AttiqaError as error:
-        logging.getLogger("attiqa").error(error)
+        logger.error(error)
         sys.exit(1)
     except KeyboardInterrupt:
+        logger.error("interrupted")
         sys.exit(130)

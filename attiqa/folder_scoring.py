@@ -4,8 +4,9 @@ Memory does not grow with the number of files: at most `batch + workers` photogr
 and `workers` are being decoded, at about seven bytes per pixel.
 """
 
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +21,8 @@ from attiqa.checkpoints import Protocol
 from attiqa.errors import ImageFileError, ImageFormatError
 from attiqa.scoring import QualityModel, to_pixels
 from attiqa.views import views
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class FileScore:
 
 def score_files(
     model: QualityModel, paths: Iterable[Path], batch: int | None = None, workers: int = 2
-) -> Iterator[list[FileScore]]:
+) -> Generator[list[FileScore], None, None]:
     """Score image files by the protocol of the model's card, in the order given.
 
     Args:
@@ -91,19 +94,38 @@ def _decode(path: Path, protocol: Protocol) -> _Decoded:
     """Read a file and cut its crops; runs in a thread."""
     try:
         pixels = to_pixels(path)
+        _, height, width = pixels.shape
+        return _Decoded(FileScore(path, width, height), views(pixels[None], protocol)[0])
     except (ImageFileError, ImageFormatError) as error:
         return _Decoded(FileScore(path, error=str(error)), None)
-    _, height, width = pixels.shape
-    return _Decoded(FileScore(path, width, height), views(pixels[None], protocol)[0])
+    except Exception as error:  # of a decoder, out of memory: this file's, not the run's
+        logger.debug("%s", path, exc_info=True)
+        return _Decoded(FileScore(path, error=_reason(path, error)), None)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say in one line why a file has no score."""
+    text = " ".join(str(error).split())
+    return f"{path}: {type(error).__name__}{f': {text}' if text else ''}"
 
 
 @torch.inference_mode()
 def _score_batch(model: QualityModel, decoded: list[_Decoded]) -> list[FileScore]:
-    """Score the photographs of a batch; files that could not be read pass through."""
+    """Score the photographs of a batch; files that could not be read pass through.
+
+    A batch that fails is scored one by one: it may be too large, or one photograph's fault.
+    """
     crops = [item.crops for item in decoded if item.crops is not None]
     if not crops:
         return [item.row for item in decoded]
-    prediction = model.score_views(torch.stack(crops).to(model.device))
+    try:
+        prediction = model.score_views(torch.stack(crops).to(model.device))
+    except Exception as error:
+        if len(decoded) > 1:
+            return [row for item in decoded for row in _score_batch(model, [item])]
+        (item,) = decoded
+        logger.debug("%s", item.row.path, exc_info=True)
+        return [replace(item.row, error=_reason(item.row.path, error))]
     scores = iter(zip(prediction.score.tolist(), prediction.attributes.tolist(), strict=True))
     rows = []
     for item in decoded:

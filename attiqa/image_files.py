@@ -6,13 +6,21 @@
 | grey, grey and alpha, palette, 1 bit, YCbCr, HSV | converted to RGB |
 | alpha, transparent palette entry or colour | composed over white, as on a page |
 | embedded ICC profile | converted to sRGB (relative colorimetric, black point compensation) |
+| colours that a PNG states by cICP, sRGB, gAMA, cHRM | converted to sRGB |
+| AVIF and HEIC without a profile: code points (`nclx`) | converted to sRGB |
+| gAMA within 2 % of 1/2.2 | sRGB's curve, as in browsers |
+| a space that moves no colour by more than a level | sRGB: the pixels are left alone |
 | profile that is broken or of another colour space | ignored as in browsers, with a warning |
+| PQ, HLG | refused: high dynamic range has no picture of standard range yet |
 | CMYK | through its profile; without one by Pillow's plain formula |
-| 16 bits per sample, PNG and TIFF | rounded to 8: `round(v / 257)`, neither clipped nor cut |
-| floating point TIFF | values in [0, 1] are accepted |
+| 16 bits per sample, PNG and TIFF | curves and primaries at 16 bits, then rounded to 8 |
+| floating point TIFF of 16, 32 or 64 bits | values in [0, 1] are accepted, as 16 bits |
+| WhiteIsZero | inverted |
 | 32-bit integers, values outside [0, 1] | refused: their white is unknown |
 | animation, several pages | the first frame |
 | truncated or broken data | refused |
+| HEIC, JPEG XL, rare layouts of compressed TIFF | read with the extras `heif`, `jxl`, `tiff` |
+| pipes, sockets, devices | refused before they are opened |
 | more than 2 x `PIL.Image.MAX_IMAGE_PIXELS` (179 million) pixels | refused before decoding |
 
 The last line is Pillow's guard against decompression bombs; whoever trusts larger files raises
@@ -22,18 +30,28 @@ give a file another score than its pixels have.
 
 import logging
 import struct
-import sys
 import warnings
 import zlib
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from jaxtyping import UInt8
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from attiqa.errors import ImageFileError, ImageFormatError
+from attiqa.code_points import CodePoints, code_points
+from attiqa.color_profiles import profile_to_srgb
+from attiqa.color_spaces import ColorSpace, code_point_space, icc_space, png_space
+from attiqa.deep_images import (
+    ORIENTATION,
+    DeepImage,
+    deep_colors,
+    deep_grey,
+    is_tiff,
+    read_deep_tiff,
+    to_8_bit,
+)
+from attiqa.errors import ImageFileError
+from attiqa.photo_formats import open_photo, require_regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +66,11 @@ DECODER_ERRORS = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    ImageFileError,
 )
 """What decoders are known to raise on broken files."""
 
-ORIENTATION = 0x0112  # tags of EXIF and TIFF
-BITS_PER_SAMPLE = 0x0102
-PLANAR_CONFIGURATION = 0x011C
 STRIP = 256
-TO_8_BIT = np.round(np.arange(65536) / 257).astype(np.uint8)
 
 
 def read_photo(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -66,20 +81,37 @@ def read_photo(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         ImageFileError: The file is missing or refused.
     """
+    require_regular_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # half of our limit
-            # Pillow maps a file that it knows by name, and mixes up the rows of a turned TIFF then.
-            with path.open("rb") as file, Image.open(file) as image:
-                return rgb_pixels(_sixteen_bits(path, image) or image, str(path))
+            return _read(path)
     except DECODER_ERRORS as error:
         raise ImageFileError(f"{path}: cannot be read as an image: {error}") from error
+
+
+def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    # Pillow maps a file that it knows by name, and mixes up the rows of a turned TIFF then.
+    with path.open("rb") as file:
+        points = code_points(file)
+        try:
+            image = open_photo(file)
+        except UnidentifiedImageError:
+            if not is_tiff(path):
+                raise
+            return _deep_pixels(read_deep_tiff(path), None, str(path))
+        with image:
+            deep = deep_colors(path, image)
+            if deep is not None:
+                return _deep_pixels(deep, _declared_space(image, points, str(path)), str(path))
+            return _pixels(image, points, str(path))
 
 
 def rgb_pixels(image: Image.Image, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
     """Convert a PIL image as the table above says.
 
-    Pillow itself opens 16-bit colour files with their upper eight bits; `read_photo` has all.
+    Pillow itself opens 16-bit colour files with their upper eight bits, and knows no code points;
+    `read_photo` has all.
 
     Args:
         image: Of any mode.
@@ -88,15 +120,100 @@ def rgb_pixels(image: Image.Image, name: str = "image") -> UInt8[np.ndarray, "h 
     Raises:
         ImageFormatError: Numbers whose white is unknown.
     """
+    return _pixels(image, None, name)
+
+
+def _pixels(image: Image.Image, points: CodePoints | None, name: str) -> UInt8[np.ndarray, "h w 3"]:
     image.load()  # a TIFF turns itself while it is decoded, and then has no orientation any more
-    profile = image.info.get("icc_profile")
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    space = _declared_space(image, points, name)
     if image.mode[0] in "IF":
-        image = _numbers_to_grey(image)
+        return _deep_pixels(deep_grey(image), space, name)
+    profile = image.info.get("icc_profile")
+    if image.getexif().get(ORIENTATION, 1) != 1 and not _decoded_upright(image):
+        image = ImageOps.exif_transpose(image)
     colors, alpha = _split_alpha(image)
-    if profile:
-        colors = _to_srgb(colors, profile, name)
+    if space is None and profile and colors.mode == "L":  # Little CMS resamples curves of grey
+        space = _profile_space(profile, channels=1)
+    if space is not None and colors.mode in ("L", "RGB"):
+        if not space.is_srgb:
+            samples = np.asarray(colors)
+            colors = Image.fromarray(space.convert(samples.reshape(*samples.shape[:2], -1)))
+    elif profile:
+        colors = profile_to_srgb(colors, profile, name)
+    return _composed(colors, alpha)
+
+
+def _deep_pixels(
+    deep: DeepImage, space: ColorSpace | None, name: str
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Convert colours at 16 bits where curves and primaries describe them, else at 8."""
+    channels = deep.colors.shape[2]
+    profile = deep.profile
+    if space is None and profile:
+        space = _profile_space(profile, channels)
+        profile = None if space else profile
+    if space is None or space.is_srgb:
+        colors = Image.fromarray(to_8_bit(deep.colors).squeeze(2 if channels == 1 else ()))
+    else:
+        colors, profile = Image.fromarray(space.convert(deep.colors)), None
+    if space is None and profile:
+        colors = profile_to_srgb(colors, profile, name)
+    alpha = None if deep.alpha is None else Image.fromarray(deep.alpha)
+    if deep.orientation != 1:
+        colors, alpha = (
+            _turned(colors, deep.orientation),
+            alpha and _turned(alpha, deep.orientation),
+        )
+    return _composed(colors, alpha)
+
+
+def _profile_space(profile: bytes, channels: int) -> ColorSpace | None:
+    """Read a profile as curves and primaries, where it is that and fits the image."""
+    try:
+        space = icc_space(profile)
+    except ValueError:
+        return None  # Little CMS says what is wrong with it
+    return space if space is not None and len(space.linear) == channels else None
+
+
+def _declared_space(image: Image.Image, points: CodePoints | None, name: str) -> ColorSpace | None:
+    """Find the colour space that a file states in other words than by a profile.
+
+    In a PNG, cICP comes before a profile, a profile before sRGB, sRGB before gAMA and cHRM (PNG
+    specification, third edition, table 13). None where the profile decides, or nothing is stated.
+
+    Raises:
+        ImageFormatError: High dynamic range, or code points that are unknown.
+    """
+    if points and not ("icc_profile" in image.info and image.format != "PNG"):
+        return code_point_space(*points)
+    if "icc_profile" in image.info or "srgb" in image.info:
+        return None
+    gamma, chromaticities = image.info.get("gamma"), image.info.get("chromaticity")
+    if not gamma and not chromaticities:
+        return None
+    try:
+        return png_space(gamma or None, chromaticities and tuple(map(float, chromaticities)))
+    except ValueError as error:
+        logger.warning("%s: the colours that the file states are ignored: %s", name, error)
+        return None
+
+
+def _decoded_upright(image: Image.Image) -> bool:
+    """Whether EXIF's orientation does not count: JPEG XL has its own (ISO/IEC 18181-2, annex A).
+
+    A JPEG that was packed into JPEG XL is unpacked as a JPEG, which is turned by its EXIF.
+    """
+    return image.format == "JXL" and not getattr(image, "jpeg", False)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    image.getexif()[ORIENTATION] = orientation
+    return ImageOps.exif_transpose(image)
+
+
+def _composed(colors: Image.Image, alpha: Image.Image | None) -> UInt8[np.ndarray, "h w 3"]:
+    """Lay colours over white."""
     if colors.mode != "RGB":
         colors = colors.convert("RGB")
     if alpha is not None:
@@ -113,94 +230,13 @@ def _copy_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     return pixels
 
 
-def _numbers_to_grey(image: Image.Image) -> Image.Image:
-    """Bring 16-bit and floating-point grey to 8 bits."""
-    values = np.asarray(image)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return Image.fromarray(TO_8_BIT[values])
-    if image.mode == "F" and values.min() >= 0 and values.max() <= 1:
-        return Image.fromarray(np.round(values * 255).astype(np.uint8))
-    raise ImageFormatError(
-        f"expected 8 or 16 bits, or floats in [0, 1]; found {values.dtype} in "
-        f"[{values.min():g}, {values.max():g}]"
-    )
-
-
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Separate the colours, in a mode that profiles know, from the opacity."""
+    if image.mode == "La":
+        image = image.convert("LA")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if image.mode == "LA":
         image = image.getchannel("L")
     elif image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("RGBA").convert("RGB") if alpha else image.convert("RGB")
     return image, alpha
-
-
-def _to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
-    """Convert from an embedded profile to sRGB."""
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if ImageCms.getProfileDescription(source).startswith("sRGB"):
-            return image
-        converted = ImageCms.profileToProfile(
-            image,
-            source,
-            ImageCms.createProfile("sRGB"),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError) as error:
-        logger.warning("%s: the embedded colour profile is ignored: %s", name, error)
-        return image
-    assert converted is not None  # it is None only when converting in place
-    return converted
-
-
-def _sixteen_bits(path: Path, image: ImageFile.ImageFile) -> Image.Image | None:
-    """Round a file of 16 bits in several channels; None for any other file.
-
-    Pillow keeps the upper byte of such samples. Told that the bytes are in the other order, it
-    keeps the lower one; 16-bit grey and alpha are four bytes a pixel, like 8-bit RGBA.
-    """
-    if image.format == "TIFF" and _has_deep_planes(image):
-        planes = tifffile.imread(path, key=0)[: len(image.getbands())]  # the rest is no colour
-        bands = [Image.fromarray(TO_8_BIT[plane]) for plane in planes]
-        return _labelled_as(Image.merge(image.mode, bands), image)
-    raw = _raw_mode(image.tile[0].args) if image.tile else ""
-    if image.format not in ("PNG", "TIFF") or not raw.startswith(("RGB", "LA")) or ";16" not in raw:
-        return None
-    channels, order = raw.split(";16")
-    little = order == "L" or (order == "N" and sys.byteorder == "little")
-    other = "RGBA" if channels == "LA" else f"{channels};16{'B' if little else 'L'}"
-    with path.open("rb") as file, Image.open(file) as again:
-        again.tile = [tile._replace(args=_with_raw_mode(tile.args, other)) for tile in again.tile]
-        low = np.asarray(again)
-    if channels == "LA":
-        high, low = low[..., ::2], low[..., 1::2]
-    else:
-        high = np.asarray(image)
-    return _labelled_as(Image.fromarray(TO_8_BIT[high.astype(np.uint16) << 8 | low]), image)
-
-
-def _labelled_as(pixels: Image.Image, image: ImageFile.ImageFile) -> Image.Image:
-    """Give pixels the orientation and the colour profile of the file that they are from."""
-    pixels.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
-    pixels.info["icc_profile"] = image.info.get("icc_profile")
-    return pixels
-
-
-def _has_deep_planes(image: Image.Image) -> bool:
-    """Whether a TIFF keeps 16-bit channels one after the other, which Pillow misreads."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    bits = tags.get(BITS_PER_SAMPLE, ())
-    return tags.get(PLANAR_CONFIGURATION) == 2 and len(bits) > 1 and 16 in bits
-
-
-def _raw_mode(arguments: str | tuple | None) -> str:
-    """Find the layout of the bytes among the arguments of Pillow's decoder."""
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
-
-
-def _with_raw_mode(arguments: str | tuple | None, raw_mode: str) -> str | tuple:
-    return (raw_mode, *arguments[1:]) if isinstance(arguments, tuple) else raw_mode

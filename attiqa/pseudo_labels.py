@@ -50,7 +50,10 @@ from attiqa.versions import code_hash
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("attiqa", "torch", "torchvision", "pillow", "numpy")
-DECIDING = ("image_files", "photo_batches", "views", "measurements", "clip", "teachers")
+DECIDING = (
+    *("image_files", "photo_formats", "deep_images", "color_spaces", "color_profiles"),
+    *("code_points", "photo_batches", "views", "measurements", "clip", "teachers"),
+)
 """Modules that a label depends on."""
 
 

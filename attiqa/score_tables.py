@@ -8,6 +8,7 @@ A file name that is no Unicode text, such as the bytes `ff 2e 70 6e 67`, stands 
 would write it: `\udcff.png`.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -23,11 +24,15 @@ from pyarrow import csv, parquet
 from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Card
 from attiqa.errors import AttiqaError
+from attiqa.files import companion
 from attiqa.folder_scoring import FileScore
 
 Row = dict[str, str | float | int | None]
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+IDENTITY = ("model", "weights_sha256", "protocol")
+"""Columns that say what gave a score."""
 
 CHUNK = 10_000
 """Rows in memory at a time while a table is written."""
@@ -38,7 +43,7 @@ _ESCAPED = r"u(d[89a-f][0-9a-f]{2}|005c)"
 
 
 class ScoreTableError(AttiqaError):
-    """A table of scores has another format, or belongs to another model."""
+    """A table of scores cannot be written, has another format, or belongs to another model."""
 
 
 def table_schema(attributes: Sequence[str] = ATTRIBUTES) -> pa.Schema:
@@ -116,21 +121,24 @@ class ScoreJournal:
         """Continue where an earlier run stopped.
 
         Raises:
-            ScoreTableError: The suffix is unknown, or the rows there are another model's.
+            ScoreTableError: The suffix is unknown, the rows there are another model's or no scores,
+                or nothing can be written there.
         """
+        if os.path.isdir(out):  # names that are too long are none, too
+            raise ScoreTableError(f"{out}: expected the name of a table, found a folder")
         if out.suffix not in SUFFIXES:
             raise ScoreTableError(f"{out}: expected one of the suffixes {SUFFIXES}")
         self.out = out
         self.schema = table_schema(card.attributes)
-        self.part = out.with_name(out.name + ".part")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if self.part.exists():
-            _drop_broken_line(self.part)
-        elif out.exists():
-            rows = (row for row in read_rows(out) if not row["error"])
-            _write(self.part, partial(_write_jsonl, rows))
-        else:
-            self.part.touch()
+        self.part = companion(out, ".part")
+        with self._writing():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if self.part.exists():
+                _drop_broken_line(self.part)
+            elif out.exists():
+                rows = (row for row in read_rows(out) if not row["error"])
+                _write(self.part, partial(_write_jsonl, rows))
+            self.part.open("a").close()  # here, and not after the first photograph
         self.done = set[str]()
         for row in read_rows(self.part, ".jsonl"):
             found = (row["weights_sha256"], row["protocol"])
@@ -142,22 +150,51 @@ class ScoreJournal:
             self.done.add(named_file(str(row["path"])))
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Write rows that a killed run will not lose."""
-        with self.part.open("a", encoding="utf-8") as lines:
+        """Write rows that a killed run will not lose.
+
+        Raises:
+            ScoreTableError: The disk is full, or the folder cannot be written to any more.
+        """
+        with self._writing(), self.part.open("a", encoding="utf-8") as lines:
             _write_lines(lines.write, rows)
 
     def rows(self) -> Iterator[Row]:
         """Read all rows so far."""
         return read_rows(self.part, ".jsonl")
 
+    def count(self) -> int:
+        """Count the rows so far, after cutting off one that an interruption left half written."""
+        with self._writing():
+            _drop_broken_line(self.part)
+        return sum(1 for _ in self.rows())
+
     def finish(self) -> None:
-        """Turn the journal into the table."""
-        if self.out.suffix == ".jsonl":
-            os.replace(self.part, self.out)
-            return
-        write = _write_csv if self.out.suffix == ".csv" else _write_parquet
-        _write(self.out, partial(write, self.rows(), self.schema))
-        self.part.unlink()
+        """Turn the journal into the table.
+
+        Raises:
+            ScoreTableError: As in `append`; the journal is kept.
+        """
+        with self._writing():
+            if self.out.suffix == ".jsonl":
+                os.replace(self.part, self.out)
+                return
+            write = _write_csv if self.out.suffix == ".csv" else _write_parquet
+            _write(self.out, partial(write, self.rows(), self.schema))
+            self.part.unlink()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say where the scores are when they cannot be written further."""
+        try:
+            yield
+        except OSError as error:
+            kept = os.path.exists(self.part)  # where the name is too long, too
+            raise ScoreTableError(
+                f"{self.out}: cannot be written: {error.strerror or error}; "
+                + (f"the scores so far are in {self.part}: " if kept else "")
+                + "free the disk or make the folder writable, and the same command continues; "
+                "or name another file"
+            ) from error
 
 
 def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
@@ -170,7 +207,7 @@ def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
         match suffix or path.suffix:
             case ".jsonl":
                 with path.open(encoding="utf-8") as lines:
-                    yield from map(json.loads, lines)
+                    yield from (_required(json.loads(line), path) for line in lines)
             case ".csv":
                 options = csv.ConvertOptions(
                     column_types=table_schema(),
@@ -178,14 +215,28 @@ def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
                     quoted_strings_can_be_null=False,
                 )
                 parse = csv.ParseOptions(newlines_in_values=True)
-                with csv.open_csv(path, convert_options=options, parse_options=parse) as batches:
+                with (
+                    path.open("rb") as file,
+                    csv.open_csv(file, convert_options=options, parse_options=parse) as batches,
+                ):
                     for batch in batches:
-                        yield from batch.to_pylist()
+                        yield from (_required(row, path) for row in batch.to_pylist())
             case _:
-                for batch in parquet.ParquetFile(path).iter_batches(CHUNK):
-                    yield from batch.to_pylist()
+                with path.open("rb") as file:
+                    for batch in parquet.ParquetFile(file).iter_batches(CHUNK):
+                        yield from (_required(row, path) for row in batch.to_pylist())
     except (pa.ArrowInvalid, ValueError) as error:
         raise ScoreTableError(f"{path}: cannot be read as a table of scores: {error}") from error
+
+
+def _required(row: Row, path: Path) -> Row:
+    """Return a row that has what continuing a table asks for."""
+    missing = [name for name in ("path", "error", *IDENTITY) if name not in row]
+    if missing:
+        raise ScoreTableError(
+            f"{path}: expected a table of scores, found one without {missing}; name another file"
+        )
+    return row
 
 
 def _drop_broken_line(journal: Path) -> None:
@@ -199,9 +250,13 @@ def _drop_broken_line(journal: Path) -> None:
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill another file first, so that the table is never half there."""
-    new = path.with_name(path.name + ".new")
-    write(new)
-    os.replace(new, path)
+    new = companion(path, ".new")
+    try:
+        write(new)
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _write_lines(write: Callable[[str], object], rows: Iterable[Row]) -> None:
@@ -215,12 +270,13 @@ def _write_jsonl(rows: Iterator[Row], path: Path) -> None:
 
 
 def _write_csv(rows: Iterator[Row], schema: pa.Schema, path: Path) -> None:
-    with csv.CSVWriter(path, schema) as writer:
+    # pyarrow takes no names that are not Unicode: the file is opened here
+    with path.open("wb") as file, csv.CSVWriter(file, schema) as writer:
         while chunk := list(islice(rows, CHUNK)):
             writer.write_table(pa.Table.from_pylist(chunk, schema))
 
 
 def _write_parquet(rows: Iterator[Row], schema: pa.Schema, path: Path) -> None:
-    with parquet.ParquetWriter(path, schema) as writer:
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         while chunk := list(islice(rows, CHUNK)):
             writer.write_table(pa.Table.from_pylist(chunk, schema))

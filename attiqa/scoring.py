@@ -7,7 +7,7 @@ torch.Size([2])
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,8 +37,14 @@ Photo = str | Path | Image.Image | np.ndarray | Tensor
 """A file; a PIL image; (h, w, 3) uint8 or float in [0, 1]; a (3, h, w) tensor of the same."""
 
 
+Model = TypeVar("Model", bound="QualityModel")
+
+
 class QualityModel(nn.Module):
-    """A trained model, ready to score: evaluation mode, frozen parameters.
+    """A trained model, ready to score: evaluation mode and frozen parameters, for good.
+
+    Part of another module, it stays so whatever mode that module is in. `net` can be trained on by
+    itself, once its parameters want gradients again.
 
     Attributes:
         card: What the model was trained on, what its scores mean, how well it does.
@@ -52,15 +58,26 @@ class QualityModel(nn.Module):
         self.net = net.requires_grad_(False)
         self.eval()
 
+    def train(self: Model, mode: bool = True) -> Model:
+        """Stay in evaluation mode: statistics and scores must not follow the module around it."""
+        return super().train(False)
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.net.attribute_mean.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights: what is computed in."""
+        return self.net.attribute_mean.dtype
+
     def predict(self, images: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Score images as they are: nothing is resized or cropped.
 
-        Differentiable with respect to the images; an image scores the same in any batch.
+        Differentiable with respect to the images; an image scores the same in any batch, and an
+        empty batch has an empty prediction. Images of any floating-point type are converted to the
+        weights' one, which the prediction has, too.
 
         This is the inner loop of a reward, and looks at the values as little as it can: NaN in an
         image gives NaN for its score and attributes, and values somewhat outside [0, 1], as an
@@ -74,7 +91,10 @@ class QualityModel(nn.Module):
         Raises:
             ImageFormatError: Another shape, too small, integers, or on a CPU the scale of 8 bits.
         """
-        return self.net(_checked(images))
+        images = _checked(images, self.dtype)
+        if not len(images):
+            return QualityPrediction(*self._no_perception(images)[:2])
+        return self.net(images)
 
     forward = predict
 
@@ -87,7 +107,10 @@ class QualityModel(nn.Module):
         Raises:
             ImageFormatError: As in `predict`.
         """
-        return self.net.perceive(_checked(images))
+        images = _checked(images, self.dtype)
+        if not len(images):
+            return self._no_perception(images)
+        return self.net.perceive(images)
 
     def score_whole(self, photos: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Score whole photographs of one size by the card's protocol; differentiable.
@@ -99,11 +122,18 @@ class QualityModel(nn.Module):
             ImageFormatError: Too small, too long, not finite or out of range.
         """
         check_size(photos.shape[-2:])
+        if not len(photos):
+            return self.predict(photos)
         _check_range(photos)
+        photos = photos.to(torch.promote_types(self.dtype, torch.float32))  # half is not resized
         return self.score_views(views(photos, self.card.protocol))
 
     def score_views(self, crops: Float[Tensor, "b k 3 c c"]) -> QualityPrediction:
-        """Average the predictions for the k crops of each photograph."""
+        """Average the predictions for the k crops of each photograph.
+
+        Raises:
+            ImageFormatError: As in `predict`.
+        """
         prediction = self.predict(crops.flatten(0, 1))
         return QualityPrediction(
             prediction.score.unflatten(0, crops.shape[:2]).mean(1),
@@ -122,7 +152,7 @@ class QualityModel(nn.Module):
             images: One photograph or many; an array or tensor of four dimensions is many.
 
         Returns:
-            One row per photograph, on the CPU.
+            One row per photograph, on the CPU; none for an empty list.
 
         Raises:
             ImageFileError: A file cannot be read.
@@ -134,9 +164,25 @@ class QualityModel(nn.Module):
         photos = cast(Sequence[Photo], [images] if single else images)
         rows = [self._score_one(photo) for photo in photos]
         if not rows:
-            raise ImageFormatError("images: expected at least one photograph, got none")
+            return QualityPrediction(
+                *self._no_perception(torch.empty(0, 3, 1, 1, dtype=self.dtype))[:2]
+            )
         scores, attributes = zip(*rows, strict=True)
         return QualityPrediction(torch.cat(scores), torch.cat(attributes))
+
+    def _no_perception(self, images: Float[Tensor, "0 3 h w"]) -> Perception:
+        """Perceive nothing in no images: not every backbone does.
+
+        It is still a function of the images, as gradients ask for.
+        """
+        architecture = self.net.architecture
+        attributes = len(architecture.attributes)
+        nothing = images.flatten(1).sum(1)
+        return Perception(
+            nothing,
+            nothing[:, None].expand(-1, attributes),
+            nothing[:, None].expand(-1, attributes * architecture.head_features),
+        )
 
     def _score_one(self, photo: Photo) -> QualityPrediction:
         pixels = to_pixels(photo).to(self.device)
@@ -198,7 +244,7 @@ def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
     return pixels if pixels.is_floating_point() else pixels.float() / 255
 
 
-def _checked(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def _checked(images: Float[Tensor, "b 3 h w"], dtype: torch.dtype) -> Float[Tensor, "b 3 h w"]:
     """Raise an `ImageFormatError` as `predict` says; give the layout that is fast on a CPU."""
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
         raise ImageFormatError(
@@ -206,6 +252,7 @@ def _checked(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         )
     if not images.is_floating_point():
         raise ImageFormatError(f"images must be floating point in [0, 1]; got {images.dtype}")
+    images = images.to(dtype)
     if images.device.type == "cpu" and len(images):
         highest = images.detach().amax()  # NaN where there is one: it passes
         if BEYOND_DISPLAY < highest < torch.inf:
@@ -229,9 +276,13 @@ def check_size(shape: Sequence[int], name: str = "the photograph") -> None:
 
 def _check_range(pixels: Tensor) -> None:
     """Raise an `ImageFormatError` for what is not floating point in [0, 1]; NaN is not."""
-    if pixels.is_floating_point() and pixels.min() >= 0 and pixels.max() <= 1:
-        return
+    if not pixels.is_floating_point():
+        raise ImageFormatError(
+            f"pixels must be uint8 or finite float in [0, 1]; got {pixels.dtype}"
+        )
     low, high = pixels.min().item(), pixels.max().item()
-    raise ImageFormatError(
-        f"pixels must be uint8 or finite float in [0, 1]; got {pixels.dtype} in [{low:g}, {high:g}]"
-    )
+    if not (low >= 0 and high <= 1):
+        raise ImageFormatError(
+            f"pixels must be uint8 or finite float in [0, 1]; got {pixels.dtype} in "
+            f"[{low:g}, {high:g}]"
+        )

@@ -19,6 +19,8 @@ from tyro.conf import Positional
 
 from attiqa.checkpoints import Card, Protocol, load_checkpoint, write_atomically
 from attiqa.datasets.folder import PhotoFiles
+from attiqa.datasets.layout import read_table
+from attiqa.datasets.names import ImageNames
 from attiqa.datasets.rated import RatedPhotos, Split
 from attiqa.datasets.registry import load_dataset
 from attiqa.datasets.splits import hold_out_validation, random_splits, training_subset
@@ -231,24 +233,19 @@ def preferences(settings: Settings, net: QualityNet, card: Card) -> dict[str, An
     """Count the pairs in which the model prefers what most people prefer (section 5.1).
 
     Raises:
-        DatasetLayoutError: The table lacks a column, or a preference is not a share.
+        DatasetLayoutError: The table lacks a column or an image, or a preference is not a share.
     """
-    table = pd.read_csv(settings.data)
-    missing = {"first", "second", "preference"} - set(table.columns)
-    if missing or not table["preference"].between(0, 1).all():
-        raise DatasetLayoutError(
-            f"{settings.data}: expected the columns first, second, preference (in [0, 1]); "
-            f"found {list(table)}"
-        )
+    columns = ("first", "second", "preference")
+    table = read_table(settings.data, {name: name for name in columns})
+    shares = np.asarray(pd.to_numeric(table["preference"], errors="coerce"), np.float64)
+    if not np.all((shares >= 0) & (shares <= 1)):
+        raise DatasetLayoutError(f"{settings.data}: expected preferences in [0, 1]")
+    images = ImageNames(settings.data.parent)
     first, second = (
-        quality_scores(
-            net,
-            PhotoFiles(settings.data.parent / name for name in table[column]),
-            card.protocol,
-        )
+        quality_scores(net, PhotoFiles(map(images.require, table[column])), card.protocol)
         for column in ("first", "second")
     )
-    preference = table["preference"].to_numpy(np.float64) - 0.5
+    preference = shares - 0.5
     found = preference_accuracy(first - second, preference)
     return {
         "result": {"pair_accuracy": found.share, "pairs": found.pairs},

@@ -1,5 +1,7 @@
 """Score photographs: files and folders of any size to a table."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +10,20 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
+from rich.text import Text
 
 from attiqa.checkpoints import Card
 from attiqa.datasets.folder import list_photos
 from attiqa.errors import ImageFileError
 from attiqa.folder_scoring import score_files
-from attiqa.score_tables import Row, ScoreJournal, table_row
+from attiqa.score_tables import Row, ScoreJournal, table_row, table_text
 from attiqa.scoring import load_model
 
 FEW = 50
 """So many scores are also printed, the best first."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of the signal."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +46,32 @@ class Settings:
 
 
 def main(settings: Settings) -> int:
-    """Score everything; 1 where a file could not be scored, 0 otherwise."""
+    """Score everything; 1 where a file could not be scored, 130 when interrupted, 0 otherwise."""
     console = Console()
     model = load_model(settings.model, settings.device)
     paths = _files(settings.paths)
     journal = settings.out and ScoreJournal(settings.out, model.card)
     new = [path for path in paths if not journal or str(path) not in journal.done]
     few: list[Row] = []
-    with Progress(console=console) as progress:
-        task = progress.add_task("scoring", total=len(paths), completed=len(paths) - len(new))
-        for files in score_files(model, new, settings.batch, settings.workers):
-            rows = [table_row(file, model.card) for file in files]
-            if journal:
-                journal.append(rows)
-            else:
-                few += rows
-            progress.advance(task, len(rows))
+    batches = score_files(model, new, settings.batch, settings.workers)
+    interrupted = False
+    try:
+        with Progress(console=console) as progress, contextlib.closing(batches):
+            task = progress.add_task("scoring", total=len(paths), completed=len(paths) - len(new))
+            for files in batches:
+                rows = [table_row(file, model.card) for file in files]
+                if journal:
+                    journal.append(rows)
+                else:
+                    few += rows
+                progress.advance(task, len(rows))
+    except KeyboardInterrupt:
+        interrupted = True
+    if journal and interrupted:
+        kept = journal.count()
+        message = f"interrupted: {kept} of {len(paths)} files are in {_text(journal.part)}; "
+        console.print(Text(message + "the same command continues"))
+        return INTERRUPTED
     if journal:
         failed = sum(bool(row["error"]) for row in journal.rows())
         few = list(journal.rows()) if len(paths) <= FEW else []
@@ -64,8 +80,17 @@ def main(settings: Settings) -> int:
         failed = sum(bool(row["error"]) for row in few)
     if few:
         console.print(_printed(few, model.card))
-    console.print(f"{len(paths) - failed} scored, {failed} failed", settings.out or "")
+    if interrupted:
+        console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
+        return INTERRUPTED
+    end = f" {_text(settings.out)}" if settings.out else ""
+    console.print(Text(f"{len(paths) - failed} scored, {failed} failed{end}"))
     return 1 if failed else 0
+
+
+def _text(path: Path) -> str:
+    """Write a path so that any terminal can show it."""
+    return table_text(str(path))
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
@@ -78,7 +103,7 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
         raise ImageFileError("expected at least one file or folder")
     found: dict[Path, None] = {}
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # a name that is too long is not there
             raise ImageFileError(f"{path}: no such file or folder")
         found |= dict.fromkeys(list_photos(path) if path.is_dir() else [path])
     return list(found)
@@ -94,8 +119,9 @@ def _printed(rows: list[Row], card: Card) -> Table:
     numbers = ("score", *card.attributes)
     table = Table(Column("file", overflow="fold"), *numbers, caption=caption)
     for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
+        name = Text(str(row["path"]))  # brackets in names are no markup
         if row["error"]:
-            table.add_row(str(row["path"]), f"[red]{row['error']}")
+            table.add_row(name, Text(str(row["error"]), style="red"))
         else:
-            table.add_row(str(row["path"]), *(f"{row[name]:.3f}" for name in numbers))
+            table.add_row(name, *(f"{row[number]:.3f}" for number in numbers))
     return table

@@ -23,8 +23,7 @@ def agiqa3k_labels(folder: Path, subset: bool = False) -> Labels:
     """
     path = find_file(folder, ("data.csv",), "AGIQA-3K")
     table = read_table(path, COLUMNS)
-    table["style"] = table["style"].fillna("")
-    origin = table["name"].astype(str).str.extract(r"^(.+?)_(.+)_\d+\.jpg$")
+    origin = table["name"].str.extract(r"^(.+?)_(.+)_\d+\.jpg$")
     if origin.isna().any(axis=None):
         strange = table["name"][origin[0].isna()].tolist()
         raise DatasetLayoutError(

@@ -34,14 +34,15 @@ def flive_labels(folder: Path, subset: bool = False) -> Labels:
     table = read_table(scores, {"name": "name", "mos": "mos"})
     part = dict.fromkeys(read_table(test, {"name_image": "name"})["name"], "test")
     learnt = read_table(learning, {"name_image": "name", "is_valid": "validation"})
-    if not set(learnt["validation"]) <= {True, False}:
+    valid = learnt["validation"].str.lower()
+    if not set(valid) <= {"true", "false"}:
         raise DatasetLayoutError(f"{learning}: expected is_valid to be True or False")
     both = part.keys() & set(learnt["name"])
     if both:
         raise DatasetLayoutError(f"{learning}: {len(both)} test images too: {min(both)}, ...")
-    which = np.where(learnt["validation"].astype(bool), "validation", "train")
+    which = np.where(valid == "true", "validation", "train")
     part |= zip(learnt["name"], which.tolist(), strict=True)
-    names = [str(name) for name in table["name"]]
+    names = table["name"].tolist()
     table["part"] = [part.get(name) for name in names]
     undivided = [name not in part and name.startswith(UNDIVIDED) for name in names]
     labels = Labels(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.datasets.names import ImageNames, name_key
 from attiqa.datasets.rated import RatedPhotos, Split
 from attiqa.errors import DatasetLayoutError
 
@@ -33,7 +34,8 @@ class Labels:
         source: The label files.
         scale: Lowest and highest possible score, of attributes too.
         table: `name` of the image file, `mos`, and where the data set has them `part` (one of
-            `PARTS`), `group` and the five attributes; other columns become factors.
+            `PARTS`), `group` and the five attributes; other columns become factors. All are as
+            published: text, but for the scores that a reader computes.
         dropped: Published entries that the table leaves out, by file name.
     """
 
@@ -74,23 +76,26 @@ def find_folder(folder: Path, candidates: Sequence[str], dataset: str) -> Path:
 
 
 def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read columns of a .csv or .xlsx file and give them our names.
+    """Read columns of a .csv or .xlsx file as text and give them our names.
 
-    Case is ignored in column names, and an underscore is a space: spreadsheets that were exported
-    to CSV differ in both.
+    Text stays as it is written: 0001, NA, null, 1e5 and True may be names of files. Case is ignored
+    in column names, and an underscore is a space: spreadsheets that were exported to CSV differ in
+    both.
 
     Args:
         path: The file.
         columns: Published name to ours; other columns are left out.
 
     Raises:
-        DatasetLayoutError: The file cannot be read, or a column is missing.
+        DatasetLayoutError: The file cannot be read or has no rows, or a column is missing.
     """
     table = _open_table(path)
     found = {_plain(str(column)): column for column in table.columns}
     missing = [column for column in columns if _plain(column) not in found]
     if missing:
         raise DatasetLayoutError(f"{path}: no column {missing}; found {[str(c) for c in table]}")
+    if table.empty:
+        raise DatasetLayoutError(f"{path}: a header without rows; expected a row per photograph")
     return pd.DataFrame({ours: table[found[_plain(theirs)]] for theirs, ours in columns.items()})
 
 
@@ -105,8 +110,9 @@ def read_columns(path: Path) -> list[str]:
 
 def _open_table(path: Path) -> pd.DataFrame:
     try:
-        excel = path.suffix.lower() == ".xlsx"
-        return pd.read_excel(path) if excel else pd.read_csv(path, encoding="utf-8-sig")
+        if path.suffix.lower() == ".xlsx":
+            return pd.read_excel(path, dtype=str, na_filter=False)
+        return pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DatasetLayoutError(f"{path}: cannot be read as a table: {error}") from error
 
@@ -117,7 +123,7 @@ def reference_type_level(labels: Labels) -> Labels:
     Raises:
         DatasetLayoutError: A name has another form.
     """
-    names = labels.table["name"].astype(str)
+    names = labels.table["name"]
     fields = names.str.extract(r"^[Ii](\d+)_(\d+)_(\d+)\.\w+$")
     if fields.isna().any(axis=None):
         strange = names[fields[0].isna()]
@@ -151,13 +157,18 @@ def verify(
     """
     table = labels.table.reset_index(drop=True)
     where, (low, high) = labels.source, labels.scale
-    unnamed = np.flatnonzero(table["name"].isna())
-    if len(unnamed):
-        raise DatasetLayoutError(f"{where}: {len(unnamed)} rows without a file name")
-    table["name"] = table["name"].astype(str)
-    twice = table["name"][table["name"].str.lower().duplicated()]
+    if table.empty:
+        raise DatasetLayoutError(f"{where}: no rows; expected one per photograph")
+    for column, what in (("name", "a file name"), ("group", "a group")):
+        empty = sum(value in ("", None) for value in table[column]) if column in table else 0
+        if empty:
+            raise DatasetLayoutError(f"{where}: {empty} rows without {what}")
+    twice = table["name"][table["name"].map(name_key).duplicated()]
     if len(twice):
-        raise DatasetLayoutError(f"{where}: {len(twice)} names occur twice: {_some(twice)}")
+        raise DatasetLayoutError(
+            f"{where}: {len(twice)} names occur twice, or are the same but for their spelling: "
+            + _some(twice)
+        )
     for column in ("mos", *(name for name in ATTRIBUTES if name in table)):
         values = np.asarray(pd.to_numeric(table[column], errors="coerce"), np.float64)
         outside = ~((values >= low) & (values <= high))
@@ -185,8 +196,8 @@ def verify(
 def rate(labels: Labels, images: Path, subset: bool, absent_at_most: int = 0) -> RatedPhotos:
     """Join verified labels and their images.
 
-    File names are matched whatever the case of their letters where none matches exactly: published
-    labels and files differ in it.
+    Where no file has exactly the name, those are found that differ in the case of letters, in the
+    Unicode form, or in how a path is written: published labels and files differ in these.
 
     Args:
         labels: From `verify`.
@@ -199,8 +210,8 @@ def rate(labels: Labels, images: Path, subset: bool, absent_at_most: int = 0) ->
         DatasetLayoutError: Images are missing, or all are.
     """
     names = list(labels.table["name"])
-    files = _files(images, names)
-    found = [files.get(name) or files.get(name.lower()) for name in names]
+    files = ImageNames(images)
+    found = [files.find(name) for name in names]
     absent = [name for name, path in zip(names, found, strict=True) if path is None]
     if absent:
         _object(
@@ -229,18 +240,6 @@ def rate(labels: Labels, images: Path, subset: bool, absent_at_most: int = 0) ->
 def _split(part: np.ndarray) -> Split:
     """Turn the name of each photograph's part into indices."""
     return Split(*(np.flatnonzero(part == name) for name in PARTS))
-
-
-def _files(images: Path, names: Iterable[str]) -> dict[str, Path]:
-    """List the folders that the names point into; lower-case names beside the exact ones."""
-    files: dict[str, Path] = {}
-    for parent in sorted({Path(name).parent for name in names}):
-        if (images / parent).is_dir():
-            for path in sorted((images / parent).iterdir()):
-                name = (parent / path.name).as_posix()
-                files.setdefault(name.lower(), path)
-                files[name] = path
-    return files
 
 
 def _object(message: str, meant: bool) -> None:

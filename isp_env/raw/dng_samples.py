@@ -82,8 +82,8 @@ def dng_samples(path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]) ->
     if cfa is not None and size == 2 and rows is None and columns is None and not first:
         black, note = covered_black(frame, area, black, white)
         notes += [note] if note else []
-    if pixels.dtype.kind == "f":
-        pixels = np.minimum(pixels, np.float32(white))
+    if pixels.dtype.kind == "f" or first:  # what list 1 has brightened is no damage
+        pixels = np.minimum(pixels, np.array(np.ceil(white), pixels.dtype))
     maps = tuple(o.opcode for o in second if isinstance(o.opcode, GainMap))
     if tags.layout.samples == 1 and cfa is None:  # its only plane becomes three
         maps = tuple(replace(m, planes=3) for m in maps if m.plane == 0)

@@ -1,8 +1,11 @@
 """Small photographs and networks that every test of this folder may use."""
 
+import struct
+
 import numpy as np
 import pytest
 import torch
+from PIL import ImageCms
 from skimage import data as samples
 
 from attiqa.models import Architecture, AttributeNet, QualityNet
@@ -77,3 +80,41 @@ class InterruptedTeacher(MeasuredTeacher):
 @pytest.fixture
 def interrupted_teacher() -> type[InterruptedTeacher]:
     return InterruptedTeacher
+
+
+def with_identity_curves(profile: bytes, names: tuple[bytes, ...]) -> bytes:
+    """Replace tone curves of a profile by the identity (ICC `curv`, count 0)."""
+    changed = bytearray(profile)
+    (count,) = struct.unpack_from(">I", changed, 128)
+    for entry in range(count):
+        name, offset, _ = struct.unpack_from(">4sII", changed, 132 + 12 * entry)
+        if name in names:
+            changed[offset : offset + 12] = b"curv" + bytes(8)
+            struct.pack_into(">I", changed, 140 + 12 * entry, 12)
+    return bytes(changed)
+
+
+@pytest.fixture(scope="session")
+def linear_profile() -> bytes:
+    """The primaries of sRGB, linear; its description still begins with sRGB."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return with_identity_curves(profile, (b"rTRC", b"gTRC", b"bTRC"))
+
+
+@pytest.fixture(scope="session")
+def linear_grey_profile() -> bytes:
+    """A grey profile of identity curve, written by hand (ICC.1:2022, 7.2 and 8.4.3)."""
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv" + bytes(8)
+    text = b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(79)
+    copyright_ = b"text" + bytes(4) + b"none\0\0\0\0"
+    offset, table, body = 128 + 4 + 4 * 12, b"", b""
+    for name, tag in ((b"wtpt", white), (b"kTRC", curve), (b"desc", text), (b"cprt", copyright_)):
+        tag += bytes(-len(tag) % 4)
+        table += struct.pack(">4sII", name, offset + len(body), len(tag))
+        body += tag
+    head = struct.pack(
+        ">I4sI4s4s4s", offset + len(body), b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ "
+    )
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + struct.pack(">I", 4) + table + body

@@ -235,9 +235,18 @@ def test_preferences_between_generated_images(folder, tiny, tiny_net):
     table.write_text("\n".join(["first,second,preference", *lines]) + "\n")
     found = run(settings(table, model, "pairs", out=folder / "out"))
     assert found["result"] == {"pair_accuracy": 0.5, "pairs": 2}  # right, undecided, wrong
-    table.write_text("first,second\n")
-    with pytest.raises(DatasetLayoutError, match=r"pairs\.csv"):
-        main(settings(table, model, "pairs", out=folder / "out"))
+    shutil.copy(folder / names[0], folder / "NA")
+    table.write_text(f"first,second,preference\n./{names[1]},NA,0.5\n")
+    assert run(settings(table, model, "pairs", out=folder / "out"))["result"]["pairs"] == 0
+    for wrong, said in (
+        ("first,second\n", r"pairs\.csv"),
+        ("first,second,preference\n", r"pairs\.csv: a header without rows"),
+        (f"first,second,preference\n{names[0]},none.png,1\n", "none.png, which is missing"),
+        (f"first,second,preference\n{names[0]},NA,2\n", r"pairs\.csv: .* in \[0, 1\]"),
+    ):
+        table.write_text(wrong)
+        with pytest.raises(DatasetLayoutError, match=said):
+            main(settings(table, model, "pairs", out=folder / "out"))
 
 
 def test_a_pretrained_network_cannot_be_measured_as_it_is(folder, tiny, tiny_net):
