@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -29,6 +30,7 @@ def guarded(command: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that its encoding does not have
+    torch.set_num_threads(1)  # as in the workers: in other sums the last digits are others
     handlers = [RichHandler(console=console, show_path=False, show_time=False)]
     logging.basicConfig(format="%(message)s", handlers=handlers)
     try:
@@ -70,6 +72,7 @@ def followed(batch: Generator[Rendered, None, None], total: int) -> list[Rendere
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=console,
+        disable=not console.is_terminal,
     )
     with progress, contextlib.closing(batch):
         bar = progress.add_task("rendering", total=total, rate="")

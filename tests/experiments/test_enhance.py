@@ -167,7 +167,7 @@ def test_odd_names_and_a_list(samples, tmp_path, capsys):
 
 def test_pictures_that_the_judge_refuses_fail_with_the_reason(write_small, tmp_path):
     out = tmp_path / "out"
-    assert main(Settings(raw=[str(write_small(8, 400))], out=out, workers=HERE)) == 1
+    assert main(Settings(raw=[str(write_small(24, 96))], out=out, workers=HERE)) == 1
     (failure,) = json.loads((out / "results.json").read_text())["failures"]
     assert failure["reason"].startswith("the agent's judge refuses the preview")
 
