@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
+from attiqa.model_sources import JUDGE
 from experiments import render
 from experiments.enhance import Settings, main
+from experiments.score_review import ScoreReview
+from isp_env.dng import write_dng
 from isp_env.full_frame import render_raw
 from isp_env.parameters import to_theta
 from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.raw import read_raw
-from isp_env.samples import sample_files, truth_of
+from isp_env.raw import RawImage, read_raw
+from isp_env.samples import NIKON_D750, sample_files, truth_of
 from isp_env.sidecars import read_parameters
+from isp_env.simulation import Capture, simulate
 
 HERE = 0  # workers: none, in this process, which has the networks loaded
 
@@ -165,26 +170,29 @@ def test_odd_names_and_a_list(samples, tmp_path, capsys):
     assert (tmp_path / "out" / "red] é.jpg").exists()
 
 
-def test_pictures_that_the_judge_refuses_fail_with_the_reason(write_small, tmp_path):
+def smooth(height: int, width: int) -> RawImage:
+    """Too small, or too long, for the judge; a picture all the same."""
+    rows, columns = np.mgrid[:height, :width] / 10
+    photo = 0.5 + 0.35 * np.stack([np.sin(rows), np.sin(columns), np.sin(rows + columns)])
+    return simulate(photo, NIKON_D750, Capture(), np.random.default_rng(0))[0]
+
+
+def test_pictures_that_the_judge_refuses_fail_with_the_reason(tmp_path):
+    write_dng(smooth(24, 96), tmp_path / "small.dng")
     out = tmp_path / "out"
-    assert main(Settings(raw=[str(write_small(24, 96))], out=out, workers=HERE)) == 1
+    assert main(Settings(raw=[str(tmp_path / "small.dng")], out=out, workers=HERE)) == 1
     (failure,) = json.loads((out / "results.json").read_text())["failures"]
     assert failure["reason"].startswith("the agent's judge refuses the preview")
 
 
-@pytest.fixture
-def write_small(tmp_path):
-    from isp_env.dng import write_dng
-    from isp_env.samples import NIKON_D750
-    from isp_env.simulation import Capture, simulate
-
-    def write(height: int, width: int) -> Path:
-        rng = np.random.default_rng(0)
-        photo = rng.uniform(0, 1, (3, height, width))
-        write_dng(simulate(photo, NIKON_D750, Capture(), rng)[0], tmp_path / "small.dng")
-        return tmp_path / "small.dng"
-
-    return write
+def test_pictures_that_cannot_be_scored_are_pictures(tmp_path):
+    review = ScoreReview.of(JUDGE, tmp_path)
+    theta = torch.zeros(len(DEFAULT_PIPELINE.parameters))
+    judged = review(smooth(40, 960), theta, "long.jpg")
+    assert judged["reason"].startswith("not scored: ")
+    assert review.covers(judged, "long.jpg")
+    assert not review.covers(judged, "other.jpg")
+    assert [x.size for x in review.thumbnails("long.jpg")] == [(288, 12)] * 2
 
 
 @pytest.mark.parametrize(
