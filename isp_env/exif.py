@@ -144,9 +144,9 @@ def _fields(file: BinaryIO, base: int, place: int, notes: list[str]) -> dict[int
     """What a rendering can use of a directory, little-endian; of the first one for `place` 0."""
     file.seek(base)
     head = file.read(8)
-    order = "<" if head.startswith(b"I") else ">"
-    file.seek(base + (place or _integer(head[4:], order)))
-    count = _integer(file.read(2), order)
+    order, ends = ("<", "little") if head.startswith(b"I") else (">", "big")
+    file.seek(base + (place or int.from_bytes(head[4:], ends)))
+    count = int.from_bytes(file.read(2), ends)
     entries, found = file.read(12 * count), {}
     for tag, kind, values, inline in struct.iter_unpack(
         f"{order}HHI4s", entries[: len(entries) // 12 * 12]
@@ -155,7 +155,7 @@ def _fields(file: BinaryIO, base: int, place: int, notes: list[str]) -> dict[int
             continue
         size = values * SIZES[kind]
         if size > 4:
-            file.seek(base + _integer(inline, order))
+            file.seek(base + int.from_bytes(inline, ends))
             data = file.read(min(size, MOST_BYTES))
         else:
             data = inline[:size]
@@ -295,7 +295,3 @@ def _located(gps: dict[int, Field], notes: list[str]) -> dict[int, Field]:
 def _degrees(coordinate: Field) -> float:
     parts = struct.iter_unpack("<2I", coordinate.data)
     return sum(num / den / scale for (num, den), scale in zip(parts, (1, 60, 3600), strict=True))
-
-
-def _integer(data: bytes, order: str) -> int:
-    return int.from_bytes(data, "little" if order == "<" else "big")

@@ -2,8 +2,9 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from isp_env.errors import RawFileError
 from isp_env.files import atomic_path
 from isp_env.full_frame import FULL_SIZE, OutputSize, render_raw
 from isp_env.manifest import Entry, own_sidecar, read_sidecar, sha256, sidecar_path
@@ -120,7 +122,7 @@ def render_file(job: RenderJob) -> Entry:
     settings = job.settings
     status = job.source.stat()
     digest = sha256(job.source)
-    raw = read_raw(job.source)
+    raw = _read(job.source)
     pipeline = _pipeline(settings.space)
     values, choice = dict(job.parameters), None
     if settings.choose is not None:
@@ -166,6 +168,22 @@ def render_file(job: RenderJob) -> Entry:
         with atomic_path(sidecar_path(job.output)) as temporary:
             temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     return _entry(job, status, digest)
+
+
+def _read(source: Path) -> RawImage:
+    """`read_raw`, of names that are no UTF-8, too: rawpy takes none, and gets a link."""
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        suffix = source.suffix.encode("ascii", "ignore").decode()
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / f"raw{suffix}"
+            link.symlink_to(source.absolute())
+            try:
+                return replace(read_raw(link), path=source)
+            except RawFileError as error:
+                raise RawFileError(source, error.reason) from error
+    return read_raw(source)
 
 
 def finished_before(job: RenderJob) -> Entry | None:

@@ -19,17 +19,11 @@ BLACK = np.zeros((8, 8, 3), np.uint8)
 DATE = "2026:03:04 05:06:07"
 
 
-def value(kind: int, *values: int | float | bytes) -> tuple[int, int, bytes]:
-    """A field as (type, count, bytes in the other byte order's `struct` form)."""
-    return (
-        (kind, len(values[0]), values[0])
-        if isinstance(values[0], bytes)
-        else (
-            kind,
-            len(values) // (2 if kind in (5, 10) else 1),
-            values,
-        )
-    )
+def value(kind: int, *values: float | bytes) -> tuple[int, int, tuple | bytes]:
+    """A field as (type, count, values); text as bytes, rationals as numerators, denominators."""
+    if isinstance(values[0], bytes):
+        return kind, len(values[0]), values[0]
+    return kind, len(values) // (2 if kind in (5, 10) else 1), values
 
 
 def directory(order: str, fields: dict, place: int) -> bytes:

@@ -477,13 +477,16 @@ def test_names_that_are_no_text(shots, tmp_path):
     odd = [os.fsdecode(b"b\xe9d_\xff"), "new\nline", "[bold] x"]
     for number, stem in enumerate(odd):
         (shots / f"{number}.dng").rename(shots / f"{stem}.dng")
-    (shots / "gone.dng").symlink_to(shots / f"{odd[0]}.dng")
+    (shots / "gone.dng").symlink_to(shots / f"{odd[0]}.dng")  # the same file: rendered once
     assert [r.status for r in render(shots, out)] == ["done"] * 3
     assert {p.stem for p in out.glob("*.jpg")} == set(odd)
     assert [r.status for r in render(shots, out)] == ["skipped"] * 3
     lines = (out / LOG).read_text().splitlines()
     assert {Path(json.loads(line)["source"]).stem for line in lines} == set(odd)
     assert set(Manifest(out).entries) == {f"{stem}.jpg" for stem in odd}
+    (shots / f"{odd[0]}.dng").write_bytes(b"nothing")
+    found = {r.source.stem: r for r in render(shots, tmp_path / "other")}
+    assert (found[odd[0]].reason or "").startswith("truncated or unreadable")
 
 
 def test_json_of_other_programs_costs_no_picture(shots, tmp_path, caplog):
@@ -541,13 +544,15 @@ def test_a_full_disk_stops_the_batch_and_nothing_is_lost(shots, tmp_path, monkey
     assert not list(out.glob(".*.jpg"))
 
 
-def test_a_manifest_that_cannot_be_written_stops_the_batch(shots, tmp_path):
+def test_a_manifest_that_cannot_be_written_stops_the_batch(shots, tmp_path, monkeypatch):
+    def add(manifest, entry):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     out = tmp_path / "out"
-    out.mkdir()
-    (out / NAME).symlink_to("/dev/full")
+    monkeypatch.setattr(Manifest, "add", add)
     with pytest.raises(OSError, match="No space left"):
         render(shots, out)
-    (out / NAME).unlink()
+    monkeypatch.undo()
     assert [r.status for r in render(shots, out)] == ["skipped", "done", "done"]
 
 
