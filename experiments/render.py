@@ -12,21 +12,16 @@ or a preset it renders the same picture again. Parameters come from the sidecar,
 command line and the agent; the later ones win. `render-log.jsonl` in the output folder says what
 became of each file.
 
-Exit status: 0 if every file is rendered, 1 if any failed, 2 if the batch could not begin.
+Exit status: 0 if every file is rendered, 1 if any failed, 2 if the batch could not begin or go on
+(a full disk), 130 after Ctrl-C. What is done stays done.
 """
 
-import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import tyro
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,8 @@ class Settings:
     raw: list[str] = field(default_factory=list)
     """Files, folders (with all folders below) or globs in quotes."""
     listed: Path | None = None
-    """File with one name in each line, "-" for the standard input."""
+    """File with one name in each line, "-" for the standard input; UTF-8, UTF-16 with a mark, or
+    the bytes of the file system."""
     workers: int = 2
     """Processes; 0 renders in this one, without limits."""
     format: Literal["jpg", "png", "tif"] = "jpg"
@@ -55,8 +51,9 @@ class Settings:
     """At most so many pixels high."""
     long_side: int | None = None
     """At most so many pixels on the longer side."""
-    pattern: str = "{stem}"
-    """Names: {stem} {name} {suffix} {parent} {relative} {index}."""
+    pattern: str | None = None
+    """Names: {stem} {name} {suffix} {parent} {relative} {index}. If not given {stem}, and where
+    two are equal what tells them apart."""
     sidecars: Path | None = None
     """Folder of the sidecars; beside the RAW files if not given."""
     preset: Path | None = None
@@ -81,89 +78,45 @@ class Settings:
 
 def main(settings: Settings) -> int:
     """Run; returns the exit status."""
-    # slow to import: --help does without
-    from isp_env.batch_inputs import find_inputs, read_list
-    from isp_env.errors import IspEnvError
+    from experiments.batch_commands import guarded  # slow to import: --help does without
+
+    return guarded(lambda: _render(settings))
+
+
+def _render(settings: Settings) -> int:
+    from experiments.batch_commands import concluded, followed, named_inputs, say
     from isp_env.full_frame import OutputSize
     from isp_env.outcomes import Limits
-    from isp_env.rendering import Rendered, RenderSettings, render_many
+    from isp_env.render_job import RenderSettings
+    from isp_env.rendering import render_many
 
-    handlers = [RichHandler(console=console, show_path=False, show_time=False)]
-    logging.basicConfig(format="%(message)s", handlers=handlers)
     limits = Limits(memory=round(settings.memory * 1e9), seconds=settings.seconds)
-    try:
-        named = [*settings.raw, *(read_list(_lines(settings.listed)) if settings.listed else [])]
-        inputs = find_inputs(named)
-        if not inputs:
-            console.print("nothing to render: name files with --raw or --listed")
-            return 2
-        batch = render_many(
-            inputs,
-            settings.out,
-            RenderSettings(
-                suffix=f".{settings.format}",
-                bits=settings.bits,
-                quality=settings.quality,
-                space=settings.space,
-                size=OutputSize(settings.width, settings.height, settings.long_side),
-                pattern=settings.pattern,
-                sidecars=settings.sidecars,
-                preset=settings.preset,
-                parameters=_parameters(settings.parameters),
-                choose=_chooser(settings.agent, settings.refine),
-                overwrite=settings.overwrite,
-            ),
-            workers=settings.workers,
-            limits=limits,
-            executor=_cluster(settings, limits),
-            dry_run=settings.dry_run,
-        )
-        results: list[Rendered] = []
-        with _progress() as progress:
-            bar = progress.add_task("rendering", total=len(inputs), rate="")
-            for result in batch:
-                results.append(result)
-                if result.status == "failed":
-                    progress.console.print(
-                        f"[red]failed[/red] {result.source}: {result.reason}",
-                        highlight=False,
-                        soft_wrap=True,
-                    )
-                if result.status == "planned":
-                    print(f"{result.source} -> {result.output}")
-                _advance(progress, bar, results)
-    except (IspEnvError, OSError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
+    inputs = named_inputs(settings.raw, settings.listed)
+    if not inputs:
+        say("nothing to render: name files with --raw or --listed")
         return 2
-    counts = {status: sum(r.status == status for r in results) for status in STATUSES}
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    console.print(f"{said}: {settings.out}", highlight=False)
-    return 1 if counts["failed"] else 0
-
-
-STATUSES = ("done", "skipped", "planned", "failed")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=console,
+    batch = render_many(
+        inputs,
+        settings.out,
+        RenderSettings(
+            suffix=f".{settings.format}",
+            bits=settings.bits,
+            quality=settings.quality,
+            space=settings.space,
+            size=OutputSize(settings.width, settings.height, settings.long_side),
+            pattern=settings.pattern,
+            sidecars=settings.sidecars,
+            preset=settings.preset,
+            parameters=_parameters(settings.parameters),
+            choose=_chooser(settings.agent, settings.refine),
+            overwrite=settings.overwrite,
+        ),
+        workers=settings.workers,
+        limits=limits,
+        executor=_cluster(settings, limits),
+        dry_run=settings.dry_run,
     )
-
-
-def _advance(progress: Progress, bar, results: list) -> None:
-    elapsed = progress.tasks[bar].elapsed or 0
-    rendered = sum(result.status == "done" for result in results)
-    rate = f"{rendered / elapsed:.2f} files/s" if rendered and elapsed else ""
-    progress.update(bar, advance=1, rate=rate)
-
-
-def _lines(path: Path) -> list[str]:
-    return sys.stdin.readlines() if str(path) == "-" else path.read_text("utf-8").splitlines()
+    return concluded(followed(batch, len(inputs)), settings.out)
 
 
 def _parameters(pairs: tuple[str, ...]) -> dict[str, float]:
@@ -193,7 +146,7 @@ def _cluster(settings: Settings, limits):
     from functools import partial
 
     from isp_env.cluster import run_on_cluster
-    from isp_env.rendering import finished_before
+    from isp_env.render_job import finished_before
 
     return partial(
         run_on_cluster, address=settings.cluster, limits=limits, already_done=finished_before

@@ -11,7 +11,7 @@ could say so is found to be done. Nodes may join at any time.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from isp_env.errors import IspEnvError
@@ -36,7 +36,7 @@ def run_on_cluster(
     address: str,
     limits: Limits,
     already_done: Callable[[T], Any] = lambda task: None,
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T], None, None]:
     """Apply `function` to every task on the CPUs of a cluster; outcomes come as they finish.
 
     Args:

@@ -11,29 +11,29 @@ from torch import Tensor
 
 from isp_env.files import atomic_path
 
+SIDE = 288  # pixels of a picture
 MARGIN, LINE = 10, 18
+TITLE = 72  # characters
 BACKGROUND, INK = (24, 24, 24), (225, 225, 225)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two renderings of one scene, encoded sRGB in [0, 1], with a title and a caption for each."""
+    """Two renderings of one scene, at most `SIDE` pixels long, with a title and captions."""
 
-    before: Float[Tensor, "3 h w"]
-    after: Float[Tensor, "3 h w"]
+    before: Image.Image
+    after: Image.Image
     title: str
     captions: tuple[str, str]
 
 
-def write_contact_sheet(
-    pairs: Sequence[Pair], path: Path, pairs_per_row: int = 2, side: int = 288
-) -> None:
-    """Write a PNG with the pairs side by side, each picture at most `side` pixels long."""
+def write_contact_sheet(pairs: Sequence[Pair], path: Path, pairs_per_row: int = 2) -> None:
+    """Write a PNG with the pairs side by side."""
     columns = min(pairs_per_row, len(pairs))
     rows = [pairs[i : i + columns] for i in range(0, len(pairs), columns)]
-    pictures = [[[_picture(x, side) for x in (p.before, p.after)] for p in row] for row in rows]
+    pictures = [[[pair.before, pair.after] for pair in row] for row in rows]
     heights = [max(x.height for pair in row for x in pair) for row in pictures]
-    pair_width = 2 * side + 2 * MARGIN
+    pair_width = 2 * SIDE + 2 * MARGIN
     size = (columns * pair_width + MARGIN, sum(heights) + len(rows) * (2 * LINE + MARGIN) + MARGIN)
     sheet = Image.new("RGB", size, BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
@@ -41,9 +41,9 @@ def write_contact_sheet(
     for row, images, height in zip(rows, pictures, heights, strict=True):
         for column, (pair, halves) in enumerate(zip(row, images, strict=True)):
             left = MARGIN + column * pair_width
-            draw.text((left, top), pair.title, INK, font)
+            draw.text((left, top), shortened(pair.title), INK, font)
             for half, (picture, caption) in enumerate(zip(halves, pair.captions, strict=True)):
-                x = left + half * (side + MARGIN // 2)
+                x = left + half * (SIDE + MARGIN // 2)
                 sheet.paste(picture, (x, top + LINE))
                 draw.text((x, top + LINE + picture.height + 2), caption, INK, font)
         top += height + 2 * LINE + MARGIN
@@ -51,8 +51,14 @@ def write_contact_sheet(
         sheet.save(temporary, optimize=True)
 
 
-def _picture(image: Float[Tensor, "3 h w"], side: int) -> Image.Image:
+def thumbnail(image: Float[Tensor, "3 h w"]) -> Image.Image:
+    """A picture of the sheet from encoded sRGB in [0, 1]."""
     pixels = (image.clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
     picture = Image.fromarray(pixels)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     return picture
+
+
+def shortened(title: str) -> str:
+    """A title that has its place above a pair; long names differ at their ends."""
+    return title if len(title) <= TITLE else f"{title[: TITLE // 2 - 1]}…{title[-TITLE // 2 :]}"

@@ -1,25 +1,30 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and names that every file system takes."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LONGEST_NAME = 255  # bytes, of ext4, XFS, Btrfs and most others
+LONGEST_SUFFIX = 16  # of a temporary file; what is longer chooses no format
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends without error.
 
-    The temporary name keeps the suffix, by which image writers choose their format. After an error
-    the temporary file is removed and `path` is as it was before.
+    The temporary name is short and keeps the suffix, by which image writers choose their format.
+    After an error the temporary file is removed and `path` is as it was before.
 
     Raises:
         FileNotFoundError: The folder of `path` does not exist.
     """
     path = Path(path)
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= LONGEST_SUFFIX else ""
     descriptor, name = tempfile.mkstemp(
-        prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        prefix=temporary_prefix(path), suffix=suffix, dir=path.parent
     )
     os.close(descriptor)
     temporary = Path(name)
@@ -32,6 +37,35 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the temporary names for `path` begin: by its name's hash, which is short."""
+    return f".{name_hash(path.name)}-"
+
+
+def fitting(name: str, suffix: str) -> str:
+    """`name` and `suffix`, in as many bytes as a file's name may have.
+
+    Of a longer name, as many characters as fit are kept, then "~" and twelve digits of the hash of
+    the whole: two long names never become one.
+    """
+    if len(os.fsencode(name + suffix)) <= LONGEST_NAME:
+        return name + suffix
+    end = f"~{name_hash(name)}{suffix}"
+    kept = os.fsencode(name)[: LONGEST_NAME - len(os.fsencode(end))]
+    return kept.decode("utf-8", "ignore") + end
+
+
+def shown(path: Path | str) -> str:
+    """A name for people: bytes that are no text and control characters as escapes."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def name_hash(name: str) -> str:
+    """Twelve digits that stand for a name."""
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
 
 
 def _force_to_disk(path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from isp_env.files import fitting
 from isp_env.sidecars import FORMAT
 
 NAME = ".render-manifest.jsonl"
@@ -101,18 +102,30 @@ class Manifest:
 
 
 def sidecar_path(output: Path) -> Path:
-    """Sidecar of a photograph."""
-    return output.with_name(f"{output.name}.json")
+    """Sidecar of a photograph; its name is shortened (`fitting`) where it would be too long."""
+    return output.with_name(fitting(output.name, ".json"))
+
+
+def read_sidecar(output: Path) -> dict[str, Any]:
+    """What a batch wrote beside a picture; empty where there is nothing, or nothing readable."""
+    try:
+        sidecar = json.loads(sidecar_path(output).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return sidecar if isinstance(sidecar, dict) else {}
 
 
 def own_sidecar(source: Path, output: Path) -> dict[str, Any]:
     """Sidecar of a picture that is as a batch made it of this content of `source`; else empty."""
-    try:
-        sidecar = json.loads(sidecar_path(output).read_text(encoding="utf-8"))
-        found = (sidecar["format"], sidecar["output_sha256"], sidecar["source_sha256"])
-        return sidecar if found == (FORMAT, sha256(output), sha256(source)) else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    sidecar = read_sidecar(output)
+    if sidecar.get("format") != FORMAT:
         return {}
+    try:
+        found = (sha256(output), sha256(source))
+    except OSError:
+        return {}
+    told = (sidecar.get("output_sha256"), sidecar.get("source_sha256"))
+    return sidecar if told == found else {}
 
 
 def sha256(path: Path) -> str:
@@ -135,11 +148,8 @@ def _is_same_path(source: Path, entry: Entry) -> bool:
 
 def _is_retouched(output: Path) -> bool:
     """Whether a picture has another content than its sidecar says; no, where that does not say."""
-    try:
-        recorded = json.loads(sidecar_path(output).read_text(encoding="utf-8"))["output_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return recorded != sha256(output)
+    recorded = read_sidecar(output).get("output_sha256")
+    return recorded is not None and recorded != sha256(output)
 
 
 def _is_blank(output: Path) -> bool:

@@ -21,7 +21,8 @@ from isp_env.errors import IspEnvError
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Kind = Literal["done", "error", "crash", "timeout", "memory"]
+Kind = Literal["done", "error", "disk", "crash", "timeout", "memory"]
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Outcome(Generic[T]):
         task: The task as it was given.
         value: What the function returned; None after a failure.
         failure: Why there is no value, for people to read; None after success.
-        kind: "done", or which kind of failure.
+        kind: "done", or which kind of failure; "disk" says that it is full or read-only.
         seconds: Wall time.
         peak_rss: Most bytes resident in the worker during the task, its libraries included; None
             where nobody knows (not Linux, or the worker died).
@@ -80,6 +81,8 @@ def failure_of(error: Exception, limits: Limits) -> dict[str, Any]:
     if any(_is_out_of_memory(link) for link in chain):
         reason = f"needs more memory than the limit of {limits.memory / 1e6:.0f} MB"
         return {"kind": "memory", "failure": reason}
+    if any(isinstance(link, OSError) and link.errno in DISK for link in chain):
+        return {"kind": "disk", "failure": str(error)}
     if isinstance(error, (IspEnvError, OSError)):
         return {"kind": "error", "failure": getattr(error, "reason", None) or str(error)}
     log.error("unexpected error in a task", exc_info=error)

@@ -9,91 +9,31 @@ import contextlib
 import json
 import logging
 import os
-import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from isp_env.batch_inputs import BatchError, RawInput, output_paths
-from isp_env.files import atomic_path
-from isp_env.full_frame import FULL_SIZE, OutputSize, render_raw
-from isp_env.manifest import Entry, Manifest, own_sidecar, recipe_hash, sha256, sidecar_path
+from isp_env.files import shown, temporary_prefix
+from isp_env.manifest import Entry, Manifest, own_sidecar, recipe_hash, sidecar_path
 from isp_env.outcomes import Limits, Outcome
 from isp_env.output_spaces import SPACES
-from isp_env.parameters import to_theta
-from isp_env.photograph import TIFF_SUFFIXES, camera_exif, write_photograph
-from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline, default_pipeline
-from isp_env.raw import RawImage, read_raw
-from isp_env.sidecars import FORMAT, SidecarError, check_parameters, find_sidecar, read_parameters
+from isp_env.photograph import TIFF_SUFFIXES
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.render_job import RenderJob, RenderSettings, finished_before, is_reviewed, render_file
+from isp_env.sidecars import SidecarError, check_parameters, find_sidecar, read_parameters
 from isp_env.workers import run_isolated
 
 log = logging.getLogger(__name__)
 
 LOG = "render-log.jsonl"
-TEMPORARY = re.compile(r"\.(.+)-[a-z0-9_]{8}(\.[^.]+)")  # names of `atomic_path`
-Executor = Callable[..., Iterator[Outcome["RenderJob"]]]
+Executor = Callable[..., Generator[Outcome[RenderJob], None, None]]
 """`run_isolated` with its workers and limits, or its like on a cluster: (function, tasks)."""
-
-
-@runtime_checkable
-class Chooser(Protocol):
-    """Chooses parameters for a picture, as an agent does; picklable."""
-
-    @property
-    def identity(self) -> str:
-        """Says what chooses: a change of it renders a picture again."""
-        ...
-
-    def __call__(self, raw: RawImage) -> Mapping[str, float]:
-        """Physical values by name; those not named stay as other layers set them."""
-        ...
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """What a batch makes of its files.
-
-    Attributes:
-        suffix: ".jpg", ".png" or ".tif" choose the format.
-        bits: 8, or 16 for TIFF.
-        quality: Of JPEG, 1..100.
-        space: Name in `output_spaces.SPACES`.
-        size: The photograph is made to fit; it is never enlarged.
-        pattern: Names of the photographs (`batch_inputs.output_paths`).
-        sidecars: Folder of the sidecars `NAME.dng.json`; None looks beside each RAW file.
-        preset: Parameters for all files, over the sidecars.
-        parameters: Physical values for all files, over the preset.
-        choose: Chooses for each file, over everything else.
-        overwrite: Replace pictures that are there, whoever made or changed them.
-    """
-
-    suffix: str = ".jpg"
-    bits: Literal[8, 16] = 8
-    quality: int = 95
-    space: str = "srgb"
-    size: OutputSize = FULL_SIZE
-    pattern: str = "{stem}"
-    sidecars: Path | None = None
-    preset: Path | None = None
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    choose: Chooser | None = None
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class RenderJob:
-    """One photograph to make; everything that its pixels depend on beside the RAW file."""
-
-    source: Path
-    output: Path
-    name: str  # of the output in the manifest
-    parameters: Mapping[str, float]
-    recipe: str
-    settings: RenderSettings
 
 
 @dataclass(frozen=True)
@@ -144,7 +84,9 @@ def render_many(
 
     Raises:
         BatchError: Before anything is rendered: names collide, the settings contradict each other,
-            or another batch is at work in this folder.
+            `out` is no folder that can be written, or another batch is at work in it. Later: the
+            disk is full; what is done is recorded, and the same batch goes on from there.
+        OSError: Manifest or log cannot be written; with the same consequence.
         SidecarError: The preset or the parameters are wrong.
     """
     check_settings(settings)
@@ -154,6 +96,8 @@ def render_many(
     paths = output_paths(inputs, out, settings.pattern, settings.suffix)
     base = read_parameters(settings.preset, known) if settings.preset else {}
     base |= check_parameters(settings.parameters, known, "parameters")
+    if out.exists() and not out.is_dir():
+        raise BatchError(f"{shown(out)} is a file: expected a folder for the photographs")
     if dry_run:
         manifest = Manifest(out)
         for one in inputs:
@@ -162,8 +106,15 @@ def render_many(
             yield Rendered(one.path, found.output, "planned") if planned else found[0]
         return
     out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise BatchError(f"{shown(out)}: this folder is not yours to write in")
     if executor is None:
-        executor = partial(run_isolated, workers=affordable(workers, limits), limits=limits)
+        executor = partial(
+            run_isolated,
+            workers=affordable(workers, limits),
+            limits=limits,
+            preload=[type(x).__module__ for x in (settings.choose, settings.review) if x],
+        )
     with _alone_in(out):
         _sweep(paths.values())
         manifest = Manifest(out)
@@ -178,71 +129,18 @@ def render_many(
                 manifest.add(entry)
             _log(out, rendered)
             yield rendered
-        for outcome in executor(render_file, jobs):
-            job = outcome.task
-            rendered = Rendered(
-                job.source,
-                job.output,
-                "done" if outcome.kind == "done" else "failed",
-                outcome.failure,
-                outcome.seconds,
-                outcome.peak_rss,
-            )
-            if outcome.kind == "done":
-                manifest.add(outcome.value)
-            _log(out, rendered)
-            yield rendered
-
-
-def render_file(job: RenderJob) -> Entry:
-    """Render one file and write its photograph and sidecar; runs in a worker.
-
-    Raises:
-        RawFileError: The file cannot be rendered.
-        OSError: The photograph cannot be written.
-    """
-    settings = job.settings
-    status = job.source.stat()
-    digest = sha256(job.source)
-    raw = read_raw(job.source)
-    pipeline = _pipeline(settings.space)
-    values = dict(job.parameters)
-    if settings.choose is not None:
-        values |= check_parameters(settings.choose(raw), pipeline.parameters, "chosen parameters")
-    theta = to_theta(pipeline.parameters, values)[0]
-    pixels = render_raw(raw, theta, pipeline=pipeline, size=settings.size, bits=settings.bits)
-    units = {p.name: p for p in pipeline.parameters}
-    sidecar = {
-        "format": FORMAT,
-        "parameters": {
-            name: {"value": values.get(name, p.neutral), "unit": p.unit}
-            for name, p in units.items()
-        },
-        "source": job.source.name,
-        "source_sha256": digest,
-        "camera": f"{raw.make} {raw.model}".strip(),
-        "fallbacks": list(raw.fallbacks),
-        "output": {
-            "width": pixels.shape[1],
-            "height": pixels.shape[0],
-            "bits": settings.bits,
-            "space": SPACES[settings.space].name,
-        },
-        "chosen by": settings.choose.identity if settings.choose else None,
-        "recipe": job.recipe,
-        "version": version("attiqa"),
-    }
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    exif = camera_exif(job.source)
-    space = SPACES[settings.space]
-    with atomic_path(job.output) as picture:
-        write_photograph(pixels, picture, exif=exif, space=space, quality=settings.quality)
-        sidecar["output_sha256"] = sha256(picture)
-        # a picture that is there always belongs to the sidecar that is there (`own_sidecar`)
-        job.output.unlink(missing_ok=True)
-        with atomic_path(sidecar_path(job.output)) as temporary:
-            temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
-    return _entry(job, status, digest)
+        with contextlib.closing(executor(render_file, jobs)) as outcomes:
+            for outcome in outcomes:
+                rendered = _rendered(outcome)
+                if outcome.kind == "done":
+                    manifest.add(outcome.value)
+                _log(out, rendered)
+                yield rendered
+                if outcome.kind == "disk":
+                    raise BatchError(
+                        f"stopped: {rendered.reason}; what is done stays, and the same command "
+                        "goes on from there"
+                    )
 
 
 def check_settings(settings: RenderSettings) -> None:
@@ -277,11 +175,6 @@ def affordable(workers: int, limits: Limits) -> int:
     return fewer
 
 
-@cache
-def _pipeline(space: str) -> IspPipeline:
-    return DEFAULT_PIPELINE if space == "srgb" else default_pipeline(SPACES[space])
-
-
 def _plan(
     source: Path,
     output: Path,
@@ -291,67 +184,75 @@ def _plan(
 ) -> RenderJob | tuple[Rendered, Entry | None]:
     """The job of one file, or why there is none, and what the manifest does not know yet."""
     try:
-        sidecar = find_sidecar(source, settings.sidecars)
-        own = read_parameters(sidecar, DEFAULT_PIPELINE.parameters) if sidecar else {}
-        parameters = {**own, **base}
-        recipe = recipe_hash(
-            {
-                "parameters": parameters,
-                "chosen by": settings.choose.identity if settings.choose else None,
-                "size": asdict(settings.size),
-                "bits": settings.bits,
-                "quality": settings.quality,
-                "space": settings.space,
-                "version": version("attiqa"),
-            }
-        )
-        name = manifest.name_of(output)
-        job = RenderJob(source, output, name, parameters, recipe, settings)
-        if settings.overwrite:
-            return job
-        if manifest.is_done(source, recipe, output):
-            return Rendered(source, output, "skipped"), None
-        if output.exists() and (objection := manifest.objection(source, output)):
-            if entry := finished_before(job):
-                return Rendered(source, output, "skipped"), entry
-            if not own_sidecar(source, output):
-                reason = f"{output} exists, and {objection}: not overwritten without --overwrite"
-                return Rendered(source, output, "failed", reason), None
+        if not source.is_file():
+            reason = "no regular file" if os.path.lexists(source) else "no such file"
+            return Rendered(source, output, "failed", reason), None
+        return _job(source, output, base, settings, manifest)
     except (SidecarError, OSError) as error:
         return Rendered(source, output, "failed", str(error)), None
+    except Exception as error:  # whatever it is, the other files must be done
+        log.exception("%s: unexpected error", shown(source))
+        reason = f"unexpected {type(error).__name__}: {error}"
+        return Rendered(source, output, "failed", reason), None
+
+
+def _job(
+    source: Path,
+    output: Path,
+    base: Mapping[str, float],
+    settings: RenderSettings,
+    manifest: Manifest,
+) -> RenderJob | tuple[Rendered, Entry | None]:
+    sidecar = find_sidecar(source, settings.sidecars)
+    own = read_parameters(sidecar, DEFAULT_PIPELINE.parameters) if sidecar else {}
+    parameters = {**own, **base}
+    recipe = recipe_hash(
+        {
+            "parameters": parameters,
+            "chosen by": settings.choose.identity if settings.choose else None,
+            "size": asdict(settings.size),
+            "bits": settings.bits,
+            "quality": settings.quality,
+            "space": settings.space,
+            "version": version("attiqa"),
+        }
+    )
+    name = manifest.name_of(output)
+    job = RenderJob(source, output, name, parameters, recipe, settings)
+    if settings.overwrite:
+        return job
+    if manifest.is_done(source, recipe, output):
+        return (Rendered(source, output, "skipped"), None) if is_reviewed(job) else job
+    if output.exists() and (objection := manifest.objection(source, output)):
+        if entry := finished_before(job):
+            return Rendered(source, output, "skipped"), entry
+        if not own_sidecar(source, output):
+            reason = f"{output} exists, and {objection}: not overwritten without --overwrite"
+            return Rendered(source, output, "failed", reason), None
     return job
 
 
-def finished_before(job: RenderJob) -> Entry | None:
-    """The entry of a picture whose batch was killed before it could record it."""
-    sidecar = own_sidecar(job.source, job.output)
-    if sidecar.get("recipe") != job.recipe:
-        return None
-    return _entry(job, job.source.stat(), sidecar["source_sha256"])
-
-
-def _entry(job: RenderJob, source: os.stat_result, digest: str) -> Entry:
-    return Entry(
-        source=str(job.source.resolve()),
-        source_size=source.st_size,
-        source_mtime_ns=source.st_mtime_ns,
-        source_sha256=digest,
-        recipe=job.recipe,
-        output=job.name,
-        output_size=job.output.stat().st_size,
+def _rendered(outcome: Outcome[RenderJob]) -> Rendered:
+    return Rendered(
+        outcome.task.source,
+        outcome.task.output,
+        "done" if outcome.kind == "done" else "failed",
+        outcome.failure,
+        outcome.seconds,
+        outcome.peak_rss,
     )
 
 
 def _sweep(outputs: Iterable[Path]) -> None:
-    """Remove what killed workers left: temporary files of `atomic_path`, and of one inside it."""
-    files = {path for output in outputs for path in (output, sidecar_path(output))}
-    for folder in {path.parent for path in files}:
-        for left in folder.glob(".*"):
-            name = left.name
-            while temporary := TEMPORARY.fullmatch(name):
-                name = temporary[1] + temporary[2]
-                if folder / name in files:
-                    left.unlink(missing_ok=True)
+    """Remove the temporary files of `atomic_path` that killed workers left."""
+    prefixes: defaultdict[Path, set[str]] = defaultdict(set)
+    for output in outputs:
+        for path in (output, sidecar_path(output)):
+            prefixes[path.parent].add(temporary_prefix(path))
+    for folder, ours in prefixes.items():
+        for left in folder.glob(".*-*"):
+            if left.name[: left.name.index("-") + 1] in ours:
+                left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -7,15 +7,19 @@ preset, and renders the same picture.
 """
 
 import json
-import math
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from isp_env.errors import IspEnvError
+from isp_env.files import fitting, shown
 from isp_env.parameters import Parameter
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
+OWN_KEYS = ("format", "parameters")
 
 
 class SidecarError(IspEnvError):
@@ -30,8 +34,8 @@ def read_parameters(path: Path, known: Sequence[Parameter]) -> dict[str, float]:
             range.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_bytes())  # UTF-8, 16 or 32, with a mark or without
+    except (OSError, ValueError, RecursionError) as error:
         raise SidecarError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise SidecarError(f'{path}: expected {{"format": {FORMAT}, "parameters": {{...}}}}')
@@ -63,11 +67,7 @@ def check_parameters(
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         # a value that was written rounded may lie a little outside
         slack = 1e-6 * (parameter.high - parameter.low)
-        if (
-            not is_number
-            or not math.isfinite(value)
-            or not parameter.low - slack <= value <= parameter.high + slack
-        ):
+        if not is_number or not parameter.low - slack <= value <= parameter.high + slack:
             raise SidecarError(
                 f"{where}: {name} must be a number from {parameter.low:g} to {parameter.high:g} "
                 f"{parameter.unit}".rstrip()
@@ -80,6 +80,27 @@ def check_parameters(
 
 
 def find_sidecar(raw_path: Path, folder: Path | None) -> Path | None:
-    """`NAME.dng.json` beside the RAW file, or in `folder`; None where there is none."""
-    candidate = (folder or raw_path.parent) / f"{raw_path.name}.json"
-    return candidate if candidate.is_file() else None
+    """`NAME.dng.json` beside the RAW file, or in `folder`; None where there is none.
+
+    JSON of other programs (Google Takeout, exiftool) has such names, too: it is ignored, with a
+    warning. What has one of our keys is ours, damaged or not.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    candidate = (folder or raw_path.parent) / fitting(raw_path.name, ".json")
+    if not candidate.is_file():
+        return None
+    if _is_ours(candidate.read_bytes()):
+        return candidate
+    log.warning("%s: ignored, because it is no sidecar of this program", shown(candidate))
+    return None
+
+
+def _is_ours(data: bytes) -> bool:
+    """Whether JSON, or what is left of it, has a key of our format at its top."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return any(f'"{key}"'.encode() in data.replace(b"\0", b"") for key in OWN_KEYS)
+    return isinstance(content, dict) and any(key in content for key in OWN_KEYS)

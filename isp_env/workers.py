@@ -14,11 +14,13 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from logging.handlers import QueueHandler
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import parent_process
@@ -51,7 +53,12 @@ class WorkerError(IspEnvError):
 
 
 def run_isolated(
-    function: Callable[[T], R], tasks: Iterable[T], *, workers: int, limits: Limits
+    function: Callable[[T], R],
+    tasks: Iterable[T],
+    *,
+    workers: int,
+    limits: Limits,
+    preload: Sequence[str] = (),
 ) -> Generator[Outcome[T], None, None]:
     """Apply `function` to every task, each in one of `workers` isolated processes.
 
@@ -66,6 +73,7 @@ def run_isolated(
         tasks: Picklable values.
         workers: Number of processes. 0 runs the tasks in this process without limits, to debug.
         limits: Memory and time of a task.
+        preload: Modules that the tasks need and that are slow to import: workers start with them.
 
     Raises:
         ValueError: The number of workers is negative.
@@ -80,7 +88,7 @@ def run_isolated(
         return
     if sys.platform != "linux":
         log.warning("workers have no memory limit on %s", sys.platform)
-    context = _context(function)
+    context = _context(function, preload)
     seats = [_Seat(context, function, limits) for _ in range(workers)]
     outcomes: list[Outcome[T]] = []
     try:
@@ -98,7 +106,7 @@ def run_isolated(
             seat.empty()
 
 
-def _context(function: Callable) -> BaseContext:
+def _context(function: Callable, preload: Sequence[str]) -> BaseContext:
     """Processes that never inherit this one's threads and locks.
 
     On Linux they are forked from a server that has imported the slow modules once, so that a worker
@@ -109,8 +117,20 @@ def _context(function: Callable) -> BaseContext:
     while isinstance(function, partial):
         function = function.func
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *PRELOADED, function.__module__])
+    context.set_forkserver_preload([__name__, *PRELOADED, function.__module__, *preload])
+    _start_fork_server()
     return context
+
+
+def _start_fork_server() -> None:
+    """Start the server so that Ctrl-C, which the terminal sends to it, too, is this process's."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is started
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 class _Seat:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,73 @@ def test_a_batch_that_cannot_begin_exits_with_2(shots, tmp_path, wrong):
 
 def test_an_agent_chooses_as_in_enhance():
     assert Settings(raw=["a.dng"], out=Path("out")).refine == REFINE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals as Linux has them")
+def test_ctrl_c_ends_with_a_line_and_loses_nothing(shots, tmp_path):
+    """The terminal sends it to all processes of the group, workers and fork server included."""
+    out = tmp_path / "out"
+    for number in range(2, 30):
+        os.link(shots / "0.dng", shots / f"{number}.dng")
+        copy = (shots / f"{number}.dng").read_bytes() + bytes(number)  # files of their own
+        (shots / f"{number}.dng").unlink()
+        (shots / f"{number}.dng").write_bytes(copy)
+    command = [sys.executable, "experiments/render.py", "--raw", str(shots), "--out", str(out)]
+    with subprocess.Popen(
+        [*command, "--workers", "1"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as batch:
+        while batch.poll() is None and not (out / "0.jpg").exists():
+            time.sleep(0.01)
+        os.killpg(batch.pid, signal.SIGINT)
+        said = "".join(batch.communicate())
+    assert batch.returncode == 130, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("*.jpg")}
+    assert 1 <= len(finished) < 30
+    assert main(Settings(out=out, raw=[str(shots)], workers=0)) == 0
+    assert len(list(out.glob("*.jpg"))) == 30
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
+
+
+def test_a_full_disk_ends_with_a_line(shots, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "render-log.jsonl").symlink_to("/dev/full")
+    assert main(Settings(out=out, raw=[str(shots)], workers=0)) == 2
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "Traceback" not in said
+    (out / "render-log.jsonl").unlink()
+    assert main(Settings(out=out, raw=[str(shots)], workers=0)) == 0
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/nowhere"])
+def test_an_output_folder_that_cannot_be_is_said_in_a_line(shots, tmp_path, capsys, out):
+    (tmp_path / "file").touch()
+    assert main(Settings(out=tmp_path / out, raw=[str(shots)], workers=0)) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert out.split("/")[-1] in said
+
+
+def test_a_missing_file_of_a_list_fails_alone(shots, tmp_path, capsys):
+    (tmp_path / "list.txt").write_bytes(b"shots/0.dng\r\nshots/b\xe9d_\xff.dng\r\n")
+    settings = Settings(out=tmp_path / "out", listed=tmp_path / "list.txt", workers=0)
+    assert main(settings) == 1
+    assert "b\\xe9d_\\xff.dng: no such file" in capsys.readouterr().err
+    assert (tmp_path / "out" / "0.jpg").exists()
+
+
+def test_names_that_look_like_markup_are_said_as_they_are(shots, tmp_path, capsys):
+    folder = tmp_path / "x["
+    folder.mkdir()
+    (folder / "y].dng").write_bytes(b"nothing")
+    assert main(Settings(out=tmp_path / "out", raw=[str(folder)], workers=0)) == 1
+    assert "x[/y].dng" in capsys.readouterr().err.replace("\n", "")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from isp_env.batch_inputs import find_inputs
 from isp_env.outcomes import Limits
-from isp_env.rendering import RenderSettings, render_many
+from isp_env.render_job import RenderSettings
+from isp_env.rendering import render_many
 
 if __name__ == "__main__":
     folder, out = map(Path, sys.argv[1:])

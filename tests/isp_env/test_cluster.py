@@ -13,7 +13,8 @@ import pytest
 from isp_env.batch_inputs import find_inputs
 from isp_env.outcomes import Limits
 from isp_env.raw.write_dng import write_dng
-from isp_env.rendering import finished_before, render_many
+from isp_env.render_job import finished_before
+from isp_env.rendering import render_many
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from isp_env.files import atomic_path
+from isp_env.files import atomic_path, fitting, shown
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -51,3 +51,34 @@ def test_folder_must_exist(tmp_path):
 def _fail_half_way(path):
     path.write_text("half")
     raise RuntimeError
+
+
+def test_a_name_of_255_bytes_is_written(tmp_path):
+    path = tmp_path / ("ü" * 125 + "x.jpg")
+    assert len(os.fsencode(path.name)) == 255
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    odd = tmp_path / f"a.{'b' * 253}"
+    with atomic_path(odd) as temporary:
+        temporary.write_text("new")
+    assert odd.read_text() == "new"
+
+
+def test_names_that_fit_stay_and_longer_ones_are_told_apart():
+    assert fitting("a.jpg", ".json") == "a.jpg.json"
+    assert fitting("x" * 250, ".json") == "x" * 250 + ".json"
+    long = [fitting("x" * 250 + end, ".json") for end in ("a", "b")]
+    assert len(set(long)) == 2
+    assert {len(name) for name in long} == {255}
+    assert all(name.startswith("xxx") and name.endswith(".json") for name in long)
+    cut = fitting("a" + "三" * 84, ".json")
+    assert len(os.fsencode(cut)) <= 255
+    assert cut.startswith("a三三")
+    assert os.fsencode(fitting(os.fsdecode(b"\xff" * 255), ".jpg")).decode()
+
+
+def test_names_for_people():
+    assert shown("a/ü 三.dng") == "a/ü 三.dng"
+    assert shown(os.fsdecode(b"b\xe9d.dng")) == "b\\xe9d.dng"
+    assert shown("a\nb\x1b[31m") == "a\\nb\\x1b[31m"

@@ -1,5 +1,6 @@
 """Batches: layers of parameters, resume, names, failures, and death at any moment."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,16 @@ import pytest
 import tifffile
 from PIL import Image
 
+from isp_env import render_job, rendering
 from isp_env.batch_inputs import BatchError, find_inputs
+from isp_env.exif_fields import CameraExif, Field
+from isp_env.files import fitting, temporary_prefix
 from isp_env.full_frame import OutputSize
-from isp_env.manifest import NAME, Manifest
+from isp_env.manifest import NAME, Manifest, sidecar_path
 from isp_env.outcomes import Limits
 from isp_env.raw.write_dng import write_dng
-from isp_env.rendering import LOG, RenderSettings, affordable, render_many, sidecar_path
+from isp_env.render_job import Choice, RenderSettings
+from isp_env.rendering import LOG, affordable, render_many
 from isp_env.samples import NIKON_D750
 from isp_env.sidecars import SidecarError
 from isp_env.simulation import Capture, simulate
@@ -91,8 +95,8 @@ def test_layers_of_parameters_later_ones_win(shots, tmp_path):
     class Chooser:
         identity: str = "test"
 
-        def __call__(self, raw) -> Mapping[str, float]:
-            return {"gamma": 1.4}
+        def __call__(self, raw) -> Choice:
+            return Choice({"gamma": 1.4})
 
     write = lambda path, **values: path.write_text(  # noqa: E731
         json.dumps({"format": 1, "parameters": values})
@@ -277,10 +281,9 @@ def test_a_damaged_picture_is_never_adopted(shots, tmp_path, left):
 def test_temporary_files_of_killed_workers_are_removed(shots, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    left = (".0-abcdefgh.jpg", "..0-abcdefgh-ijklmnop.jpg", ".0.jpg-abcdefgh.json")
-    for name in left:
-        (out / name).touch()
-    mine = {".mine.jpg", ".9-abcdefgh.jpg", ".x0-abcdefgh-ijklmnop.jpg"}
+    for path in (out / "0.jpg", sidecar_path(out / "0.jpg")):
+        (out / f"{temporary_prefix(path)}abcdefgh{path.suffix}").touch()
+    mine = {".mine.jpg", ".9-abcdefgh.jpg", f"{temporary_prefix(out / '9.jpg')}abcdefgh.jpg"}
     for name in mine:
         (out / name).touch()
     render(shots, out)
@@ -408,3 +411,175 @@ def test_the_recipe_does_not_depend_on_where_the_sidecar_was_found(shots, tmp_pa
     settings = replace(RenderSettings(), sidecars=tmp_path / "notes")
     assert [r.status for r in render(shots, out, settings)] == ["skipped"] * 3
     assert sidecar_path(out / "0.jpg").exists()
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """Says how bright a picture was asked to be."""
+
+    identity: str = "first"
+
+    def __call__(self, raw, theta, name) -> dict[str, Any]:
+        return {"by": self.identity, "name": name, "theta": theta.tolist()[:1]}
+
+    def covers(self, judged, name) -> bool:
+        return isinstance(judged, dict) and (judged["by"], judged["name"]) == (self.identity, name)
+
+
+def test_a_review_is_kept_in_the_sidecar_and_does_not_change_the_picture(shots, tmp_path):
+    out, plain = tmp_path / "out", tmp_path / "plain"
+    render(shots, plain)
+    reviewed = RenderSettings(review=Reviewer())
+    assert [r.status for r in render(shots, out, reviewed)] == ["done"] * 3
+    judged = json.loads((out / "1.jpg.json").read_text())["judged"]
+    assert (judged["by"], judged["name"]) == ("first", "1.jpg")
+    assert all((out / f"{n}.jpg").read_bytes() == (plain / f"{n}.jpg").read_bytes() for n in "012")
+    assert [r.status for r in render(shots, out, reviewed)] == ["skipped"] * 3
+    assert [r.status for r in render(shots, out)] == ["skipped"] * 3  # nothing is lost by it
+
+
+def test_pictures_that_a_review_has_not_seen_are_rendered_again(shots, tmp_path):
+    out = tmp_path / "out"
+    render(shots, out)
+    before = (out / "0.jpg").read_bytes()
+    assert [r.status for r in render(shots, out, RenderSettings(review=Reviewer()))] == ["done"] * 3
+    assert (out / "0.jpg").read_bytes() == before
+    other = RenderSettings(review=Reviewer("second"))
+    assert [r.status for r in render(shots, out, other)] == ["done"] * 3
+    (out / NAME).unlink()  # adopted from the sidecars, which have the review
+    assert [r.status for r in render(shots, out, other)] == ["skipped"] * 3
+    for name in "012":
+        sidecar_path(out / f"{name}.jpg").unlink()
+    assert [r.status for r in render(shots, out, other)] == ["done"] * 3
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_names_of_255_bytes(shots, tmp_path, suffix):
+    out = tmp_path / "out"
+    long = ["ü" * 125 + "a", "ü" * 125 + "b", "x" * 251]
+    for number, stem in enumerate(long):
+        (shots / f"{number}.dng").rename(shots / f"{stem}.dng")
+        sidecar = shots / fitting(f"{stem}.dng", ".json")
+        sidecar.write_text('{"format": 1, "parameters": {"exposure": 0.5}}')
+    settings = RenderSettings(suffix=suffix)
+    assert [r.status for r in render(shots, out, settings)] == ["done"] * 3
+    assert {p.name for p in out.glob(f"*{suffix}")} == {stem + suffix for stem in long}
+    for stem in long:
+        told = json.loads(sidecar_path(out / f"{stem}{suffix}").read_text())
+        assert told["parameters"]["exposure"]["value"] == 0.5
+    assert [r.status for r in render(shots, out, settings)] == ["skipped"] * 3
+    (out / NAME).unlink()
+    assert [r.status for r in render(shots, out, settings)] == ["skipped"] * 3
+
+
+def test_names_that_are_no_text(shots, tmp_path):
+    out = tmp_path / "out"
+    odd = [os.fsdecode(b"b\xe9d_\xff"), "new\nline", "[bold] x"]
+    for number, stem in enumerate(odd):
+        (shots / f"{number}.dng").rename(shots / f"{stem}.dng")
+    (shots / "gone.dng").symlink_to(shots / f"{odd[0]}.dng")  # the same file: rendered once
+    assert [r.status for r in render(shots, out)] == ["done"] * 3
+    assert {p.stem for p in out.glob("*.jpg")} == set(odd)
+    assert [r.status for r in render(shots, out)] == ["skipped"] * 3
+    lines = (out / LOG).read_text().splitlines()
+    assert {Path(json.loads(line)["source"]).stem for line in lines} == set(odd)
+    assert set(Manifest(out).entries) == {f"{stem}.jpg" for stem in odd}
+    (shots / f"{odd[0]}.dng").write_bytes(b"nothing")
+    found = {r.source.stem: r for r in render(shots, tmp_path / "other")}
+    assert (found[odd[0]].reason or "").startswith("truncated or unreadable")
+
+
+def test_json_of_other_programs_costs_no_picture(shots, tmp_path, caplog):
+    (shots / "0.dng.json").write_text('{"title": "0.dng", "creationTime": {}}')
+    (shots / "1.dng.json").write_text('{"format": 1, "parameters": {"blur": 1}}')
+    (shots / "2.dng.json").write_text('{"format": 1, "parameters": ' + "[" * 100_000)
+    found = {r.source.name: r for r in render(shots, tmp_path / "out")}
+    assert [found[f"{n}.dng"].status for n in range(3)] == ["done", "failed", "failed"]
+    assert "0.dng.json: ignored" in caplog.text
+    assert "1.dng.json: unknown parameter 'blur'" in (found["1.dng"].reason or "")
+    assert "2.dng.json: not readable as JSON" in (found["2.dng"].reason or "")
+
+
+def test_files_that_are_not_there_fail_alone(shots, tmp_path):
+    os.mkfifo(shots / "pipe.dng")
+    named = ["gone.dng", shots / "pipe.dng", shots / "0.dng"]
+    inputs = find_inputs([], named)
+    batch = render_many(inputs, tmp_path / "out", executor=HERE)
+    found = [(r.source.name, r.status, r.reason) for r in batch]
+    assert found == [
+        ("gone.dng", "failed", "no such file"),
+        ("pipe.dng", "failed", "no regular file"),
+        ("0.dng", "done", None),
+    ]
+
+
+def test_an_unexpected_error_fails_one_file(shots, tmp_path, monkeypatch, caplog):
+    def find(path, folder):
+        if path.stem == "1":
+            raise ZeroDivisionError("surprise")
+
+    monkeypatch.setattr(rendering, "find_sidecar", find)
+    found = {r.source.name: r for r in render(shots, tmp_path / "out")}
+    assert [found[f"{n}.dng"].status for n in range(3)] == ["done", "failed", "done"]
+    assert found["1.dng"].reason == "unexpected ZeroDivisionError: surprise"
+
+
+def test_a_full_disk_stops_the_batch_and_nothing_is_lost(shots, tmp_path, monkeypatch):
+    out, encode = tmp_path / "out", render_job.encode_photograph
+    written = []
+
+    def encode_some(pixels, path, **options):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return encode(pixels, path, **options)
+
+    monkeypatch.setattr(render_job, "encode_photograph", encode_some)
+    batch = render_many(find_inputs([shots]), out, executor=HERE)
+    assert [next(batch).status, next(batch).status] == ["done", "failed"]
+    with pytest.raises(BatchError, match=r"stopped: .*No space left on device"):
+        next(batch)
+    monkeypatch.undo()
+    assert [r.status for r in render(shots, out)] == ["skipped", "done", "done"]
+    assert not list(out.glob(".*.jpg"))
+
+
+def test_a_manifest_that_cannot_be_written_stops_the_batch(shots, tmp_path, monkeypatch):
+    def add(manifest, entry):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(Manifest, "add", add)
+    with pytest.raises(OSError, match="No space left"):
+        render(shots, out)
+    monkeypatch.undo()
+    assert [r.status for r in render(shots, out)] == ["skipped", "done", "done"]
+
+
+def test_an_output_folder_that_is_none(shots, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(BatchError, match="file is a file"):
+        render(shots, tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(BatchError, match="not yours to write in"):
+        render(shots, tmp_path / "out")
+
+
+def test_equal_stems_are_told_apart(shots, tmp_path):
+    (shots / "more").mkdir()
+    shoot(shots / "more" / "0.dng", 5)
+    (shots / "1.dng").rename(shots / "0.nef")
+    statuses = {r.output.name: r.status for r in render(shots, tmp_path / "out")}
+    names = {"0.nef.jpg", "shots_0.dng.jpg", "more_0.dng.jpg", "2.jpg"}
+    assert statuses == dict.fromkeys(names, "done")
+    with pytest.raises(BatchError, match="would both be written"):
+        render(shots, tmp_path / "other", RenderSettings(pattern="{stem}"))
+
+
+def test_metadata_that_is_left_out_is_noted(shots, tmp_path, monkeypatch):
+    exif = CameraExif({270: Field.text("x" * 70_000)}, notes=("GPSLatitude left out: why",))
+    monkeypatch.setattr(render_job, "camera_exif", lambda path: exif)
+    assert [r.status for r in render(shots, tmp_path / "out")] == ["done"] * 3
+    notes = json.loads((tmp_path / "out" / "0.jpg.json").read_text())["metadata left out"]
+    assert notes[0] == "GPSLatitude left out: why"
+    assert notes[1].startswith("ImageDescription of 70000 bytes shortened")

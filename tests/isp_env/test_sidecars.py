@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from isp_env.files import fitting
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.sidecars import SidecarError, check_parameters, find_sidecar, read_parameters
 
@@ -59,3 +60,57 @@ def test_sidecars_lie_beside_or_in_their_folder(tmp_path):
     beside = write(tmp_path / "shots" / "a.dng.json", {})
     assert find_sidecar(raw, None) == beside
     assert find_sidecar(raw, tmp_path / "notes") is None
+
+
+FOREIGN = (
+    '{"title": "a.dng", "geoData": {"latitude": 0.0}}',  # Google Takeout
+    '[{"SourceFile": "a.dng", "EXIF:ISO": 100}]',  # exiftool -json
+    "[1, 2]",
+    "3",
+    "",
+    "no JSON at all",
+    "[" * 100_000,
+    '{"rating": 5, "',
+)
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_json_of_other_programs_is_ignored_with_a_warning(tmp_path, content, caplog):
+    (tmp_path / "a.dng.json").write_text(content)
+    assert find_sidecar(tmp_path / "a.dng", None) is None
+    assert "a.dng.json: ignored" in caplog.text
+
+
+OURS = (
+    '{"format": 1, "parameters": {"blur": 1}}',
+    '{"format": 1, "parameters": {"exposure": 1}',
+    '{"format": 1}',
+    '{"parameters": {"exposure": 1}}',
+    '{"format": 7, "parameters": {}}',
+    '{"format": 1, "parameters": {"exposure": 1e999}}',
+    '{"format": 1, "parameters": {"exposure": 1' + "0" * 400 + "}}",
+    '{"format": 1, "parameters": ' + "[" * 100_000,
+)
+
+
+@pytest.mark.parametrize("content", OURS, ids=range(len(OURS)))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_ours_that_is_wrong_is_an_error(tmp_path, content, encoding):
+    (tmp_path / "a.dng.json").write_text(content, encoding)
+    found = find_sidecar(tmp_path / "a.dng", None)
+    assert found is not None
+    with pytest.raises(SidecarError, match=r"a\.dng\.json"):
+        read_parameters(found, KNOWN)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_sidecar_may_be_in_any_unicode_encoding(tmp_path, encoding):
+    (tmp_path / "a.json").write_text('{"format": 1, "parameters": {"exposure": 1}}', encoding)
+    assert read_parameters(tmp_path / "a.json", KNOWN) == {"exposure": 1.0}
+
+
+def test_the_sidecar_of_a_long_name_is_found(tmp_path):
+    raw = tmp_path / ("x" * 251 + ".dng")
+    assert find_sidecar(raw, None) is None
+    beside = write(tmp_path / fitting(raw.name, ".json"), {})
+    assert find_sidecar(raw, None) == beside

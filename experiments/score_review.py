@@ -1,0 +1,119 @@
+"""Scores of a neutral and a finished rendering as a review for `isp_env.render_job`."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from attiqa.attributes import ATTRIBUTES
+from attiqa.errors import AttiqaError
+from attiqa.scoring import QualityModel, load_model
+from isp_env.contact_sheet import thumbnail
+from isp_env.development import LinearImage, resize
+from isp_env.fidelity import fidelity
+from isp_env.files import atomic_path, name_hash
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.raw import RawImage
+from isp_env.reduced import preview
+from isp_env.samples import truth_of
+
+SCORING_SIDE = 640  # renderings are scored and compared with the truth at this size
+THUMBNAILS = ".contact-sheet"
+
+
+@dataclass(frozen=True)
+class ScoreReview:
+    """Scores before and after, the fidelity to a truth where there is one, and thumbnails.
+
+    Attributes:
+        judge: What `load_model` takes.
+        folder: Of the photographs: the thumbnails lie in a hidden folder inside.
+        identity: Says which judge this is, by its content.
+    """
+
+    judge: str
+    folder: Path
+    identity: str
+
+    @classmethod
+    def of(cls, judge: str, folder: Path) -> "ScoreReview":
+        """A review whose identity changes with the judge's weights."""
+        return cls(judge, folder, f"{judge} {load_model(judge).card.sha256}")
+
+    def __call__(self, raw: RawImage, theta: Float[Tensor, " d"], name: str) -> dict[str, Any]:
+        """Scores of the picture `name`, or the reason why there are none."""
+        small = preview(raw, SCORING_SIDE)
+        before, after = (_render(small, x) for x in (torch.zeros_like(theta), theta))
+        self._keep(before, after, name)
+        judged: dict[str, Any] = {"by": self.identity}
+        try:
+            found = _load(self.judge).score([before, after])
+        except AttiqaError as error:  # too small or too long: a picture all the same
+            return judged | {"reason": f"not scored: {error}"}
+        scores, attributes = found.score.tolist(), found.attributes.T.tolist()
+        judged["score"] = _change(*scores)
+        judged["attributes"] = {
+            name: _change(*pair) for name, pair in zip(ATTRIBUTES, attributes, strict=True)
+        }
+        truth_path = truth_of(raw.path) if raw.path else None
+        if truth_path is not None and raw.simulated:
+            truth = resize(LinearImage(_picture(truth_path), torch.zeros(3, 2)), SCORING_SIDE).rgb
+            judged["fidelity"] = _change(*(fidelity(image, truth) for image in (before, after)))
+        return judged
+
+    def covers(self, judged: Any, name: str) -> bool:
+        """Whether these are this judge's scores, with the thumbnails of the picture `name`."""
+        by = judged.get("by") if isinstance(judged, dict) else None
+        return by == self.identity and self._thumbnails(name).is_file()
+
+    def thumbnails(self, name: str) -> tuple[Image.Image, Image.Image]:
+        """The neutral and the finished rendering of the picture `name`, small.
+
+        Raises:
+            OSError: They are damaged or not there.
+        """
+        with Image.open(self._thumbnails(name)) as both:
+            width, height = both.width // 2, both.height
+            before = both.crop((0, 0, width, height))
+            return before, both.crop((width, 0, 2 * width, height))
+
+    def _keep(self, before: Tensor, after: Tensor, name: str) -> None:
+        halves = [thumbnail(x) for x in (before, after)]
+        both = Image.new("RGB", (2 * halves[0].width, halves[0].height))
+        for half, x in zip(halves, (0, halves[0].width), strict=True):
+            both.paste(half, (x, 0))
+        path = self._thumbnails(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            both.save(temporary)
+
+    def _thumbnails(self, name: str) -> Path:
+        return self.folder / THUMBNAILS / f"{name_hash(name)}.png"
+
+
+def _change(before: Any, after: Any) -> dict[str, Any]:
+    return {"before": before, "after": after}
+
+
+def _render(linear: LinearImage, theta: Float[Tensor, " d"]) -> Float[Tensor, "3 h w"]:
+    """Encoded sRGB."""
+    with torch.inference_mode():
+        return DEFAULT_PIPELINE(linear.rgb[None], theta[None], linear.noise[None])[0]
+
+
+def _picture(path: Path) -> Float[Tensor, "3 h w"]:
+    """An 8-bit picture in [0, 1]."""
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+@cache
+def _load(judge: str) -> QualityModel:
+    return load_model(judge)
