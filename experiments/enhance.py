@@ -54,6 +54,9 @@ class Settings:
     """jpg and png have 8 bits, tif has 16."""
     quality: int = 95
     """JPEG quality."""
+    lens: Literal["auto", "off"] = "off"
+    """"auto" corrects distortion, lateral chromatic aberration and vignetting by lensfun's profile
+    of the lens; needs the extra attiqa[lens]."""
     pattern: str | None = None
     """Names: {stem} {name} {suffix} {parent} {relative} {index}. If not given {stem}, and where
     two are equal what tells them apart."""
@@ -97,6 +100,7 @@ def _enhance(settings: Settings) -> int:
             suffix=f".{settings.format}",
             bits=16 if settings.format == "tif" else 8,
             quality=settings.quality,
+            lens=settings.lens,
             pattern=settings.pattern,
             choose=AgentChooser.of(settings.agent, settings.reward, settings.refine),
             review=review,

@@ -54,6 +54,9 @@ class Settings:
     pattern: str | None = None
     """Names: {stem} {name} {suffix} {parent} {relative} {index}. If not given {stem}, and where
     two are equal what tells them apart."""
+    lens: Literal["auto", "off"] = "off"
+    """"auto" corrects distortion, lateral chromatic aberration and vignetting by lensfun's profile
+    of the lens; needs the extra attiqa[lens]."""
     sidecars: Path | None = None
     """Folder of the sidecars; beside the RAW files if not given."""
     preset: Path | None = None
@@ -104,6 +107,7 @@ def _render(settings: Settings) -> int:
             quality=settings.quality,
             space=settings.space,
             size=OutputSize(settings.width, settings.height, settings.long_side),
+            lens=settings.lens,
             pattern=settings.pattern,
             sidecars=settings.sidecars,
             preset=settings.preset,

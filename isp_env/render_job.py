@@ -2,9 +2,8 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from isp_env.errors import RawFileError
+from isp_env.develop.corrections import corrected
+from isp_env.develop.lens_database import lens_correction
 from isp_env.files import atomic_path
 from isp_env.full_frame import FULL_SIZE, OutputSize, render_raw
 from isp_env.manifest import Entry, own_sidecar, read_sidecar, sha256, sidecar_path
@@ -81,6 +81,8 @@ class RenderSettings:
         sidecars: Folder of the sidecars `NAME.dng.json`; None looks beside each RAW file.
         preset: Parameters for all files, over the sidecars.
         parameters: Physical values for all files, over the preset.
+        lens: "auto" corrects what the lens does, by lensfun's database where the file names a lens
+            that is in it, and has no corrections of its own.
         choose: Chooses for each file, over everything else.
         review: Judges each picture; pictures that it has not seen are rendered again.
         overwrite: Replace pictures that are there, whoever made or changed them.
@@ -95,6 +97,7 @@ class RenderSettings:
     sidecars: Path | None = None
     preset: Path | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
+    lens: Literal["auto", "off"] = "off"
     choose: Chooser | None = None
     review: Review | None = None
     overwrite: bool = False
@@ -122,7 +125,9 @@ def render_file(job: RenderJob) -> Entry:
     settings = job.settings
     status = job.source.stat()
     digest = sha256(job.source)
-    raw = _read(job.source)
+    raw = read_raw(job.source)
+    profile, lens = lens_correction(raw) if settings.lens == "auto" else (None, None)
+    raw = corrected(raw, profile)
     pipeline = _pipeline(settings.space)
     values, choice = dict(job.parameters), None
     if settings.choose is not None:
@@ -142,6 +147,7 @@ def render_file(job: RenderJob) -> Entry:
         "camera": f"{raw.make} {raw.model}".strip(),
         "simulated": raw.simulated,
         "fallbacks": list(raw.fallbacks),
+        "lens correction": lens,
         "output": {
             "width": pixels.shape[1],
             "height": pixels.shape[0],
@@ -168,22 +174,6 @@ def render_file(job: RenderJob) -> Entry:
         with atomic_path(sidecar_path(job.output)) as temporary:
             temporary.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     return _entry(job, status, digest)
-
-
-def _read(source: Path) -> RawImage:
-    """`read_raw`, of names that are no UTF-8, too: rawpy takes none, and gets a link."""
-    try:
-        str(source).encode()
-    except UnicodeEncodeError:
-        suffix = source.suffix.encode("ascii", "ignore").decode()
-        with tempfile.TemporaryDirectory() as folder:
-            link = Path(folder) / f"raw{suffix}"
-            link.symlink_to(source.absolute())
-            try:
-                return replace(read_raw(link), path=source)
-            except RawFileError as error:
-                raise RawFileError(source, error.reason) from error
-    return read_raw(source)
 
 
 def finished_before(job: RenderJob) -> Entry | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from isp_env.batch_inputs import BatchError, RawInput, output_paths
+from isp_env.develop.lens_database import require_lensfun
 from isp_env.files import shown, temporary_prefix
 from isp_env.manifest import Entry, Manifest, own_sidecar, recipe_hash, sidecar_path
 from isp_env.outcomes import Limits, Outcome
@@ -148,7 +149,10 @@ def check_settings(settings: RenderSettings) -> None:
 
     Raises:
         BatchError: They do not.
+        MissingLensfunError: Lenses are to be corrected, and lensfunpy is not installed.
     """
+    if settings.lens == "auto":
+        require_lensfun()
     if settings.space not in SPACES:
         raise BatchError(f"space {settings.space!r}: expected one of {', '.join(SPACES)}")
     if settings.bits == 16 and settings.suffix not in TIFF_SUFFIXES:
@@ -214,6 +218,7 @@ def _job(
             "bits": settings.bits,
             "quality": settings.quality,
             "space": settings.space,
+            "lens": settings.lens,
             "version": version("attiqa"),
         }
     )

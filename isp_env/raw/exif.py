@@ -1,12 +1,13 @@
-"""The EXIF fields of a RAW file that a rendering needs (exifread)."""
+"""The EXIF fields of a RAW file that a rendering needs."""
 
-import logging
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-import exifread
+from PIL.ExifTags import Base
 
-log = logging.getLogger(__name__)
+from isp_env.raw.camera_exif import read_fields
+from isp_env.raw.exif_fields import FORMATS, Directory, Field, Kind
 
 UNKNOWN_DISTANCE = 0xFFFFFFFF  # of a subject at infinity (EXIF 2.32, 4.6.6.7)
 SIMULATED = "Simulated RAW"  # how the ImageDescription (270) of a simulated file begins
@@ -30,53 +31,46 @@ class Exif:
 
 
 def read_exif(path: Path) -> Exif:
-    """EXIF of any RAW file; empty for a file whose EXIF cannot be parsed.
-
-    LibRaw reads formats that exifread does not, so this never refuses a file.
-    """
-    try:
-        with path.open("rb") as file:
-            tags = exifread.process_file(file, details=False)
-    except Exception as error:  # a parser of arbitrary bytes raises anything
-        log.warning("%s: EXIF not readable: %s", path, error)
-        return Exif()
-
-    def text(name: str) -> str:
-        if name not in tags:
-            return ""
-        value = tags[name].values
-        said = value.decode("latin-1") if isinstance(value, bytes) else str(tags[name])
-        return said.strip("\0 ")
-
-    def number(name: str) -> float | None:
-        for group in ("EXIF", "Image"):
-            try:
-                value = float(tags[f"{group} {name}"].values[0])
-            except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
-                continue  # absent, or a rational like 0/0
-            if value > 0:
-                return value
-        return None
-
-    def focal_range() -> tuple[float, float] | None:
-        try:
-            low, high = (float(x) for x in tags["EXIF LensSpecification"].values[:2])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            return None
-        return (low, high) if 0 < low <= high else None
-
-    distance = number("SubjectDistance")
-
+    """EXIF of any RAW file; empty where it has none that can be read."""
+    found = read_fields(path)
+    distance = _number(found.photo, Base.SubjectDistance)
     return Exif(
-        make=text("Image Make"),
-        model=text("Image Model"),
-        description=text("Image ImageDescription"),
-        iso=number("ISOSpeedRatings"),
-        exposure_time=number("ExposureTime"),
-        lens_make=text("EXIF LensMake"),
-        lens_model=text("EXIF LensModel"),
-        focal_length=number("FocalLength"),
-        focal_range=focal_range(),
-        aperture=number("FNumber"),
+        make=_text(found.image, Base.Make),
+        model=_text(found.image, Base.Model),
+        description=_text(found.image, Base.ImageDescription),
+        iso=_number(found.photo, Base.ISOSpeedRatings, Base.RecommendedExposureIndex),
+        exposure_time=_number(found.photo, Base.ExposureTime),
+        lens_make=_text(found.photo, Base.LensMake),
+        lens_model=_text(found.photo, Base.LensModel),
+        focal_length=_number(found.photo, Base.FocalLength),
+        focal_range=_focal_range(found.photo),
+        aperture=_number(found.photo, Base.FNumber),
         subject_distance=distance if distance and distance < UNKNOWN_DISTANCE else None,
     )
+
+
+def _text(directory: Directory, tag: Base) -> str:
+    return directory[tag].data.rstrip(b"\0").decode() if tag in directory else ""
+
+
+def _number(directory: Directory, *tags: Base) -> float | None:
+    """The first of these that is above 0 and no number that stands for "more than I can say"."""
+    for tag in tags:
+        values = _numbers(directory[tag]) if tag in directory else []
+        if values and values[0] > 0 and not (tag == Base.ISOSpeedRatings and values[0] == 65535):
+            return values[0]
+    return None
+
+
+def _focal_range(directory: Directory) -> tuple[float, float] | None:
+    field = directory.get(Base.LensSpecification)
+    low, high, *_ = _numbers(field) if field else (0.0, 0.0)
+    return (low, high) if 0 < low <= high else None
+
+
+def _numbers(field: Field) -> list[float]:
+    """Numbers of a field; 0 for what is unknown."""
+    if field.kind == Kind.RATIONAL:
+        pairs = struct.iter_unpack("<2I", field.data)
+        return [top / bottom if bottom else 0.0 for top, bottom in pairs]
+    return [float(value) for (value,) in struct.iter_unpack(f"<{FORMATS[field.kind]}", field.data)]

@@ -8,7 +8,7 @@ that is logged and listed in `RawImage.fallbacks`.
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import rawpy
@@ -94,7 +94,12 @@ class _Opener:
 
     def __call__(self) -> rawpy.RawPy:
         if self.opened is None:
-            self.opened = self.stack.enter_context(rawpy.imread(str(self.path)))
+            name: str | BinaryIO = str(self.path)
+            try:
+                name.encode()
+            except UnicodeEncodeError:  # rawpy takes names in UTF-8 alone
+                name = self.stack.enter_context(self.path.open("rb"))
+            self.opened = self.stack.enter_context(rawpy.imread(name))
             sizes = self.opened.sizes
             if sizes.raw_height * sizes.raw_width > MOST_PIXELS:
                 told = f"{sizes.raw_height}x{sizes.raw_width}"

@@ -9,6 +9,7 @@ import re
 import struct
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from typing import BinaryIO
 from PIL import ExifTags
 from PIL.ExifTags import Base
 
-from isp_env.exif_fields import (
+from isp_env.raw.exif_fields import (
     EXIF_POINTER,
     FORMATS,
     FRACTIONS,
@@ -54,6 +55,7 @@ EXIF_TAGS: Mapping[str, tuple[Kind, int]] = {
     **dict.fromkeys(("DateTimeOriginal", "DateTimeDigitized"), (Kind.ASCII, 1)),
     **dict.fromkeys(("OffsetTime", "OffsetTimeOriginal", "OffsetTimeDigitized"), (Kind.ASCII, 1)),
     **dict.fromkeys(("SubsecTime", "SubsecTimeOriginal", "SubsecTimeDigitized"), (Kind.ASCII, 1)),
+    "SubjectDistance": (Kind.RATIONAL, 1),
     "LensSpecification": (Kind.RATIONAL, 4),
     **dict.fromkeys(("LensMake", "LensModel"), (Kind.ASCII, 1)),
 }
@@ -90,25 +92,29 @@ def camera_exif(raw_path: Path | None) -> CameraExif:
 
     This never refuses a file: what cannot be carried over is logged, and named in `notes`.
     """
+    carried = read_fields(raw_path) if raw_path else CameraExif({})
+    for note in carried.notes:
+        log.warning("%s: %s", raw_path, note)
     own: dict[int, Field] = {
         Base.Orientation: Field.numbers(Kind.SHORT, 1),
         Base.Software: Field.text(SOFTWARE),
     }
-    if raw_path is None:
-        return CameraExif(own)
+    return replace(carried, image={**carried.image, **own})
+
+
+def read_fields(path: Path) -> CameraExif:
+    """The fields of `IMAGE_TAGS`, `EXIF_TAGS` and `GPS_TAGS` of a RAW file; never refuses one."""
     notes: list[str] = []
     image, photo, gps = {}, {}, {}
     try:
-        with raw_path.open("rb") as file:
+        with path.open("rb") as file:
             first, second, third = _directories(file, notes)
         image = _carried(first, IMAGE_TAGS, "image", notes)
         photo = _carried({**first, **second}, EXIF_TAGS, "photo", notes)
         gps = _located(_carried(third, GPS_TAGS, "gps", notes), notes)
     except Exception as error:  # a parser of arbitrary bytes raises anything
         notes.append(f"EXIF not carried over: {error or type(error).__name__}")
-    for note in notes:
-        log.warning("%s: %s", raw_path, note)
-    return CameraExif({**image, **own}, photo, gps, tuple(notes))
+    return CameraExif(image, photo, gps, tuple(notes))
 
 
 # -- from the RAW file --
