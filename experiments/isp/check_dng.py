@@ -48,14 +48,17 @@ class Settings:
 
 def check(number: int, seed: int, out: Path) -> dict[str, Any]:
     """Write one file and compare its readings; it is kept where they differ."""
-    logging.disable(logging.WARNING)  # what a file does not say is logged; thousands of times here
     dng = random_dng(seed, number)
     path = out / f"{seed}_{number}.dng"
     path.write_bytes(dng.content)
+    others = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # what a file does not say is logged; thousands of times here
     try:
         wrong = differences(path)
     except Exception as error:  # a refusal of a legal file or a crash is a finding like others
         wrong = [f"{type(error).__name__}: {error}"]
+    finally:
+        logging.disable(others)
     if not wrong:
         path.unlink()
     return {"seed": seed, "number": number, "wrong": wrong, "drawn": dng.drawn}

@@ -20,16 +20,27 @@ def as_shot_neutral(
 ) -> tuple[Float[np.ndarray, "3"], str | None]:
     """Camera RGB of grey (G = 1), and the assumption made where the file has none.
 
-    The file's own white balance, else LibRaw's for daylight, else the mean of the picture.
+    The file's own white balance, else LibRaw's for daylight, else the mean of the picture. Gains
+    that are all 1 stand for unknown ones, or for samples that the camera has balanced, as the Nikon
+    D1 does: whichever of 1 and daylight the mean of the picture is nearer to.
     """
     if tags and tags.as_shot_neutral is not None and _is_plausible(tags.as_shot_neutral):
         return tags.as_shot_neutral, None
+    are_ones = False
     for (red, green, blue, _), note in _gains_of_libraw(libraw):
         if min(red, green, blue) <= 0 or red == green == blue:
+            are_ones |= note is None and red > 0
             continue  # LibRaw fills gains that it does not know with 0 or 1
         neutral = np.array([green / red, 1.0, green / blue])
-        if _is_plausible(neutral):
+        if not _is_plausible(neutral):
+            continue
+        if note is None or not are_ones:
             return neutral, note
+        means = _grey_world(image, cfa, black, white)
+        to_ones, to_daylight = (np.abs(np.log(means / means[1] / n)).max() for n in (1, neutral))
+        if to_daylight < to_ones:
+            return neutral, note
+        return np.ones(3), "white balance of 1 in the file: the samples are balanced already"
     if cfa is None and np.array_equal(image[0], image[1]) and np.array_equal(image[1], image[2]):
         return np.ones(3), None  # a sensor that sees no colours
     means = _grey_world(image, cfa, black, white)

@@ -351,3 +351,13 @@ def test_kodak_without_color_metadata(data):
     inside = ((theirs > 2000) & (theirs < 60000)).all(-1)
     found, expected = (x[inside] / x[inside][:, 1:2] for x in (ours, theirs.astype(float)))
     np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+@pytest.mark.data
+def test_nikon_that_balances_its_samples(data):
+    """The D1 writes samples that are white-balanced; daylight on top of it would be pink."""
+    raw = read_raw(data / "raw" / "cameras" / "nikon_d1.nef")
+    np.testing.assert_array_equal(raw.as_shot_neutral, [1, 1, 1])
+    assert raw.fallbacks[0] == "white balance of 1 in the file: the samples are balanced already"
+    ours = develop(raw, half=True).rgb.mean((1, 2))  # the neutral stone of a city
+    assert (ours / ours[1]).numpy() == pytest.approx([1, 1, 1], abs=0.2)  # daylight: 2.5 for red
