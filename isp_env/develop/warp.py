@@ -17,11 +17,7 @@ from jaxtyping import Float32, Float64
 
 from isp_env.compiled import warp as loops
 from isp_env.compiled.warp import BEFORE, STEP, TAPS
-from isp_env.dng.opcodes import (
-    Warp,
-    WarpFisheye,
-    WarpRectilinear,
-)
+from isp_env.dng.opcodes import Warp, WarpFisheye, WarpRectilinear
 from isp_env.dng.radial_gain import optical_center
 
 SourceMap = Callable[

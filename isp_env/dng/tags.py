@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8, UInt16
 
 from isp_env.dng.color_matrices import calibration_of, matrix_and_neutral, rec709_by_forward_matrix
 from isp_env.dng.layout import CFA, LINEAR_RAW, Layout, layout_of, raw_page
-from isp_env.dng.opcodes import GainMap, Listed, parse_opcodes
+from isp_env.dng.opcode_lists import parse_opcodes
+from isp_env.dng.opcodes import GainMap, Listed
 from isp_env.errors import RawFileError
 
 DNG_VERSION = 50706
@@ -275,7 +276,7 @@ def _white(
     if white is None or not white.size:
         return np.full(layout.samples, most), None
     note = None
-    if 1 < white.size < layout.samples:
+    if white.size not in (1, layout.samples) and np.ptp(white) > 0:
         note = f"WhiteLevel has {white.size} values for {layout.samples} planes: the first taken"
     levels = white[: layout.samples] if white.size >= layout.samples else white[:1]
     reachable = np.inf if layout.is_float else max(most, 65535.0) if is_mapped else most

@@ -48,46 +48,54 @@ def dng_samples(path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]) ->
         rawpy.LibRawError: LibRaw is needed, and cannot decode it.
     """
     notes = list[str]()
-    frame, is_linear = _decode(path, tags, libraw)
-    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-        raise RawFileError(path, "damaged pixel data: numbers that are not finite")
-    cfa = tags.cfa
-    area = _active_area(tags, path)
-    first = _usable(tags, 0, path, notes)
-    if first:
-        of_frame = None if cfa is None else np.roll(cfa, area[:2], axis=(0, 1))
-        frame = _first_list(frame, first, of_frame, path, notes)
-        area = _inside(area, frame.shape[:2], path)
-    if tags.linearization is not None and not is_linear and frame.dtype == np.uint16:
-        table = tags.linearization
-        frame = table[np.minimum(frame, np.uint16(len(table) - 1))]
+    frame, area = _linear_frame(path, tags, libraw, notes)
     top, left, bottom, right = area
-    pixels = frame[top:bottom, left:right]
+    pixels, cfa = frame[top:bottom, left:right], tags.cfa
     rows, columns = _deltas(tags, pixels.shape, notes)
     second = _usable(tags, 1, path, notes)
     size = 1 if cfa is None else len(cfa)
     repeats = size % tags.black.shape[0] == 0 and size % tags.black.shape[1] == 0
-    maps_alone = all(isinstance(o.opcode, GainMap) for o in second)
-    deferred = maps_alone and not (second and size == 6)
-    if not (repeats and deferred and np.ptp(tags.white) == 0 and frame.dtype != np.uint32):
+    maps = [o.opcode for o in second if isinstance(o.opcode, GainMap)]
+    is_deferred = len(maps) == len(second) and not (maps and size == 6)
+    if not (repeats and is_deferred and np.ptp(tags.white) == 0 and frame.dtype != np.uint32):
         light = _normalise(pixels, tags, rows, columns, path)
-        light, cfa = _apply(light, second, cfa, 1, 1.0, path, notes)
-        for listed in second:
-            if isinstance(listed.opcode, TrimBounds):
-                area = _trimmed(area, listed.opcode)
-        told = np.zeros((size, size) if cfa is not None else 3)
-        return SensorData(_last_planes(light), area, cfa, told, 1.0, notes=tuple(notes))
-    white = float(tags.white[0])
-    black = _level(tags, cfa)
-    if cfa is not None and size == 2 and rows is None and columns is None and not first:
+        light, cfa, (down, across) = _apply(light, second, cfa, 1, 1.0, path, notes)
+        top, left = top + down, left + across
+        area = top, left, top + light.shape[1], left + light.shape[2]
+        black = np.zeros((size, size) if cfa is not None else 3)
+        return SensorData(_last_planes(light), area, cfa, black, 1.0, notes=tuple(notes))
+    white, black = float(tags.white[0]), _level(tags, cfa)
+    if cfa is not None and size == 2 and rows is None and columns is None and not tags.opcodes[0]:
         black, note = covered_black(frame, area, black, white)
         notes += [note] if note else []
-    if pixels.dtype.kind == "f" or first:  # what list 1 has brightened is no damage
+    if pixels.dtype.kind == "f" or tags.opcodes[0]:  # what list 1 has brightened is no damage
         pixels = np.minimum(pixels, np.array(np.ceil(white), pixels.dtype))
-    maps = tuple(o.opcode for o in second if isinstance(o.opcode, GainMap))
     if tags.layout.samples == 1 and cfa is None:  # its only plane becomes three
-        maps = tuple(replace(m, planes=3) for m in maps if m.plane == 0)
-    return SensorData(pixels, area, cfa, black, white, rows, columns, maps, tuple(notes))
+        maps = [replace(m, planes=3) for m in maps if m.plane == 0]
+    return SensorData(pixels, area, cfa, black, white, rows, columns, tuple(maps), tuple(notes))
+
+
+def _linear_frame(
+    path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy], notes: list[str]
+) -> tuple[Num[np.ndarray, "..."], Area]:
+    """All samples after OpcodeList1 and the linearization table, and the active area in them."""
+    frame, is_linear = _decode(path, tags, libraw)
+    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+        raise RawFileError(path, "damaged pixel data: numbers that are not finite")
+    area = tags.active_area
+    if first := _usable(tags, 0, path, notes):
+        corner = area[:2] if area else (0, 0)
+        cfa = None if tags.cfa is None else np.roll(tags.cfa, corner, axis=(0, 1))
+        frame = _first_list(frame, first, cfa, path, notes)
+    if tags.linearization is not None and not is_linear and frame.dtype == np.uint16:
+        table = tags.linearization
+        frame = table[np.minimum(frame, np.uint16(len(table) - 1))]
+    height, width = frame.shape[:2]
+    area = area or (0, 0, height, width)
+    if not (0 <= area[0] < area[2] <= height and 0 <= area[1] < area[3] <= width):
+        told = f"the active area {area} is not inside the frame of {height}x{width} pixels"
+        raise RawFileError(path, told)
+    return frame, area
 
 
 def _decode(
@@ -123,22 +131,6 @@ def _misread_by_libraw(path: Path, layout: Layout) -> bool:
         return count_components(np.frombuffer(file.read(HEADERS), np.uint8)) == 2
 
 
-def _active_area(tags: DngTags, path: Path) -> Area:
-    """The ActiveArea, or all of the frame."""
-    area = tags.active_area or (0, 0, *tags.layout.shape)
-    if any(isinstance(o.opcode, TrimBounds) for o in tags.opcodes[0]):
-        return area  # counts from what is left then
-    return _inside(area, tags.layout.shape, path)
-
-
-def _inside(area: Area, shape: tuple[int, ...], path: Path) -> Area:
-    height, width = shape
-    if not (0 <= area[0] < area[2] <= height and 0 <= area[1] < area[3] <= width):
-        told = f"the active area {area} is not inside the frame of {height}x{width} pixels"
-        raise RawFileError(path, told)
-    return area
-
-
 def _usable(tags: DngTags, number: int, path: Path, notes: list[str]) -> tuple[Listed, ...]:
     """The opcodes of list 1 or 2 that can be applied; the others are noted, or refuse the file."""
     found = list[Listed]()
@@ -167,7 +159,7 @@ def _first_list(
     """Apply OpcodeList1 to the samples as they are stored."""
     top = 1.0 if frame.dtype.kind == "f" else float(np.iinfo(frame.dtype).max)
     planes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(frame), 2, 0), np.float32)
-    planes, _ = _apply(planes, opcodes, cfa, 0, top, path, notes)
+    planes, _, _ = _apply(planes, opcodes, cfa, 0, top, path, notes)
     if frame.dtype.kind != "f":
         planes = np.rint(planes).clip(0, top)
     return _last_planes(planes.astype(frame.dtype))
@@ -181,21 +173,19 @@ def _apply(
     top: float,
     path: Path,
     notes: list[str],
-) -> tuple[Float32[np.ndarray, "c h2 w2"], UInt8[np.ndarray, "n n"] | None]:
+) -> tuple[Float32[np.ndarray, "c h2 w2"], UInt8[np.ndarray, "n n"] | None, tuple[int, int]]:
+    """Apply opcodes: the image, its mosaic from its corner, and the row and column of that."""
+    corner = 0, 0
     for listed in opcodes:
         try:
             image = apply_opcode(image, listed.opcode, cfa, top)
         except OpcodeError as error:
             _leave_out(listed, number, str(error), path, notes)
             continue
-        if isinstance(listed.opcode, TrimBounds) and cfa is not None:
-            cfa = np.roll(cfa, (-listed.opcode.top, -listed.opcode.left), axis=(0, 1))
-    return image, cfa
-
-
-def _trimmed(area: Area, trim: TrimBounds) -> Area:
-    top, left = area[0] + trim.top, area[1] + trim.left
-    return top, left, area[0] + trim.bottom, area[1] + trim.right
+        if isinstance(trim := listed.opcode, TrimBounds):
+            corner = corner[0] + trim.top, corner[1] + trim.left
+            cfa = None if cfa is None else np.roll(cfa, (-trim.top, -trim.left), axis=(0, 1))
+    return image, cfa, corner
 
 
 def _last_planes(planes: Num[np.ndarray, "c h w"]) -> Num[np.ndarray, "h w *c"]:

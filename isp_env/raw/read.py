@@ -7,6 +7,7 @@ that is logged and listed in `RawImage.fallbacks`.
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -177,6 +178,10 @@ def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> R
     except rawpy.LibRawError as error:
         raise RawFileError(path, f"{why}: {libraw_reason(error)}") from error
     height, width = linear.shape[1:]
+    if tags is not None:
+        top, left, bottom, right = tags.active_area or (0, 0, *tags.layout.shape)
+        if (height, width) != (bottom - top, right - left):  # turned: crops mean nothing there
+            tags = replace(tags, crop=None, user_crop=None)
     if reason := check_picture(linear[1], linear[1], 0.0, LINEAR_WHITE):
         raise RawFileError(path, reason)
     return _raw_image(

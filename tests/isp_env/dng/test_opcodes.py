@@ -13,6 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from isp_env.development import develop
 from isp_env.dng.apply_opcodes import OpcodeError, apply_opcode, mend
+from isp_env.dng.opcode_lists import parse_opcodes
 from isp_env.dng.opcodes import (
     Area,
     DeltaPerColumn,
@@ -22,7 +23,6 @@ from isp_env.dng.opcodes import (
     MapPolynomial,
     MapTable,
     ScalePerRow,
-    parse_opcodes,
 )
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
