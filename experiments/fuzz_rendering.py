@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,11 @@ def main(settings: Settings) -> int:
     """Run; returns the exit status."""
     logging.basicConfig(level=logging.CRITICAL)  # the parsers have a word on every mutant
     with tempfile.TemporaryDirectory() as name:
-        return run(settings, [*compressed_samples(Path(name)), *made_files(Path(name))])
+        folder = Path(name)
+        named = [one.path for one in find_inputs(settings.raw)]
+        by_kind = {path.suffix: [p for p in named if p.suffix == path.suffix] for path in named}
+        sources = [sample_files(), compressed_samples(folder), made_files(folder)]
+        return run(settings, [*sources, *by_kind.values()])
 
 
 def compressed_samples(folder: Path) -> list[Path]:
@@ -118,16 +122,21 @@ def made_files(folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def run(settings: Settings, made: list[Path]) -> int:
-    """Render the mutants of all files; returns the exit status."""
-    paths = [*sample_files(), *made, *(one.path for one in find_inputs(settings.raw))]
-    paths = [path for path in paths if 1000 < path.stat().st_size <= LARGEST]
+def run(settings: Settings, sources: Sequence[Sequence[Path]]) -> int:
+    """Render the mutants of all files; returns the exit status.
+
+    Args:
+        settings: Of the command line.
+        sources: Files in groups, from each of which as many mutants are made.
+    """
+    fitting = ([p for p in group if 1000 < p.stat().st_size <= LARGEST] for group in sources)
+    groups = [group for group in fitting if group]
     settings.out.mkdir(parents=True, exist_ok=True)
     limits = Limits(memory=round(settings.memory * 1e9), seconds=settings.seconds)
     rows, wrong = [], []
     log = (settings.out / "mutants.jsonl").open("w", encoding="utf-8")
     with tempfile.TemporaryDirectory() as name, log:
-        tasks = mutants(settings, paths, Path(name))
+        tasks = mutants(settings, groups, Path(name))
         outcomes = run_isolated(render, tasks, workers=settings.workers, limits=limits)
         for outcome in track(outcomes, "mutants", total=settings.count, console=console):
             mutant = outcome.task
@@ -178,15 +187,17 @@ def run(settings: Settings, made: list[Path]) -> int:
     return 1 if wrong else 0
 
 
-def mutants(settings: Settings, paths: list[Path], folder: Path) -> Iterator[Mutant]:
+def mutants(settings: Settings, groups: Sequence[Sequence[Path]], folder: Path) -> Iterator[Mutant]:
     """Write mutants one after the other, as workers are free for them."""
     kinds = list(MUTATIONS)
+    paths = [path for group in groups for path in group]
     with_opcodes = [path for path in paths if has_opcodes(path.read_bytes())]
     for number in range(settings.count):
         rng = np.random.default_rng((settings.seed, number))
         kind = kinds[number % len(kinds)]
-        suited = with_opcodes if kind == "edit opcodes" else paths
-        source, other = suited[rng.integers(len(suited))], paths[rng.integers(len(paths))]
+        group = groups[int(rng.integers(len(groups)))]
+        suited = with_opcodes if kind == "edit opcodes" else group
+        source, other = (some[int(rng.integers(len(some)))] for some in (suited, paths))
         data = bytearray(source.read_bytes())
         MUTATIONS[kind](data, other.read_bytes(), rng)
         (folder / f"{number}.raw{source.suffix}").write_bytes(data)

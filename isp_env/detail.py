@@ -201,9 +201,9 @@ def _blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h
     Weighted neighbours are added up as whole pictures: PyTorch's convolution of single planes is
     several times slower on a CPU.
     """
-    if sigma < 0.2:
-        return image
     size = min(2 * int(3 * sigma + 0.5) + 1, 2 * (min(image.shape[-2:]) // 2) - 1)
+    if sigma < 0.2 or size < 3:  # a picture of so few pixels has no neighbours to mix
+        return image
     weights, half = get_gaussian_kernel1d(size, sigma)[0].tolist(), size // 2
     for axis, border in ((2, (0, 0, half, half)), (3, (half, half, 0, 0))):
         padded = functional.pad(image, border, mode="reflect")

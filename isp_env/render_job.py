@@ -14,6 +14,7 @@ from torch import Tensor
 
 from isp_env.develop.corrections import corrected
 from isp_env.develop.lens_database import lens_correction
+from isp_env.errors import RawFileError
 from isp_env.files import atomic_path
 from isp_env.full_frame import FULL_SIZE, OutputSize, render_raw
 from isp_env.manifest import Entry, own_sidecar, read_sidecar, sha256, sidecar_path
@@ -135,6 +136,9 @@ def render_file(job: RenderJob) -> Entry:
         values |= check_parameters(choice.parameters, pipeline.parameters, "chosen parameters")
     theta = to_theta(pipeline.parameters, values)[0]
     pixels = render_raw(raw, theta, pipeline=pipeline, size=settings.size, bits=settings.bits)
+    if pixels.min() == pixels.max():
+        told = f"every pixel of its rendering is {pixels.flat[0]}"
+        raise RawFileError(job.source, f"nothing to see: {told} (BaselineExposure, exposure?)")
     units = {p.name: p for p in pipeline.parameters}
     sidecar = {
         "format": FORMAT,

@@ -109,7 +109,7 @@ def find_profile(exif: Exif) -> LensProfile:
     description = {
         "profile": lens.model,
         "maker": lens.maker,
-        "camera": f"{camera.maker} {camera.model}",
+        "camera": camera.model,
         "focal_length": focal,
         "aperture": exif.aperture,
         "distance": exif.subject_distance,

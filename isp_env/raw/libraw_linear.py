@@ -31,4 +31,5 @@ def develop_by_libraw(libraw: rawpy.RawPy) -> UInt16[np.ndarray, "3 h w"]:
         output_bps=16,
         user_flip=0,
     )
-    return np.ascontiguousarray(np.moveaxis(np.atleast_3d(pixels)[..., :3], 2, 0))
+    planes = np.moveaxis(np.atleast_3d(pixels)[..., :3], 2, 0)
+    return np.broadcast_to(planes, (3, *planes.shape[1:])).copy()  # of one colour: grey

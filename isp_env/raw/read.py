@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 # LibRaw's flip: 1 mirrors left-right, 2 top-bottom, 4 transposes first. Value: EXIF Orientation.
 ORIENTATION_OF_FLIP = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
+SMALLEST = 4  # pixels at a side of a mosaic that can be interpolated
+
 NO_NOISE_PROFILE = "no noise profile in the file: that of a typical sensor assumed"
 
 REASONS = {
@@ -124,6 +126,8 @@ def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
     if not np.all(black < white):
         raise RawFileError(path, f"black level {black.max():g} is not below white level {white:g}")
     image, plane = _image(sensor)
+    if min(image.shape[-2:]) < SMALLEST:
+        raise RawFileError(path, f"a picture of {image.shape[-2]}x{image.shape[-1]} pixels")
     if reason := check_picture(image[1] if cfa is None else image, plane, black.mean(), white):
         raise RawFileError(path, reason)
     neutral, note = as_shot_neutral(libraw, tags, image, cfa, black, white)

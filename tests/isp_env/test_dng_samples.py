@@ -463,3 +463,14 @@ def test_all_predictors_of_lossless_jpeg(predictor, tmp_path):
     segment[place + 7] = predictor
     _write(tmp_path / "a.dng", raw, [bytes(segment)], rows=64)
     assert np.array_equal(np.asarray(read_raw(tmp_path / "a.dng").mosaic), raw.mosaic)
+
+
+def test_a_mosaic_of_one_colour_is_grey(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    tags = (33422, "B", 4, (0, 0, 0, 0), True)
+    _stored(raw, raw.mosaic, tmp_path / "a.dng", tags)
+    read = read_raw(tmp_path / "a.dng")
+    assert read.linear is not None
+    assert read.fallbacks[0].startswith("the mosaic [[0, 0], [0, 0]]: demosaiced")
+    assert np.array_equal(read.linear[0], read.linear[2])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from skimage import data as photographs
 
-from isp_env.development import upright
-from isp_env.full_frame import OutputSize, quantise, render_raw, render_whole
+from isp_env.development import LinearImage, upright
+from isp_env.full_frame import OutputSize, quantise, render_linear, render_raw, render_whole
 from isp_env.parameters import to_theta
 from isp_env.pipeline import DEFAULT_PIPELINE as PIPELINE
 from isp_env.raw import RawImage, read_raw
@@ -151,3 +151,12 @@ def test_the_order_of_the_knobs_does_not_matter(frame):
     expected = render_raw(frame, THETA, bits=16).astype(int)
     found = render_raw(frame, THETA.flip(0), pipeline=turned, bits=16).astype(int)
     assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 5)])
+def test_pictures_of_a_few_pixels_are_rendered(shape):
+    """A wide crop at a small size is one row high."""
+    image = LinearImage(torch.full((3, *shape), 0.2), torch.zeros(3, 2))
+    pixels = render_linear(image, torch.zeros(len(PIPELINE.parameters)))
+    assert pixels.shape == (*shape, 3)
+    assert pixels.min() > 0

@@ -140,6 +140,12 @@ def test_mosaics_that_libraw_does_not_develop_either_are_refused(tmp_path, take)
         read_raw(tmp_path / "odd.dng")
 
 
+@pytest.mark.parametrize("area", [(0, 0, 3, 96), (10, 20, 60, 22)])
+def test_pictures_too_small_to_interpolate_are_refused(write_tagged, area, take):
+    with pytest.raises(RawFileError, match=r"a picture of \d+x\d+ pixels"):
+        read_raw(write_tagged(take(), (ACTIVE_AREA, "I", 4, area, True)))
+
+
 def test_gain_map_outside_the_picture_is_refused(tmp_path, take):
     ones = np.ones((2, 2), np.float32)
     beyond = GainMap(64, 0, 90, 96, 0, 1, 2, 2, ones, 1.0, 1.0, 0.0, 0.0)

@@ -25,6 +25,7 @@ from isp_env.files import fitting, temporary_prefix
 from isp_env.full_frame import OutputSize
 from isp_env.manifest import NAME, Manifest, sidecar_path
 from isp_env.outcomes import Limits
+from isp_env.raw import read_raw
 from isp_env.raw.exif_fields import CameraExif, Field
 from isp_env.raw.write_dng import write_dng
 from isp_env.render_job import Choice, RenderSettings
@@ -522,6 +523,18 @@ def test_an_unexpected_error_fails_one_file(shots, tmp_path, monkeypatch, caplog
     found = {r.source.name: r for r in render(shots, tmp_path / "out")}
     assert [found[f"{n}.dng"].status for n in range(3)] == ["done", "failed", "done"]
     assert found["1.dng"].reason == "unexpected ZeroDivisionError: surprise"
+
+
+def test_a_rendering_without_a_picture_is_no_photograph(shots, tmp_path):
+    settings = RenderSettings(parameters={"exposure": 2.0})
+    raw = read_raw(shots / "0.dng")
+    assert raw.mosaic is not None
+    bright = replace(raw, mosaic=np.maximum(raw.mosaic, 12000), baseline_exposure=4.0)
+    write_dng(bright, shots / "0.dng")
+    found = {r.source.name: r for r in render(shots, tmp_path / "out", settings)}
+    assert found["0.dng"].status == "failed"
+    assert "every pixel of its rendering is 255" in (found["0.dng"].reason or "")
+    assert not (tmp_path / "out" / "0.jpg").exists()
 
 
 def test_a_full_disk_stops_the_batch_and_nothing_is_lost(shots, tmp_path, monkeypatch):
