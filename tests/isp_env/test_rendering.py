@@ -529,7 +529,7 @@ def test_a_rendering_without_a_picture_is_no_photograph(shots, tmp_path):
     settings = RenderSettings(parameters={"exposure": 2.0})
     raw = read_raw(shots / "0.dng")
     assert raw.mosaic is not None
-    bright = replace(raw, mosaic=np.maximum(raw.mosaic, 12000), baseline_exposure=4.0)
+    bright = replace(raw, mosaic=raw.mosaic // 4 + 8000, baseline_exposure=8.0)
     write_dng(bright, shots / "0.dng")
     found = {r.source.name: r for r in render(shots, tmp_path / "out", settings)}
     assert found["0.dng"].status == "failed"
