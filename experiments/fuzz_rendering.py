@@ -1,6 +1,7 @@
 """What do broken and hostile RAW files do to a batch? Mutants of real files, rendered in isolation.
 
-    python experiments/fuzz_rendering.py --raw PHOTOS --count 2000
+    pip install -e ".[dev]"    # random DNGs are encoded by imagecodecs
+    python experiments/fuzz_rendering.py --raw PHOTOS --count 3000
 
 Mutants are made from the embedded samples, as they are and as lossless JPEG, which has a decoder of
 its own; from random legal DNGs of all layouts and with opcodes; from mosaics of four colours; and
@@ -54,7 +55,7 @@ class Settings:
 
     raw: list[str] = field(default_factory=list)
     """Files and folders to mutate, beside the embedded samples."""
-    count: int = 2000
+    count: int = 3000
     """Mutants."""
     seed: int = 0
     """Mutant i depends on (seed, i) and the files alone."""

@@ -1,5 +1,6 @@
 """Does `read_raw` agree with the independent reference on random legal DNGs?
 
+    pip install -e ".[dev]"    # the reference decodes by imagecodecs
     python experiments/isp/check_dng.py --count 5000
 
 Each file depends on the seed and its number alone. A difference of more than one sample step, a
