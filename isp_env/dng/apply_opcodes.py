@@ -6,6 +6,7 @@ of lists 2 and 3 in [0, 1]; tables are of 16 bits in all of them.
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
+from scipy.ndimage import distance_transform_edt
 
 from isp_env.dng.opcodes import (
     DeltaPerColumn,
@@ -28,7 +29,7 @@ from isp_env.dng.opcodes import (
 from isp_env.dng.radial_gain import fix_vignette_in_place
 
 Image = Float32[np.ndarray, "c h w"]
-FARTHEST = 24  # pixels away from which a bad one is mended in one pass
+FARTHEST = 6  # pixels away from which a bad one is interpolated
 
 WARPS = (WarpRectilinear, WarpRectilinear2, WarpFisheye)
 
@@ -169,16 +170,23 @@ def mend(
 ) -> None:
     """Replace bad pixels by the mean of the nearest good ones of their colour.
 
-    What has none near is mended in further passes, from what was mended before it.
+    What has none near takes the nearest of its place in the mosaic.
     """
     bad = bad.copy()
-    while bad.any():
-        before = int(bad.sum())
-        if before == bad.size:
-            raise OpcodeError("every pixel of the image is listed as bad")
-        _mend_once(plane, bad, cfa)
-        if int(bad.sum()) == before:
+    if not bad.any():
+        return
+    _mend_once(plane, bad, cfa)
+    size = 1 if cfa is None else len(cfa)
+    for row, column in np.ndindex(size, size):
+        part, missing = plane[row::size, column::size], bad[row::size, column::size]
+        if not missing.any():
+            continue
+        if missing.all():
             raise OpcodeError("bad pixels without a good one of their colour")
+        nearest = np.asarray(
+            distance_transform_edt(missing, return_distances=False, return_indices=True)
+        )
+        part[missing] = part[tuple(nearest[:, missing])]
 
 
 def _mend_once(

@@ -43,27 +43,40 @@ class Calibration:
     forward: dict[float, np.ndarray]
 
 
-def calibration_of(values: Callable[[int], np.ndarray | None]) -> Calibration:
-    """Read the matrices; `values` returns the numbers of a tag, or None."""
-    found = Calibration({}, {}, {})
+def calibration_of(
+    values: Callable[[int], np.ndarray | None], is_calibrated: bool = True
+) -> tuple[Calibration, list[str]]:
+    """Read the matrices, and what is left out of them.
+
+    Args:
+        values: The numbers of a tag, or None.
+        is_calibrated: Whether CameraCalibration is meant for the profile: its signature (50931) is
+            that of the profile (50932).
+    """
+    found, notes = Calibration({}, {}, {}), list[str]()
     balance = values(50727)
     tags = ((50721, 50723, 50778, 50964), (50722, 50724, 50779, 50965))
-    for matrix, calibration, illuminant, forward in tags:
+    for number, (matrix, calibration, illuminant, forward) in enumerate(tags, 1):
         if (color := values(matrix)) is None:
             continue
-        unit = values(calibration)
+        unit = values(calibration) if is_calibrated else None
         reference = np.eye(3) if unit is None else unit.reshape(3, 3)
         if balance is not None:
             reference = balance[:, None] * reference
+        if not np.linalg.det(reference):
+            notes.append(f"CameraCalibration{number} or AnalogBalance is singular: left out")
+            reference = np.eye(3)
         light = values(illuminant)
-        kelvin = ILLUMINANT_KELVIN.get(0 if light is None else int(light[0]), 6500.0)
+        code = 0 if light is None or not light.size else int(light[0])
+        kelvin = ILLUMINANT_KELVIN.get(code, 6500.0)
         if kelvin in found.color:
+            notes.append(f"ColorMatrix{number} of illuminant {code}, {kelvin:g} K, is left out")
             continue
         found.color[kelvin] = reference @ color.reshape(3, 3)
         found.reference[kelvin] = reference
         if (to_xyz := values(forward)) is not None:
             found.forward[kelvin] = to_xyz.reshape(3, 3)
-    return found
+    return found, notes
 
 
 def matrix_and_neutral(
@@ -75,10 +88,11 @@ def matrix_and_neutral(
     if neutral is not None and np.all(neutral > 0):
         neutral = neutral / neutral[1]
         return (color_matrix_for_neutral(matrices, neutral) if matrices else None), neutral
-    if white_xy is not None and matrices:
+    if white_xy is not None and matrices and min(*white_xy, 1 - white_xy.sum()) > 0:
         matrix = interpolate_color_matrix(matrices, color_temperature(white_xy))
         neutral = matrix @ xy_to_xyz(white_xy)
-        return matrix, neutral / neutral[1]
+        if np.all(neutral > 0):
+            return matrix, neutral / neutral[1]
     return (interpolate_color_matrix(matrices, 6500.0) if matrices else None), None
 
 

@@ -100,7 +100,12 @@ def raw_page(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
 
 def _pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
     """The chain of directories, and below each its SubIFDs."""
-    left = [page.aspage() for page in tiff.pages[:MOST_PAGES]]
+    left = list[tifffile.TiffPage]()
+    for number in range(MOST_PAGES):
+        try:
+            left.append(tiff.pages[number].aspage())
+        except IndexError:  # the end of the chain, or of what is sound of it
+            break
     for _ in range(MOST_PAGES):
         if not left:
             return
@@ -126,7 +131,7 @@ def layout_of(page: tifffile.TiffPage, version: tuple[int, ...], path: Path) -> 
         raise RawFileError(path, f"declares {told} pixels: more than {MOST_PIXELS:,} or none")
     samples, bits = page.samplesperpixel, _same(page, 258, 1, path)
     kind = _same(page, 339, 1, path)
-    if not 1 <= samples <= 8 or kind not in (1, 3):
+    if not 1 <= samples <= 8 or kind not in (1, 3, 4):  # 4: undefined, as whole numbers
         raise RawFileError(path, f"{samples} samples of a pixel in SampleFormat {kind}")
     is_planar = number(284, 1) == 2 and samples > 1
     if page.is_tiled:
@@ -138,6 +143,10 @@ def layout_of(page: tifffile.TiffPage, version: tuple[int, ...], path: Path) -> 
     needed = math.ceil(shape[0] / rows) * math.ceil(shape[1] / columns)
     needed *= samples if is_planar else 1
     offsets, sizes = (tuple(map(int, x)) for x in (page.dataoffsets, page.databytecounts))
+    if int(page.compression) == NONE and needed == 1:
+        whole = rows * -(-columns * samples * bits // 8)
+        if not sizes or sizes[0] == 0 or offsets[0] + sizes[0] > path.stat().st_size:
+            sizes = (whole,)  # of the only part: it can be computed
     # LibRaw leaves what it does not decode as it found it: another picture's memory
     present = sum(1 for offset, size in zip(offsets, sizes, strict=False) if offset and size)
     if present < needed or len(offsets) != len(sizes):

@@ -47,8 +47,11 @@ def parse_opcodes(content: bytes) -> tuple[Listed, ...]:
     A gain map with values per plane is returned as one map for each of its planes.
 
     Raises:
-        ValueError: The list ends too early, or an opcode's parameters are damaged.
+        ValueError: The list ends too early, or the parameters of an opcode that must not be left
+            out are damaged.
     """
+    if len(content) < _COUNT.size:
+        return ()
     try:
         (count,) = _COUNT.unpack_from(content)
         if count > MOST_OPCODES:
@@ -61,12 +64,25 @@ def parse_opcodes(content: bytes) -> tuple[Listed, ...]:
             if len(payload) != size:
                 raise ValueError("damaged opcode list: it ends too early")
             offset += size
-            parse = _PARSERS.get(number)
-            opcodes = (UnknownOpcode(number),) if parse is None else parse(_Reader(payload))
-            found += [Listed(opcode, bool(flags & _OPTIONAL)) for opcode in opcodes]
+            is_optional = bool(flags & _OPTIONAL)
+            opcodes = _parsed(number, payload, is_optional)
+            found += [Listed(opcode, is_optional) for opcode in opcodes]
     except struct.error as error:
         raise ValueError(f"damaged opcode list: {error}") from error
     return tuple(found)
+
+
+def _parsed(number: int, payload: bytes, is_optional: bool) -> tuple[Opcode, ...]:
+    """One opcode; one that may be left out and is damaged, or of a later version, is unknown."""
+    parse = _PARSERS.get(number)
+    if parse is None:
+        return (UnknownOpcode(number),)
+    try:
+        return parse(_Reader(payload))
+    except (ValueError, struct.error):
+        if not is_optional:
+            raise
+        return (UnknownOpcode(number),)
 
 
 def parse_gain_maps(content: bytes) -> tuple[GainMap, ...]:

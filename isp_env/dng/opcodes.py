@@ -175,7 +175,7 @@ class FixVignetteRadial:
 
 @dataclass(frozen=True)
 class UnknownOpcode:
-    """An opcode that no version of the specification up to 1.7.1 names."""
+    """An opcode that no version of the specification up to 1.7.1 names, or a damaged one."""
 
     number: int
 

@@ -4,7 +4,7 @@ Tags that describe samples are those of the page that is decoded; those that des
 its colours stand in the first page as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,18 +20,29 @@ from isp_env.dng.opcodes import GainMap, Listed
 from isp_env.errors import RawFileError
 
 DNG_VERSION = 50706
+NEWEST = (1, 7, 1, 0)  # DNG version that is known here
 LINEARIZATION_TABLE = 50712
 OPCODE_LISTS = (51008, 51009, 51022)
 BAYER = ([[0, 1], [1, 2]], [[1, 0], [2, 1]], [[1, 2], [0, 1]], [[2, 1], [1, 0]])
 
 # What a tag of one page says of its samples means nothing for those of another.
-OF_SAMPLES = frozenset(
+OF_STORED = frozenset(
     {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 339}
-    | {33421, 33422, 50710, 50711, *range(50712, 50721), 50829, 50830, 50974, 50975}
-    | {*OPCODE_LISTS, 51125, 52547}
+    | {LINEARIZATION_TABLE, 50974, 50975, 52547, *OPCODE_LISTS}
+)
+OF_SAMPLES = frozenset(
+    OF_STORED | {33421, 33422, 50710, 50711, *range(50713, 50721), 50829, 50830, 51125}
 )
 
 # How many numbers a tag has for a camera of three colours; others are left out.
+NUMBERS = {
+    50714: "BlackLevel",
+    50715: "BlackLevelDeltaH",
+    50716: "BlackLevelDeltaV",
+    50717: "WhiteLevel",
+    50730: "BaselineExposure",
+    51041: "NoiseProfile",
+}
 SIZES = {
     50718: ("DefaultScale", 2),
     50719: ("DefaultCropOrigin", 2),
@@ -103,7 +114,8 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
     page = raw_page(tiff, path)
     # where the first page is a preview, sloppy writers leave tags of the samples there
     is_other = page is not first and first.photometric in (CFA, LINEAR_RAW)
-    shared = {tag.code: tag for tag in first.tags if not (is_other and tag.code in OF_SAMPLES)}
+    not_shared = OF_SAMPLES if is_other else OF_STORED
+    shared = {tag.code: tag for tag in first.tags if tag.code not in not_shared}
     tags = shared | {tag.code: tag for tag in page.tags}  # the picture's own tags win
     version = first.tags[DNG_VERSION].value
     layout = layout_of(page, tuple(version) if isinstance(version, (bytes, tuple)) else (), path)
@@ -118,10 +130,17 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
             malformed[code] = f"{name} has {numbers.size} values, not {size}: left out"
         elif numbers is None and code in tags:
             malformed[code] = f"{name} is no number: left out"
-    left_out = [*malformed.values()]
+    for code, name in NUMBERS.items():
+        if code in tags and values(code) is None:
+            malformed[code] = f"{name} is no number: left out"
+    left_out = [*malformed.values(), *_beyond(values, tags)]
     cfa, unusual = _mosaic(values, layout, path, is_cfa=page.photometric == CFA)
-    calibration = calibration_of(values)
-    matrix, neutral = matrix_and_neutral(calibration, values)
+    of_color = _in_order(values) if cfa is not None else values
+    calibration, notes = calibration_of(of_color, _signatures(tags))
+    left_out += notes
+    matrix, neutral = matrix_and_neutral(calibration, of_color)
+    if neutral is None and (code := next((c for c in (50728, 50729) if c in tags), None)):
+        left_out.append(f"{SIZES[code][0]} is no white of a light: left out")
     noise, baseline = values(51041), values(50730)
     if noise is not None and (noise.size % 2 or not noise.size):
         left_out.append(f"NoiseProfile has {noise.size} values, not two for each plane: left out")
@@ -141,18 +160,16 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
     left_out += [note for note in (black_note, white_note, user_note) if note]
     scale = values(50718)
     area, rows = values(50829), values(50716)
-    opcodes = tuple(
-        parse_opcodes(tags[code].value) if code in tags else () for code in OPCODE_LISTS
-    )
-    height, width = layout.shape
-    maps = [o.opcode for part in opcodes for o in part if isinstance(o.opcode, GainMap)]
-    if any(m.top >= height or m.left >= width for m in maps):
-        raise RawFileError(path, "damaged DNG structure (a gain map outside the picture)")
+    opcodes = [parse_opcodes(tags[code].value) if code in tags else () for code in OPCODE_LISTS]
+    for number, part in enumerate(opcodes):
+        opcodes[number] = tuple(o for o in part if not _is_outside(o, layout))
+        if len(opcodes[number]) < len(part):
+            left_out.append(f"a GainMap of OpcodeList{number + 1} lies outside the picture")
     return DngTags(
         layout=layout,
-        orientation=_orientation(first.tags, page.tags),
+        orientation=_orientation(values),
         active_area=None if area is None else _rectangle(area),
-        linearization=None if table is None or not table.size else table.astype(np.uint16),
+        linearization=None if table is None or not table.size else _table(table),
         black=black,
         black_rows=rows,
         black_columns=values(50715),
@@ -178,8 +195,10 @@ def _rectangle(area: Float[np.ndarray, "4"]) -> tuple[int, int, int, int]:
 
 
 def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
-    """A numeric tag as float64 array; None where a rational has no value (0/0)."""
+    """A numeric tag as float64 array; None where a number has no value (0/0, NaN)."""
     value = list(tag.value) if isinstance(tag.value, bytes) else tag.value
+    if isinstance(value, str):
+        return None
     numbers = np.atleast_1d(np.array(value, np.float64))
     if tag.dtype in (tifffile.DATATYPE.RATIONAL, tifffile.DATATYPE.SRATIONAL):
         if numbers.size != 2 * tag.count:  # of more than 1,024, tifffile reads the first half only
@@ -190,17 +209,69 @@ def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
             kind = parent.byteorder + ("i4" if signed else "u4")
             numbers = np.frombuffer(file.read(8 * tag.count), kind).astype(np.float64)
         numerator, denominator = numbers.reshape(-1, 2).T
-        numbers = None if np.any(denominator == 0) else numerator / denominator
-    return numbers
+        if np.any(denominator == 0):
+            return None
+        numbers = numerator / denominator
+    return numbers if np.isfinite(numbers).all() else None
 
 
-def _orientation(*pages: tifffile.TiffTags) -> int:
-    """Orientation (274) of the first page that has one; upright where that is no orientation."""
-    for tags in pages:
-        if (tag := tags.get(274)) is not None:
-            value = tag.value if isinstance(tag.value, int) else 1
-            return int(value) if 1 <= value <= 8 else 1
-    return 1
+def _orientation(values: Values) -> int:
+    """Orientation (274); upright where that is none."""
+    value = values(274)
+    return int(value[0]) if value is not None and value.size and value[0] in range(1, 9) else 1
+
+
+def _table(table: Float[np.ndarray, " stored"]) -> UInt16[np.ndarray, " entries"]:
+    return table[: 1 << 16].clip(0, 65535).astype(np.uint16)
+
+
+def _is_outside(listed: Listed, layout: Layout) -> bool:
+    """Whether an opcode is a gain map that covers nothing of the picture."""
+    m, (height, width) = listed.opcode, layout.shape
+    return isinstance(m, GainMap) and (m.top >= height or m.left >= width)
+
+
+def _beyond(values: Values, tags: Mapping[int, tifffile.TiffTag]) -> list[str]:
+    """What the file says of its rendering that is not done here."""
+    notes = list[str]()
+    needed = values(50707)
+    if needed is not None and tuple(needed.astype(int)) > NEWEST:
+        told = ".".join(str(int(x)) for x in needed)
+        notes.append(f"the file needs a reader of DNG {told}: read as one of 1.7.1")
+    names = {52525: "ProfileGainTableMap", 52544: "ProfileGainTableMap2", 52531: "ColorMatrix3"}
+    notes += [f"{name}: left out" for code, name in names.items() if code in tags]
+    offset = values(51109)
+    if offset is not None and offset.size and offset[0]:
+        notes.append(f"BaselineExposureOffset {offset[0]:g} EV: left out")
+    return notes
+
+
+def _signatures(tags: Mapping[int, tifffile.TiffTag]) -> bool:
+    """Whether CameraCalibration is meant for the profile: both signatures are the same."""
+    camera, profile = (
+        str(tags[code].value).strip("\0 ") if code in tags else "" for code in (50931, 50932)
+    )
+    return camera == profile
+
+
+def _in_order(values: Values) -> Values:
+    """Values of the colours as red, green, blue, where CFAPlaneColor (50710) has another order."""
+    planes = values(50710)
+    order = [0, 1, 2] if planes is None else np.argsort(planes).tolist()
+
+    def ordered(code: int) -> np.ndarray | None:
+        found = values(code)
+        if found is None or order == [0, 1, 2]:
+            return found
+        if code in (50721, 50722):
+            return found.reshape(3, 3)[order].ravel()
+        if code in (50723, 50724):
+            return found.reshape(3, 3)[order][:, order].ravel()
+        if code in (50964, 50965):
+            return found.reshape(3, 3)[:, order].ravel()
+        return found[order] if code in (50727, 50728) else found
+
+    return ordered
 
 
 def _mosaic(
@@ -223,13 +294,14 @@ def _mosaic(
     shape = None if size is None or size.size != 2 else tuple(size.astype(int).tolist())
     if pattern is None or shape is None or pattern.size != shape[0] * shape[1]:
         raise RawFileError(path, "a mosaic without a CFAPattern that fills CFARepeatPatternDim")
-    found = pattern.reshape(shape).astype(np.uint8)
+    found = _smallest(pattern.reshape(shape).astype(np.uint8))
+    shape = found.shape
     if arrangement is not None and arrangement.tolist() not in ([1], [2]):
         told = arrangement.astype(int).tolist()
         raise RawFileError(
             path, f"a mosaic in layout {told} (CFALayout), which cannot be read here"
         )
-    is_xtrans = shape == (6, 6) and set(found.ravel().tolist()) == {0, 1, 2}
+    is_xtrans = shape == (6, 6) and np.bincount(found.ravel()).tolist() == [8, 20, 8]
     if not is_xtrans and (shape[1] != 2 or shape[0] not in (1, 2, 4, 8)):
         told = f"the mosaic {found.tolist()}"
         raise RawFileError(path, f"{told}, which neither this program nor LibRaw develops")
@@ -237,11 +309,22 @@ def _mosaic(
         return None, f"a mosaic of {layout.samples} samples in each pixel"
     if arrangement is not None and arrangement.tolist() == [2]:
         return None, "a staggered mosaic (CFALayout 2)"
-    if planes is not None and planes.tolist() != [0, 1, 2]:
+    if planes is not None and sorted(planes.tolist()) != [0, 1, 2]:
         return None, f"a mosaic of the colours {planes.astype(int).tolist()} (CFAPlaneColor)"
     if found.tolist() in BAYER or is_xtrans:
         return found, None
     return None, f"the mosaic {found.tolist()}"
+
+
+def _smallest(pattern: UInt8[np.ndarray, "r c"]) -> UInt8[np.ndarray, "r2 c2"]:
+    """The smallest part, of two rows and columns at least, that the pattern repeats."""
+    rows, columns = pattern.shape
+    for height in (n for n in range(2, rows + 1) if rows % n == 0):
+        for width in (n for n in range(2, columns + 1) if columns % n == 0):
+            part = pattern[:height, :width]
+            if np.array_equal(np.tile(part, (rows // height, columns // width)), pattern):
+                return part
+    return pattern
 
 
 def _black(

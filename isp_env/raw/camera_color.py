@@ -8,6 +8,7 @@ from jaxtyping import Float, Num, UInt8
 
 from isp_env.color import XYZ_FROM_REC709, camera_to_rec709
 from isp_env.dng.tags import DngTags
+from isp_env.output_spaces import D65_XYZ
 
 
 def as_shot_neutral(
@@ -26,6 +27,10 @@ def as_shot_neutral(
     """
     if tags and tags.as_shot_neutral is not None and _is_plausible(tags.as_shot_neutral):
         return tags.as_shot_neutral, None
+    if tags and tags.xyz_to_camera is not None and _is_usable(tags.xyz_to_camera):
+        neutral = tags.xyz_to_camera @ D65_XYZ
+        if np.all(neutral > 0) and _is_plausible(neutral := neutral / neutral[1]):
+            return neutral, "no white balance in the file: daylight assumed"
     are_ones = False
     for (red, green, blue, _), note in _gains_of_libraw(libraw):
         if min(red, green, blue) <= 0 or red == green == blue:

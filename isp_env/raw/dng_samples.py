@@ -18,7 +18,7 @@ import numpy as np
 import rawpy
 from jaxtyping import Float32, Num, UInt8
 
-from isp_env.dng.apply_opcodes import WARPS, OpcodeError, apply_opcode, name_of
+from isp_env.dng.apply_opcodes import WARPS, OpcodeError, apply_opcode, mend, name_of
 from isp_env.dng.layout import LOSSLESS_JPEG, Layout
 from isp_env.dng.lossless_jpeg import HEADERS, count_components
 from isp_env.dng.opcodes import GainMap, Listed, TrimBounds, UnknownOpcode
@@ -32,6 +32,8 @@ from isp_env.raw.sensor_data import Area, SensorData
 log = logging.getLogger(__name__)
 
 STRIP = 256  # rows that are normalised at a time
+BEYOND = 16  # rows and columns by which an active area may miss its frame
+MOST_BAD = 0.01  # of the samples that may be mended
 
 
 def dng_samples(path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]) -> SensorData:
@@ -48,9 +50,9 @@ def dng_samples(path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]) ->
         rawpy.LibRawError: LibRaw is needed, and cannot decode it.
     """
     notes = list[str]()
-    frame, area = _linear_frame(path, tags, libraw, notes)
+    frame, area, cfa = _linear_frame(path, tags, libraw, notes)
     top, left, bottom, right = area
-    pixels, cfa = frame[top:bottom, left:right], tags.cfa
+    pixels = frame[top:bottom, left:right]
     rows, columns = _deltas(tags, pixels.shape, notes)
     second = _usable(tags, 1, path, notes)
     size = 1 if cfa is None else len(cfa)
@@ -77,25 +79,56 @@ def dng_samples(path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]) ->
 
 def _linear_frame(
     path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy], notes: list[str]
-) -> tuple[Num[np.ndarray, "..."], Area]:
-    """All samples after OpcodeList1 and the linearization table, and the active area in them."""
+) -> tuple[Num[np.ndarray, "..."], Area, UInt8[np.ndarray, "n n"] | None]:
+    """All samples after OpcodeList1 and the linearization table; active area and its mosaic."""
     frame, is_linear = _decode(path, tags, libraw)
-    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-        raise RawFileError(path, "damaged pixel data: numbers that are not finite")
-    area = tags.active_area
+    area, cfa = tags.active_area, tags.cfa
+    of_frame = np.roll(cfa, area[:2], axis=(0, 1)) if cfa is not None and area else cfa
+    if frame.dtype.kind == "f":
+        frame = _finite(frame, of_frame, path, notes)
     if first := _usable(tags, 0, path, notes):
-        corner = area[:2] if area else (0, 0)
-        cfa = None if tags.cfa is None else np.roll(tags.cfa, corner, axis=(0, 1))
-        frame = _first_list(frame, first, cfa, path, notes)
-    if tags.linearization is not None and not is_linear and frame.dtype == np.uint16:
-        table = tags.linearization
-        frame = table[np.minimum(frame, np.uint16(len(table) - 1))]
+        frame, trimmed = _first_list(frame, first, of_frame, path, notes)
+        cfa = cfa if area else trimmed  # the pattern of a file begins at its active area
+    if tags.linearization is not None and not is_linear:
+        if frame.dtype.kind == "f":
+            notes.append("LinearizationTable of floating point samples: left out")
+        else:
+            table = tags.linearization
+            frame = table[np.minimum(frame, len(table) - 1)]
     height, width = frame.shape[:2]
     area = area or (0, 0, height, width)
+    inside = area[0], area[1], min(area[2], height), min(area[3], width)
+    if area != inside and 0 < area[2] - inside[2] + area[3] - inside[3] <= BEYOND:
+        notes.append(f"the active area {area} reaches beyond the frame: shortened")
+        area = inside
     if not (0 <= area[0] < area[2] <= height and 0 <= area[1] < area[3] <= width):
         told = f"the active area {area} is not inside the frame of {height}x{width} pixels"
         raise RawFileError(path, told)
-    return frame, area
+    return frame, area, cfa
+
+
+def _finite(
+    frame: Num[np.ndarray, "..."],
+    cfa: UInt8[np.ndarray, "n n"] | None,
+    path: Path,
+    notes: list[str],
+) -> Num[np.ndarray, "..."]:
+    """Floating point samples, those that are no numbers mended as bad pixels are.
+
+    Raises:
+        RawFileError: They are too many.
+    """
+    bad = ~np.isfinite(frame)
+    if not bad.any():
+        return frame
+    if bad.mean() > MOST_BAD:
+        raise RawFileError(path, f"damaged pixel data: {bad.mean():.1%} are no finite numbers")
+    notes.append(f"{bad.sum()} samples that are no finite numbers: interpolated")
+    frame = frame.copy()
+    planes = np.moveaxis(np.atleast_3d(frame), 2, 0), np.moveaxis(np.atleast_3d(bad), 2, 0)
+    for plane, mask in zip(*planes, strict=True):
+        mend(plane, mask, cfa)
+    return frame
 
 
 def _decode(
@@ -155,14 +188,14 @@ def _first_list(
     cfa: UInt8[np.ndarray, "n n"] | None,
     path: Path,
     notes: list[str],
-) -> Num[np.ndarray, "..."]:
-    """Apply OpcodeList1 to the samples as they are stored."""
+) -> tuple[Num[np.ndarray, "..."], UInt8[np.ndarray, "n n"] | None]:
+    """Apply OpcodeList1 to the samples as they are stored; the mosaic of what is left."""
     top = 1.0 if frame.dtype.kind == "f" else float(np.iinfo(frame.dtype).max)
     planes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(frame), 2, 0), np.float32)
-    planes, _, _ = _apply(planes, opcodes, cfa, 0, top, path, notes)
+    planes, cfa, _ = _apply(planes, opcodes, cfa, 0, top, path, notes)
     if frame.dtype.kind != "f":
         planes = np.rint(planes).clip(0, top)
-    return _last_planes(planes.astype(frame.dtype))
+    return _last_planes(planes.astype(frame.dtype)), cfa
 
 
 def _apply(

@@ -18,6 +18,7 @@ from jaxtyping import Num
 from isp_env.color import camera_to_rec709
 from isp_env.dng.apply_opcodes import name_of
 from isp_env.dng.layout import MOST_PIXELS
+from isp_env.dng.opcodes import GainMap, Listed
 from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.errors import RawFileError
 from isp_env.raw.camera_color import as_shot_neutral, xyz_to_camera
@@ -141,8 +142,11 @@ def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
             reason = f"X-Trans of {side} rows or columns: LibRaw needs {LIBRAW_TILE}"
             raise RawFileError(path, reason)
         if image.dtype != np.uint16:
-            scaled = image * (WHITE / white)
-            image, white = np.rint(scaled.clip(0, WHITE)).astype(np.uint16), float(WHITE)
+            scale = WHITE / white
+            image, white = np.rint((image * scale).clip(0, WHITE)).astype(np.uint16), float(WHITE)
+            black = black * scale
+            rows, columns = (None if d is None else d * scale for d in deltas)
+            deltas = rows, columns
         image = demosaic_xtrans(image, cfa, black, deltas, white, neutral, matrix)
         black, deltas, white = np.zeros(3), (None, None), float(WHITE)
     return _raw_image(
@@ -162,8 +166,22 @@ def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
         camera_to_rec709=camera_to_rec709(matrix) if by_tags is None else by_tags,
         gain_maps=sensor.gain_maps,
         active_area=sensor.area,
-        opcodes=tags.opcodes[2] if tags else (),
+        opcodes=_third_list(tags) if tags else (),
     )
+
+
+def _third_list(tags: DngTags) -> tuple[Listed, ...]:
+    """OpcodeList3; of a picture of one plane, which has become three, for all of them."""
+    if tags.layout.samples != 1 or tags.cfa is not None:
+        return tags.opcodes[2]
+    found = list[Listed]()
+    for opcode, is_optional in tags.opcodes[2]:
+        if isinstance(opcode, GainMap) and opcode.plane == 0:
+            opcode = replace(opcode, planes=3)
+        elif (area := getattr(opcode, "area", None)) is not None and area.plane == 0:
+            opcode = replace(opcode, area=area._replace(planes=3))  # type: ignore[call-arg]
+        found.append(Listed(opcode, is_optional))
+    return tuple(found)
 
 
 def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> RawImage:

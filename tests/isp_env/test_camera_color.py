@@ -118,3 +118,37 @@ def test_without_any_color_metadata_the_world_is_grey(write_tagged, camera):
         "no white balance in the file: grey world assumed",
         "no colour matrix in the file: sRGB primaries assumed",
     )
+
+
+def test_calibration_is_for_profiles_of_its_signature(write_tagged, take, rationals, camera):
+    calibration = rationals(50723, np.diag([1.5, 1.0, 0.7]))
+    signed = (50931, "s", 0, "com.other", True)
+    read = read_raw(write_tagged(take(), calibration, signed))
+    np.testing.assert_allclose(read.xyz_to_camera, camera.xyz_to_camera, atol=1e-6)
+    both = read_raw(write_tagged(take(), calibration, signed, (50932, "s", 0, "com.other", True)))
+    assert not np.allclose(both.xyz_to_camera, camera.xyz_to_camera, atol=0.1)
+
+
+def test_what_is_not_applied_is_noted(write_tagged, take, rationals):
+    read = read_raw(
+        write_tagged(
+            take(),
+            rationals(50723, np.zeros(9)),
+            rationals(AS_SHOT_WHITE_XY, (0.9, 0.9)),
+            rationals(51109, (2.0,)),
+            (50707, "B", 4, (1, 9, 0, 0), True),
+            (52525, 7, 4, b"abcd", True),
+            (50717, "2I", 1, (0, 0), True),
+            without=(AS_SHOT_NEUTRAL,),
+        )
+    )
+    for told in (
+        "CameraCalibration1 or AnalogBalance is singular: left out",
+        "AsShotWhiteXY is no white of a light: left out",
+        "BaselineExposureOffset 2 EV: left out",
+        "the file needs a reader of DNG 1.9.0.0: read as one of 1.7.1",
+        "ProfileGainTableMap: left out",
+        "WhiteLevel is no number: left out",
+        "no white balance in the file: daylight assumed",
+    ):
+        assert told in read.fallbacks

@@ -198,9 +198,13 @@ def test_damaged_opcode_list_is_a_value_error():
 
 
 @pytest.mark.parametrize("field", [{"row_pitch": 0}, {"bottom": 0}, {"spacing_h": 0.0}])
-def test_gain_map_that_covers_nothing_is_a_value_error(field):
+def test_gain_map_that_covers_nothing_is_no_gain_map(field):
+    packed = bytearray(pack_gain_maps((dataclasses.replace(gain_map(0), **field),)))
+    assert parse_gain_maps(bytes(packed)) == ()  # it may be left out
+    assert packed[15] == 1
+    packed[15] = 0  # it must not
     with pytest.raises(ValueError, match="damaged opcode list"):
-        parse_gain_maps(pack_gain_maps((dataclasses.replace(gain_map(0), **field),)))
+        parse_gain_maps(bytes(packed))
 
 
 def test_float_pixels_are_refused(tmp_path):

@@ -474,3 +474,61 @@ def test_a_mosaic_of_one_colour_is_grey(tmp_path):
     assert read.linear is not None
     assert read.fallbacks[0].startswith("the mosaic [[0, 0], [0, 0]]: demosaiced")
     assert np.array_equal(read.linear[0], read.linear[2])
+
+
+def test_a_bayer_pattern_may_be_written_more_than_once(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    pattern = np.tile(np.array(NIKON_D750.cfa), (2, 3))
+    tags = [
+        (33421, "H", 2, pattern.shape, True),
+        (33422, "B", pattern.size, tuple(pattern.ravel().tolist()), True),
+    ]
+    _stored(raw, raw.mosaic, tmp_path / "a.dng", *tags)
+    read = read_raw(tmp_path / "a.dng")
+    assert np.array_equal(np.asarray(read.mosaic), raw.mosaic)
+    assert np.array_equal(np.asarray(read.cfa), NIKON_D750.cfa)
+
+
+def test_planes_may_be_listed_in_another_order(tmp_path):
+    """CFAPlaneColor 2, 1, 0: white balance and matrix say blue first."""
+    raw = _raw()
+    assert raw.mosaic is not None
+    turned = replace(
+        raw,
+        as_shot_neutral=raw.as_shot_neutral[::-1],
+        xyz_to_camera=np.ascontiguousarray(raw.xyz_to_camera[::-1]),
+    )
+    _stored(turned, raw.mosaic, tmp_path / "a.dng", (50710, "B", 3, (2, 1, 0), True))
+    read = read_raw(tmp_path / "a.dng")
+    np.testing.assert_allclose(read.as_shot_neutral, raw.as_shot_neutral, atol=1e-6)
+    np.testing.assert_allclose(read.xyz_to_camera, raw.xyz_to_camera, atol=1e-6)
+
+
+def test_a_table_maps_samples_of_32_bits_and_may_be_too_long(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    table = np.concatenate([np.arange(65536) // 2, [0] * 9])
+    tag = (50712, "H", len(table), tuple(table.tolist()), True)
+    _stored(raw, raw.mosaic, tmp_path / "a.dng", tag)
+    assert np.array_equal(np.asarray(read_raw(tmp_path / "a.dng").mosaic), raw.mosaic // 2)
+    wide = [tag, (50713, "H", 2, (1, 1), True), (50714, "H", 1, 300, True)]
+    _stored(raw, raw.mosaic.astype(np.uint32), tmp_path / "b.dng", *wide)
+    light = (raw.mosaic // 2 - 300.0) / (raw.white - 300)
+    np.testing.assert_allclose(np.asarray(read_raw(tmp_path / "b.dng").mosaic), light, atol=1e-6)
+
+
+def test_a_few_samples_that_are_no_numbers_are_mended(tmp_path):
+    raw = _raw()
+    assert raw.mosaic is not None
+    light = (raw.mosaic / 16383).astype(np.float32)
+    light[20, 30], light[41, 7] = np.nan, np.inf
+    tags = [(50713, "H", 2, (1, 1), True), (50714, "H", 1, 0, True), (50717, "I", 1, 1, True)]
+    _stored(raw, light, tmp_path / "a.dng", *tags)
+    read = read_raw(tmp_path / "a.dng")
+    assert "2 samples that are no finite numbers: interpolated" in read.fallbacks
+    assert np.isfinite(np.asarray(read.mosaic)).all()
+    light[:10] = np.nan
+    _stored(raw, light, tmp_path / "b.dng", *tags)
+    with pytest.raises(RawFileError, match="no finite numbers"):
+        read_raw(tmp_path / "b.dng")

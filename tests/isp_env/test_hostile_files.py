@@ -124,7 +124,7 @@ def test_unreadable_file_is_named(tmp_path, monkeypatch):
         read_raw(tmp_path / "mine.dng")
 
 
-@pytest.mark.parametrize("area", [(0, 0, 65, 96), (40, 0, 30, 96)])
+@pytest.mark.parametrize("area", [(0, 0, 128, 96), (40, 0, 30, 96)])
 def test_active_area_outside_the_frame_is_refused(write_tagged, area, take):
     with pytest.raises(RawFileError):
         read_raw(write_tagged(take(), (ACTIVE_AREA, "I", 4, area, True)))
@@ -146,12 +146,19 @@ def test_pictures_too_small_to_interpolate_are_refused(write_tagged, area, take)
         read_raw(write_tagged(take(), (ACTIVE_AREA, "I", 4, area, True)))
 
 
-def test_gain_map_outside_the_picture_is_refused(tmp_path, take):
+def test_an_active_area_a_little_beyond_the_frame_is_shortened(write_tagged, take):
+    read = read_raw(write_tagged(take(), (ACTIVE_AREA, "I", 4, (0, 0, 66, 96), True)))
+    assert read.active_area == (0, 0, 64, 96)
+    assert "reaches beyond the frame: shortened" in read.fallbacks[0]
+
+
+def test_gain_map_outside_the_picture_is_left_out(tmp_path, take):
     ones = np.ones((2, 2), np.float32)
     beyond = GainMap(64, 0, 90, 96, 0, 1, 2, 2, ones, 1.0, 1.0, 0.0, 0.0)
     dng.write_dng(dataclasses.replace(take(), gain_maps=(beyond,)), tmp_path / "map.dng")
-    with pytest.raises(RawFileError, match="a gain map outside the picture"):
-        read_raw(tmp_path / "map.dng")
+    read = read_raw(tmp_path / "map.dng")
+    assert read.gain_maps == ()
+    assert read.fallbacks[0] == "a GainMap of OpcodeList2 lies outside the picture"
 
 
 def test_exposure_of_zero_by_zero_is_unknown(tmp_path, take):

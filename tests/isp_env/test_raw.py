@@ -1,11 +1,13 @@
 """What `read_raw` makes of good files: metadata, phases, orientation, the kinds of sensors."""
 
 import dataclasses
+import struct
 
 import numpy as np
 import pytest
 import rawpy
 import tifffile
+import torch
 
 from isp_env.development import develop, develop_area
 from isp_env.dng.opcodes import GainMap
@@ -233,6 +235,25 @@ def test_monochrome_has_three_equal_channels(write_tagged, take):
     np.testing.assert_array_equal(read.black, [600, 600, 600])
     np.testing.assert_array_equal(read.as_shot_neutral, [1, 1, 1])
     assert [(m.plane, m.planes) for m in read.gain_maps] == [(0, 3)]
+
+
+def test_opcodes_of_a_monochrome_picture_are_for_all_its_planes(write_tagged, take):
+    black = np.full((1, 1), 600, np.float32)
+    raw = dataclasses.replace(take(), black=black)
+    area = (0, 0, 64, 96, 0, 1, 1, 1)  # plane 0, one plane
+    half = struct.pack(">4i5I2d", *area, 1, 0.0, 0.5)
+    content = struct.pack(">5I", 1, 8, 0x01030000, 0, len(half)) + half
+    for code in (51009, 51022):
+        path = write_tagged(
+            raw,
+            (code, 7, len(content), content, True),
+            without=(33421, 33422, AS_SHOT_NEUTRAL, COLOR_MATRIX, 50778),
+        )
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            tiff.pages.first.tags["PhotometricInterpretation"].overwrite(34892)
+        linear = develop_area(read_raw(path))
+        assert torch.allclose(linear[0], linear[1], atol=1e-5)
+        assert torch.allclose(linear[2], linear[1], atol=1e-5)
 
 
 def test_shading_and_black_deltas_of_a_linear_image(tmp_path, take):

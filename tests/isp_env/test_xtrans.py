@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import rawpy
+import tifffile
 
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw, xtrans
@@ -119,6 +120,26 @@ def test_one_mosaic_gives_one_picture():
 
 def test_a_pattern_without_three_colours_is_refused(write_tagged, take, camera):
     raw = take(512, 520, dataclasses.replace(camera, cfa=X_TRANS))
-    path = write_tagged(raw, (33422, "B", 36, (1,) * 36, True))  # CFAPattern: green alone
+    path = write_tagged(raw, (33422, "B", 36, (1, 2, 0) * 12, True))  # CFAPattern: stripes
     with pytest.raises(RawFileError, match=r"the mosaic .*, which neither"):
         read_raw(path)
+
+
+def test_floating_point_samples_have_a_black_level_of_their_own_unit(tmp_path, take, camera):
+    raw = take(512, 520, dataclasses.replace(camera, cfa=X_TRANS))
+    assert raw.mosaic is not None
+    tags = [t for t in dng._tags(raw, raw.mosaic) if t[0] not in (50713, 50714, 50717)]
+    tags += [(50714, "2I", 1, (600, 16383), True), (50717, "I", 1, 1, True)]
+    tifffile.imwrite(
+        tmp_path / "float.dng",
+        (raw.mosaic / 16383).astype(np.float32),
+        photometric=dng.CFA,
+        metadata=None,
+        extratags=[t for t in tags if t[0] != dng.EXIF_IFD_PLACE],
+    )
+    whole = dataclasses.replace(raw, white=16383.0)
+    dng.write_dng(whole, tmp_path / "whole.dng")
+    found, expected = (read_raw(tmp_path / f"{n}.dng").linear for n in ("float", "whole"))
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=20)

@@ -277,7 +277,7 @@ def test_a_sidecar_names_the_profile(take, tmp_path, monkeypatch):
     raw = simulated(take, tmp_path, CANON_18_55, monkeypatch)
     found, told = lens_correction(raw)
     assert told["profile"] == "Canon EF-S 18-55mm f/3.5-5.6 IS II"
-    assert told["camera"] == "Canon Canon EOS 550D"
+    assert told["camera"] == "Canon EOS 550D"
     assert told["corrections"] == ["distortion", "lateral chromatic aberration", "vignetting"]
     assert (told["focal_length"], told["aperture"], told["distance"]) == (18.0, 3.5, None)
     assert found is not None

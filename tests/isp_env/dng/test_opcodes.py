@@ -197,7 +197,7 @@ def test_bad_columns_and_blocks_are_mended():
 
 def test_bad_pixels_without_a_good_one_cannot_be_mended():
     plane = np.ones((4, 4), np.float32)
-    with pytest.raises(OpcodeError, match="every pixel"):
+    with pytest.raises(OpcodeError, match="good one of their colour"):
         mend(plane, np.ones((4, 4), bool), None)
     bad = np.zeros((4, 4), bool)
     bad[::2, ::2] = True  # all of red
@@ -241,3 +241,20 @@ def test_the_same_opcode_twice_is_applied_twice(write_tagged, take):
     assert twice.mosaic is not None
     np.testing.assert_allclose(twice.mosaic, once.mosaic / 2, atol=1e-6)
     assert dataclasses.asdict(once)["gain_maps"] == ()
+
+
+def test_a_damaged_opcode_that_may_be_left_out_is_noted(write_tagged, take):
+    damaged = opcode(8, polynomial(*range(10)), optional=True)
+    read = read_raw(write_tagged(take(), tag(51009, damaged)))
+    assert read.fallbacks[0].startswith("opcode 8 of OpcodeList2: left out")
+    np.testing.assert_array_equal(read.mosaic, take().mosaic)
+
+
+def test_large_rectangles_are_mended_in_one_go(write_tagged, take):
+    raw = take(600, 800)
+    block = struct.pack(">3I4I", 0, 0, 1, 100, 100, 500, 700)
+    read = read_raw(write_tagged(raw, tag(51008, opcode(5, block))))
+    assert read.mosaic is not None
+    assert raw.mosaic is not None
+    np.testing.assert_array_equal(read.mosaic[:100], raw.mosaic[:100])
+    assert read.mosaic[300, 400] in raw.mosaic
