@@ -45,7 +45,7 @@ def read_exif(path: Path) -> Exif:
         description=_text(found.image, Base.ImageDescription),
         iso=_number(found.photo, *SENSITIVITIES),
         exposure_time=_number(found.photo, Base.ExposureTime)
-        or _power(found.photo, Base.ShutterSpeedValue, -1),
+        or _power(found.photo, Base.ShutterSpeedValue, -1.0),
         lens_make=_text(found.photo, Base.LensMake),
         lens_model=_text(found.photo, Base.LensModel),
         focal_length=_number(found.photo, Base.FocalLength),
@@ -71,7 +71,7 @@ def _number(directory: Directory, *tags: Base) -> float | None:
 def _power(directory: Directory, tag: Base, factor: float) -> float | None:
     """2 to the power of `factor` times an APEX value; None where there is none."""
     values = _numbers(directory[tag]) if tag in directory else []
-    return 2 ** (factor * values[0]) if values and abs(values[0]) <= MOST_APEX else None
+    return 2.0 ** (factor * values[0]) if values and abs(values[0]) <= MOST_APEX else None
 
 
 def _focal_range(directory: Directory) -> tuple[float, float] | None:
