@@ -32,6 +32,7 @@ FOREIGN_FOLDERS = frozenset({"@eadir", ".appledouble", "__macosx"})
 RESOURCE_FORK = "._"  # how macOS begins the names of what it lays beside files on foreign disks
 OWN_FILES = ("contact_sheet.png",)
 """Of a batch, in the folder of its photographs, with names that a photograph could have."""
+QUOTES = "\"'"  # around names in lists, as shells and file managers write them
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -85,7 +86,10 @@ def find_inputs(named: Iterable[str | Path], listed: Iterable[str | Path] = ()) 
 
 
 def read_list(content: bytes, folder: Path | None = None) -> list[Path]:
-    """File names from a list, one in each line; empty lines and lines that begin with # are not.
+    """File names from a list, one in each line; empty lines are passed over.
+
+    A line that begins with # is a comment unless there is such a file. A line in quotes is meant
+    without them unless there is a file with that very name.
 
     A list is UTF-8, or UTF-16 or 32 with a mark. Bytes that are no UTF-8 are those of the file
     system; where there is no such file, Latin-1. Where a name exists in another Unicode
@@ -107,11 +111,25 @@ def read_list(content: bytes, folder: Path | None = None) -> list[Path]:
     if "\0" in text:
         raise BatchError("the list of files has zero bytes: write it in UTF-8, a name in each line")
     lines = re.split(r"\r\n|\n|\r", text)
-    return [_existing(line, folder) for line in lines if line.strip() and line.strip()[0] != "#"]
+    meant = (_meant_by_line(line, folder) for line in lines if line.strip())
+    return [path for path in meant if path is not None]
 
 
-def _existing(line: str, folder: Path | None) -> Path:
-    """The file that a line of a list means; the line itself where there is none."""
+def _meant_by_line(line: str, folder: Path | None) -> Path | None:
+    """The file that a line of a list means, there or not; None for a comment."""
+    said = line.strip()
+    if found := _existing(line, folder):
+        return found
+    if said.startswith("#"):
+        return None
+    if len(said) > 2 and said[0] == said[-1] and said[0] in QUOTES:
+        said = said[1:-1]
+        return _existing(said, folder) or Path(said)
+    return Path(said)
+
+
+def _existing(line: str, folder: Path | None) -> Path | None:
+    """The file, or the files by a glob, of a line of a list; None where there is none."""
     spellings = dict.fromkeys((line, line.strip()))
     if not line.isascii():
         data = line.strip().encode("utf-8", "surrogateescape")
@@ -122,7 +140,7 @@ def _existing(line: str, folder: Path | None) -> Path:
         for path in (Path(spelling), *([folder / spelling] if folder else [])):
             if os.path.lexists(path) or glob.glob(str(path), recursive=True):
                 return path
-    return Path(line.strip())
+    return None
 
 
 def _meant(name: Path) -> list[RawInput] | None:

@@ -83,7 +83,7 @@ def find_sidecar(raw_path: Path, folder: Path | None) -> Path | None:
     """`NAME.dng.json` beside the RAW file, or in `folder`; None where there is none.
 
     JSON of other programs (Google Takeout, exiftool) has such names, too: it is ignored, with a
-    warning. What has one of our keys is ours, damaged or not.
+    warning. What has both of our keys is ours, damaged or not.
 
     Raises:
         OSError: It cannot be read.
@@ -98,9 +98,13 @@ def find_sidecar(raw_path: Path, folder: Path | None) -> Path | None:
 
 
 def _is_ours(data: bytes) -> bool:
-    """Whether JSON, or what is left of it, has a key of our format at its top."""
+    """Whether JSON has our two keys at its top, with values of our types, or broken JSON both."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
-        return any(f'"{key}"'.encode() in data.replace(b"\0", b"") for key in OWN_KEYS)
-    return isinstance(content, dict) and any(key in content for key in OWN_KEYS)
+        return all(f'"{key}"'.encode() in data.replace(b"\0", b"") for key in OWN_KEYS)
+    if not isinstance(content, dict):
+        return False
+    number, parameters = (content.get(key) for key in OWN_KEYS)
+    is_whole = isinstance(number, int) and not isinstance(number, bool)
+    return is_whole and isinstance(parameters, dict)

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 SOFTWARE = "attiqa"
 MOST_BYTES = 1 << 24  # of a field that is read: more is damage
-TIFF = re.compile(rb"II[*U]\0|IIR[OS]|MM\0\*|MMOR")  # TIFF itself, Panasonic's, Olympus's
+MOST_ENTRIES = 0xFFFF  # of a directory, as in TIFF, whatever BigTIFF allows
+TIFF = re.compile(rb"II[*+U]\0|IIR[OS]|MM\0[*+]|MMOR")  # TIFF, BigTIFF, Panasonic's, Olympus's
 INSIDE = re.compile(rb"(Exif\0\0|CMT[124]|\0TTW....)(?=II\*\0|MM\0\*)", re.DOTALL)
 """What a TIFF stream follows: in JPEG and RAF files, in Canon's CR3, in Minolta's MRW."""
 SEARCHED = 1 << 20  # bytes of such files, from the beginning
@@ -49,8 +50,10 @@ IMAGE_TAGS: Mapping[str, tuple[Kind, int]] = {
 EXIF_TAGS: Mapping[str, tuple[Kind, int]] = {
     **dict.fromkeys(("ExposureTime", "FNumber", "FocalLength"), (Kind.RATIONAL, 1)),
     **dict.fromkeys(("ExposureProgram", "ISOSpeedRatings", "SensitivityType"), (Kind.SHORT, 1)),
+    **dict.fromkeys(("StandardOutputSensitivity", "ISOSpeed"), (Kind.LONG, 1)),
     "RecommendedExposureIndex": (Kind.LONG, 1),
-    "ExposureBiasValue": (Kind.SRATIONAL, 1),
+    **dict.fromkeys(("ShutterSpeedValue", "ExposureBiasValue"), (Kind.SRATIONAL, 1)),
+    "ApertureValue": (Kind.RATIONAL, 1),
     **dict.fromkeys(("MeteringMode", "Flash", "FocalLengthIn35mmFilm"), (Kind.SHORT, 1)),
     **dict.fromkeys(("DateTimeOriginal", "DateTimeDigitized"), (Kind.ASCII, 1)),
     **dict.fromkeys(("OffsetTime", "OffsetTimeOriginal", "OffsetTimeDigitized"), (Kind.ASCII, 1)),
@@ -63,7 +66,8 @@ GPS_TAGS: Mapping[str, tuple[Kind, int]] = {
     **dict.fromkeys(("GPSLatitudeRef", "GPSLongitudeRef", "GPSDateStamp"), (Kind.ASCII, 1)),
     **dict.fromkeys(("GPSLatitude", "GPSLongitude", "GPSTimeStamp"), (Kind.RATIONAL, 3)),
     "GPSAltitudeRef": (Kind.BYTE, 1),
-    "GPSAltitude": (Kind.RATIONAL, 1),
+    **dict.fromkeys(("GPSAltitude", "GPSDOP", "GPSSpeed", "GPSImgDirection"), (Kind.RATIONAL, 1)),
+    **dict.fromkeys(("GPSSpeedRef", "GPSImgDirectionRef", "GPSMapDatum"), (Kind.ASCII, 1)),
 }
 DATE = "[0-9]{4}:[0-9]{2}:[0-9]{2}"
 DATES = {
@@ -78,6 +82,10 @@ UNKNOWN_TOO = ("LensSpecification",)  # 0/0 is one of its values (Exif 2.32, 4.6
 COORDINATES = {
     "GPSLatitude": ("GPSLatitudeRef", "NS", 90),
     "GPSLongitude": ("GPSLongitudeRef", "EW", 180),
+}
+MEASURED = {
+    "GPSSpeed": ("GPSSpeedRef", "KMN", None),
+    "GPSImgDirection": ("GPSImgDirectionRef", "TM", 360),
 }
 WANTED = {
     **{Base[name].value: name for name in (*IMAGE_TAGS, *EXIF_TAGS)},
@@ -139,7 +147,7 @@ def _chained(file: BinaryIO, base: int, notes: list[str]) -> tuple[Directory, Di
     """The first directory of a stream, and the two that it points to."""
     first = _fields(file, base, 0, notes)
     places = (
-        int.from_bytes(first[tag].data[:4], "little") if tag in first else 0
+        int.from_bytes(first[tag].data[:8], "little") if tag in first else 0
         for tag in (EXIF_POINTER, GPS_POINTER)
     )
     second, third = (_fields(file, base, place, notes) if place else {} for place in places)
@@ -151,16 +159,20 @@ def _fields(file: BinaryIO, base: int, place: int, notes: list[str]) -> dict[int
     file.seek(base)
     head = file.read(8)
     order, ends = ("<", "little") if head.startswith(b"I") else (">", "big")
-    file.seek(base + (place or int.from_bytes(head[4:], ends)))
-    count = int.from_bytes(file.read(2), ends)
-    entries, found = file.read(12 * count), {}
+    big = head[2:4] in (b"+\0", b"\0+")  # BigTIFF: offsets and counts of 8 bytes
+    start = file.read(8) if big else head[4:]
+    layout, room, counted = (f"{order}HHQ8s", 8, 8) if big else (f"{order}HHI4s", 4, 2)
+    file.seek(base + (place or int.from_bytes(start, ends)))
+    length = struct.calcsize(layout)
+    count = min(int.from_bytes(file.read(counted), ends), MOST_ENTRIES)
+    entries, found = file.read(length * count), {}
     for tag, kind, values, inline in struct.iter_unpack(
-        f"{order}HHI4s", entries[: len(entries) // 12 * 12]
+        layout, entries[: len(entries) // length * length]
     ):
         if tag not in WANTED or tag in found or kind not in SIZES:
             continue
         size = values * SIZES[kind]
-        if size > 4:
+        if size > room:
             file.seek(base + int.from_bytes(inline, ends))
             data = file.read(min(size, MOST_BYTES))
         else:
@@ -187,9 +199,10 @@ def _carried(
             continue
         try:
             if kind == Kind.ASCII:
-                found = _dated(name, _text(fields[code]))
+                found = _dated(name, _text(fields[code], name == "Copyright"))
             else:
-                found = _numbers(fields[code], kind, count, name in UNKNOWN_TOO)
+                stored = _filled(fields[code]) if name in COORDINATES else fields[code]
+                found = _numbers(stored, kind, count, name in UNKNOWN_TOO)
         except (ValueError, OverflowError) as error:
             notes.append(f"{name} left out: {error}")
             continue
@@ -198,11 +211,16 @@ def _carried(
     return carried
 
 
-def _text(stored: Field) -> Field | None:
-    """Text in UTF-8: up to its first NUL, Latin-1 where it is no UTF-8; None where it is blank."""
+def _text(stored: Field, both: bool = False) -> Field | None:
+    """Text in UTF-8: up to its first NUL, Latin-1 where it is no UTF-8; None where it is blank.
+
+    With `both`, what follows the first NUL counts, too (Exif 2.32, 4.6.4: the photographer's
+    copyright, then the editor's).
+    """
     if stored.kind not in TEXTS:
         raise ValueError(f"expected text, found values of type {stored.kind}")
-    data = next((part for part in stored.data.split(b"\0") if part.strip()), b"")
+    parts = [part.strip() for part in stored.data.split(b"\0") if part.strip()]
+    data = b"; ".join(parts[: 2 if both else 1])
     try:
         said = data.decode()
     except UnicodeDecodeError:
@@ -291,11 +309,32 @@ def _located(gps: dict[int, Field], notes: list[str]) -> dict[int, Field]:
             notes.append(f"{name} left out: {degrees:g} degrees {said or 'of no hemisphere'}")
         gps.pop(value, None)
         gps.pop(letter, None)
+    for name, (beside, letters, most) in MEASURED.items():
+        value, letter = ExifTags.GPS[name].value, ExifTags.GPS[beside].value
+        said = gps[letter].data[:1].decode("latin-1").upper() if letter in gps else ""
+        measured = struct.unpack("<2I", gps[value].data) if value in gps else None
+        known = bool(said) and said in letters
+        if measured and known and (most is None or measured[0] <= most * measured[1]):
+            gps[letter] = Field.text(said)
+            continue
+        if measured:
+            notes.append(f"{name} left out: {measured[0] / measured[1]:g} {said or 'of no unit'}")
+        gps.pop(value, None)
+        gps.pop(letter, None)
     if ExifTags.GPS.GPSAltitude not in gps:
         gps.pop(ExifTags.GPS.GPSAltitudeRef, None)
     if not gps:
         return {}
     return {**gps, ExifTags.GPS.GPSVersionID: Field.numbers(Kind.BYTE, 2, 3, 0, 0)}
+
+
+def _filled(coordinate: Field) -> Field:
+    """Degrees and minutes with seconds of 0 where these are unknown or not given."""
+    pairs = _pairs(coordinate)
+    if coordinate.kind != Kind.RATIONAL or len(pairs) < 2 or (0, 0) in pairs[:2]:
+        return coordinate
+    seconds = pairs[2] if len(pairs) > 2 and pairs[2] != (0, 0) else (0, 1)
+    return Field.numbers(Kind.RATIONAL, *pairs[:2], seconds)
 
 
 def _degrees(coordinate: Field) -> float:

@@ -7,9 +7,14 @@ from pathlib import Path
 from PIL.ExifTags import Base
 
 from isp_env.raw.camera_exif import read_fields
-from isp_env.raw.exif_fields import FORMATS, Directory, Field, Kind
+from isp_env.raw.exif_fields import FORMATS, FRACTIONS, Directory, Field, Kind
 
 UNKNOWN_DISTANCE = 0xFFFFFFFF  # of a subject at infinity (EXIF 2.32, 4.6.6.7)
+SENSITIVITIES = (
+    *(Base.ISOSpeedRatings, Base.RecommendedExposureIndex),
+    *(Base.ISOSpeed, Base.StandardOutputSensitivity),
+)
+MOST_APEX = 64  # beyond it is damage
 SIMULATED = "Simulated RAW"  # how the ImageDescription (270) of a simulated file begins
 
 
@@ -38,13 +43,14 @@ def read_exif(path: Path) -> Exif:
         make=_text(found.image, Base.Make),
         model=_text(found.image, Base.Model),
         description=_text(found.image, Base.ImageDescription),
-        iso=_number(found.photo, Base.ISOSpeedRatings, Base.RecommendedExposureIndex),
-        exposure_time=_number(found.photo, Base.ExposureTime),
+        iso=_number(found.photo, *SENSITIVITIES),
+        exposure_time=_number(found.photo, Base.ExposureTime)
+        or _power(found.photo, Base.ShutterSpeedValue, -1.0),
         lens_make=_text(found.photo, Base.LensMake),
         lens_model=_text(found.photo, Base.LensModel),
         focal_length=_number(found.photo, Base.FocalLength),
         focal_range=_focal_range(found.photo),
-        aperture=_number(found.photo, Base.FNumber),
+        aperture=_number(found.photo, Base.FNumber) or _power(found.photo, Base.ApertureValue, 0.5),
         subject_distance=distance if distance and distance < UNKNOWN_DISTANCE else None,
     )
 
@@ -62,6 +68,12 @@ def _number(directory: Directory, *tags: Base) -> float | None:
     return None
 
 
+def _power(directory: Directory, tag: Base, factor: float) -> float | None:
+    """2 to the power of `factor` times an APEX value; None where there is none."""
+    values = _numbers(directory[tag]) if tag in directory else []
+    return 2.0 ** (factor * values[0]) if values and abs(values[0]) <= MOST_APEX else None
+
+
 def _focal_range(directory: Directory) -> tuple[float, float] | None:
     field = directory.get(Base.LensSpecification)
     low, high, *_ = _numbers(field) if field else (0.0, 0.0)
@@ -70,7 +82,7 @@ def _focal_range(directory: Directory) -> tuple[float, float] | None:
 
 def _numbers(field: Field) -> list[float]:
     """Numbers of a field; 0 for what is unknown."""
-    if field.kind == Kind.RATIONAL:
-        pairs = struct.iter_unpack("<2I", field.data)
+    if code := FRACTIONS.get(Kind(field.kind)):
+        pairs = struct.iter_unpack(f"<2{code}", field.data)
         return [top / bottom if bottom else 0.0 for top, bottom in pairs]
     return [float(value) for (value,) in struct.iter_unpack(f"<{FORMATS[field.kind]}", field.data)]

@@ -26,9 +26,11 @@ class Kind(IntEnum):
     RATIONAL = 5
     UNDEFINED = 7
     SRATIONAL = 10
+    LONG8 = 16
 
 
 FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
+FORMATS |= {16: "Q", 17: "q", 18: "Q"}  # of BigTIFF
 FRACTIONS = {Kind.RATIONAL: "I", Kind.SRATIONAL: "i"}
 SIZES = {
     **{kind: struct.calcsize(code) for kind, code in FORMATS.items()},

@@ -45,6 +45,16 @@ def test_lists():
     assert names == [Path("a.dng"), Path("b c.nef")]
 
 
+def test_lines_with_hashes_and_quotes(tmp_path):
+    for name in ("#1.dng", "a b.dng", '"c.dng"'):
+        (tmp_path / name).touch()
+    lines = b"#1.dng\n# 2.dng\n\"a b.dng\"\n'a b.dng'\n\"c.dng\"\n'gone.dng'\n\"d.dng'\n"
+    assert read_list(lines, tmp_path) == [
+        *(tmp_path / name for name in ("#1.dng", "a b.dng", "a b.dng", '"c.dng"')),
+        *(Path("gone.dng"), Path("\"d.dng'")),
+    ]
+
+
 def test_names_follow_the_pattern(photos):
     inputs = find_inputs([photos / "a"])
     out = Path("out")

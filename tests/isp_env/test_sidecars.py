@@ -69,6 +69,14 @@ FOREIGN = (
     "3",
     "",
     "no JSON at all",
+    '{"format": "DNG", "width": 480}',
+    '{"format": 1, "title": "t"}',
+    '{"format": true, "parameters": {}}',
+    '{"format": "raw", "parameters": {}}',
+    '{"format": 1, "parameters": null}',
+    '{"parameters": null}',
+    '{"title": "x", "parameters": {"aperture": "f/2"}}',
+    '{"description": "see \\"format\\"", "x": "format"',
     "[" * 100_000,
     '{"rating": 5, "',
 )
@@ -84,8 +92,6 @@ def test_json_of_other_programs_is_ignored_with_a_warning(tmp_path, content, cap
 OURS = (
     '{"format": 1, "parameters": {"blur": 1}}',
     '{"format": 1, "parameters": {"exposure": 1}',
-    '{"format": 1}',
-    '{"parameters": {"exposure": 1}}',
     '{"format": 7, "parameters": {}}',
     '{"format": 1, "parameters": {"exposure": 1e999}}',
     '{"format": 1, "parameters": {"exposure": 1' + "0" * 400 + "}}",
