@@ -36,6 +36,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -200,7 +201,8 @@ def _declared_space(image: Image.Image, points: CodePoints | None, name: str) ->
     if "icc_profile" in image.info:
         logger.warning("%s: the embedded colour profile is ignored: it is broken", name)
     gamma, chromaticities = image.info.get("gamma"), image.info.get("chromaticity")
-    chromaticities = tuple(map(float, chromaticities)) if chromaticities else None
+    if chromaticities is not None:
+        chromaticities = cast(Chromaticities, tuple(map(float, chromaticities)))
     if gamma is not None:
         gamma = gamma if _is_usable(gamma, None, name) else None
     if chromaticities is not None:

@@ -5,10 +5,7 @@ a missing column or a score out of range are always errors. Fewer rows, or rows 
 are errors unless the caller asks for a subset on purpose: they are then logged and recorded.
 """
 
-import csv
 import logging
-import stat
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +17,8 @@ import pandas as pd
 from attiqa.attributes import ATTRIBUTES
 from attiqa.datasets.names import ImageNames, name_key
 from attiqa.datasets.rated import RatedPhotos, Split
+from attiqa.datasets.text_tables import open_table
 from attiqa.errors import DatasetLayoutError
-from attiqa.photo_formats import kind_of_file
 
 LOG = logging.getLogger(__name__)
 
@@ -93,7 +90,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         DatasetLayoutError: The file cannot be read or has no rows, or a column is missing
             or there twice.
     """
-    table = _open_table(path)
+    table = open_table(path)
     found = {_plain(str(column)): column for column in table.columns}
     missing = [column for column in columns if _plain(column) not in found]
     if missing:
@@ -112,53 +109,7 @@ def read_columns(path: Path) -> list[str]:
     Raises:
         DatasetLayoutError: The file cannot be read.
     """
-    return [_plain(str(column)) for column in _open_table(path)]
-
-
-def _open_table(path: Path) -> pd.DataFrame:
-    """Read all columns as text.
-
-    The header is read as a row: pandas renames a column whose name occurs twice, and takes the
-    first one of rows that are longer than the header for an index.
-    """
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # a pipe would wait for its writer
-            raise DatasetLayoutError(f"{path}: expected a table, found {kind_of_file(mode)}")
-        if path.suffix.lower() == ".xlsx":
-            rows = pd.read_excel(path, dtype=str, na_filter=False, header=None)
-        else:
-            rows = _csv_rows(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DatasetLayoutError(f"{path}: cannot be read as a table: {error}") from error
-    if rows.empty:
-        raise DatasetLayoutError(f"{path}: cannot be read as a table: it is empty")
-    header = [str(column) for column in rows.iloc[0]]
-    return rows.iloc[1:].reset_index(drop=True).set_axis(header, axis=1)
-
-
-def _csv_rows(path: Path) -> pd.DataFrame:
-    """Read a .csv file with its header as the first row; empty lines are passed over.
-
-    Raises:
-        ValueError: A row has more or fewer fields than the header.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        rows = []
-        try:
-            for row in reader:
-                if not row or (len(row) == 1 and not row[0].strip()):
-                    continue
-                rows.append(row)
-                if len(row) != len(rows[0]):
-                    raise ValueError(
-                        f"line {reader.line_num}: expected {len(rows[0])} fields as in the header, "
-                        f"found {len(row)}: {','.join(row)[:80]}"
-                    )
-        except csv.Error as error:
-            raise ValueError(f"line {reader.line_num}: {error}") from error
-    return pd.DataFrame(rows, dtype=str)
+    return [_plain(str(column)) for column in open_table(path)]
 
 
 def reference_type_level(labels: Labels) -> Labels:
