@@ -11,6 +11,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
+from attiqa.color_spaces import DegenerateError, icc_space
+
 logger = logging.getLogger(__name__)
 
 PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError)
@@ -24,11 +26,23 @@ def profile_to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Imag
         warning, as browsers do.
     """
     try:
+        if image.mode == "RGB":
+            _require_colors(profile)
         transform = _transform(profile, image.mode)
         return image if transform is None else _applied(transform, image)
     except PROFILE_ERRORS as error:
         logger.warning("%s: the embedded colour profile is ignored: %s", name, error)
         return image
+
+
+def _require_colors(profile: bytes) -> None:
+    """Refuse primaries on a line: Little CMS takes zeros, and makes all black."""
+    try:
+        icc_space(profile)
+    except DegenerateError:
+        raise
+    except ValueError:
+        return  # Little CMS reads more kinds of curves, or says what is wrong
 
 
 @lru_cache(8)

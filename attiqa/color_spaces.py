@@ -51,6 +51,12 @@ those of BT.601, BT.709 and BT.2020 by sRGB's curve, too; 2 is unspecified."""
 
 GAMMA_OF_SRGB = 0.45455
 GAMMA_TOLERANCE = 0.02
+GAMMAS = (0.1, 5.0)
+"""Exponents of encodings that pictures have; beyond them, all but one end of the scale is lost."""
+
+
+class DegenerateError(ValueError):
+    """A profile can be read, but different colours come out the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +135,12 @@ def png_space(gamma: float | None, chromaticities: Chromaticities | None) -> Col
         ValueError: No colours can be reproduced so.
     """
     codes = np.linspace(0, 1, LEVELS)
+    if gamma is not None and not GAMMAS[0] <= gamma <= GAMMAS[1]:
+        raise ValueError(f"gAMA {gamma:g}: expected an exponent from {GAMMAS[0]} to {GAMMAS[1]}")
     if gamma is None or abs(gamma / GAMMA_OF_SRGB - 1) <= GAMMA_TOLERANCE:
         linear = srgb_curve(codes)
-    elif gamma > 0:
-        linear = codes ** (1 / gamma)
     else:
-        raise ValueError(f"gAMA {gamma}: expected a positive exponent")
+        linear = codes ** (1 / gamma)
     return ColorSpace(linear[None], _to_srgb(chromaticities or PRIMARIES[1]))
 
 
@@ -190,7 +196,7 @@ def icc_space(profile: bytes) -> ColorSpace | None:
     Its black becomes black, as Little CMS has it with black point compensation.
 
     Raises:
-        ValueError: It is broken.
+        ValueError: It is broken; a `DegenerateError` where its primaries lie on a line.
     """
     if len(profile) < 132:
         raise ValueError(f"{len(profile)} bytes are no profile")
@@ -206,6 +212,8 @@ def icc_space(profile: bytes) -> ColorSpace | None:
             linear = np.stack([_icc_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
             columns = [_icc_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
             matrix = np.stack(columns, axis=1)
+            if abs(np.linalg.det(matrix)) < 1e-6:
+                raise DegenerateError("its primaries lie on a line")
             return ColorSpace(
                 _from_black(linear, matrix[1]), np.linalg.solve(_to_d50(PRIMARIES[1]), matrix)
             )

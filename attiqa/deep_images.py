@@ -105,8 +105,10 @@ def deep_grey(image: Image.Image) -> DeepImage:
     )
 
 
-def deep_colors(path: Path, image: ImageFile.ImageFile) -> DeepImage | None:
+def deep_colors(path: Path, image: ImageFile.ImageFile, number: int = 0) -> DeepImage | None:
     """Read a file of 16 bits in several channels that Pillow has opened; None for any other file.
+
+    The image is at the page of that number.
 
     Pillow keeps the upper byte of such samples. Told that the bytes are in the other order, it
     keeps the lower one; 16-bit grey and alpha are four bytes a pixel, like 8-bit RGBA.
@@ -115,7 +117,7 @@ def deep_colors(path: Path, image: ImageFile.ImageFile) -> DeepImage | None:
         ImageFileError: Its compression needs an extra.
     """
     if image.format == "TIFF" and _is_misread(image):
-        return read_deep_tiff(path)
+        return read_deep_tiff(path, number)
     raw = _raw_mode(image.tile[0].args) if image.tile else ""
     if image.format not in ("PNG", "TIFF") or not raw.startswith(("RGB", "LA")) or ";16" not in raw:
         return None
@@ -123,6 +125,7 @@ def deep_colors(path: Path, image: ImageFile.ImageFile) -> DeepImage | None:
     little = order == "L" or (order == "N" and sys.byteorder == "little")
     other = "RGBA" if channels == "LA" else f"{channels};16{'B' if little else 'L'}"
     with path.open("rb") as file, open_photo(file) as again:
+        again.seek(number)
         again.tile = [tile._replace(args=_with_raw_mode(tile.args, other)) for tile in again.tile]
         low = np.asarray(again)
     if channels == "LA":
@@ -145,15 +148,16 @@ def is_tiff(path: Path) -> bool:
         return file.read(4).startswith(TIFF_SIGNATURES)
 
 
-def read_deep_tiff(path: Path) -> DeepImage:
-    """Read the first page of a TIFF file whose layout Pillow does not know.
+def read_deep_tiff(path: Path, number: int = 0) -> DeepImage:
+    """Read a page of a TIFF file whose layout Pillow does not know.
 
     Raises:
         ImageFileError: The compression needs an extra.
         ImageFormatError: Colours or numbers that have no known meaning.
     """
     with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+        page = file.pages[number]
+        assert isinstance(page, tifffile.TiffPage)  # a frame only where the caller asks for one
         _require_photograph(page)
         try:
             samples = page.asarray()

@@ -11,6 +11,7 @@
 | gAMA within 2 % of 1/2.2 | sRGB's curve, as in browsers |
 | a space that moves no colour by more than a level | sRGB: the pixels are left alone |
 | profile that is broken or of another colour space | ignored as in browsers, with a warning |
+| cHRM without colours, gAMA beyond 0.1 to 5 | that chunk is ignored, with a warning |
 | PQ, HLG | refused: high dynamic range has no picture of standard range yet |
 | CMYK | through its profile; without one by Pillow's plain formula |
 | 16 bits per sample, PNG and TIFF | curves and primaries at 16 bits, then rounded to 8 |
@@ -18,6 +19,8 @@
 | WhiteIsZero | inverted |
 | 32-bit integers, values outside [0, 1] | refused: their white is unknown |
 | animation, several pages | the first frame |
+| thumbnails and masks before the photograph in a TIFF | passed over |
+| RAW: DNG, NEF and others that are laid out as TIFF | refused: to be developed first |
 | truncated or broken data | refused |
 | HEIC, JPEG XL, rare layouts of compressed TIFF | read with the extras `heif`, `jxl`, `tiff` |
 | pipes, sockets, devices | refused before they are opened |
@@ -33,6 +36,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -40,7 +44,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attiqa.code_points import CodePoints, code_points
 from attiqa.color_profiles import profile_to_srgb
-from attiqa.color_spaces import ColorSpace, code_point_space, icc_space, png_space
+from attiqa.color_spaces import Chromaticities, ColorSpace, code_point_space, icc_space, png_space
 from attiqa.deep_images import (
     ORIENTATION,
     DeepImage,
@@ -52,6 +56,7 @@ from attiqa.deep_images import (
 )
 from attiqa.errors import ImageFileError
 from attiqa.photo_formats import open_photo, require_regular_file
+from attiqa.tiff_pages import photo_page
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +104,12 @@ def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         except UnidentifiedImageError:
             if not is_tiff(path):
                 raise
-            return _deep_pixels(read_deep_tiff(path), None, str(path))
+            return _deep_pixels(read_deep_tiff(path, photo_page(path)), None, str(path))
         with image:
-            deep = deep_colors(path, image)
+            number = photo_page(path) if image.format == "TIFF" else 0
+            if number:
+                image.seek(number)
+            deep = deep_colors(path, image, number)
             if deep is not None:
                 return _deep_pixels(deep, _declared_space(image, points, str(path)), str(path))
             return _pixels(image, points, str(path))
@@ -172,7 +180,7 @@ def _profile_space(profile: bytes, channels: int) -> ColorSpace | None:
     try:
         space = icc_space(profile)
     except ValueError:
-        return None  # Little CMS says what is wrong with it
+        return None  # `profile_to_srgb` says what is wrong with it
     return space if space is not None and len(space.linear) == channels else None
 
 
@@ -185,18 +193,33 @@ def _declared_space(image: Image.Image, points: CodePoints | None, name: str) ->
     Raises:
         ImageFormatError: High dynamic range, or code points that are unknown.
     """
-    if points and not ("icc_profile" in image.info and image.format != "PNG"):
+    profile = image.info.get("icc_profile")  # Pillow has None where a chunk is broken
+    if points and not (profile and image.format != "PNG"):
         return code_point_space(*points)
-    if "icc_profile" in image.info or "srgb" in image.info:
+    if profile or "srgb" in image.info:
         return None
+    if "icc_profile" in image.info:
+        logger.warning("%s: the embedded colour profile is ignored: it is broken", name)
     gamma, chromaticities = image.info.get("gamma"), image.info.get("chromaticity")
-    if not gamma and not chromaticities:
+    if chromaticities is not None:
+        chromaticities = cast(Chromaticities, tuple(map(float, chromaticities)))
+    if gamma is not None:
+        gamma = gamma if _is_usable(gamma, None, name) else None
+    if chromaticities is not None:
+        chromaticities = chromaticities if _is_usable(None, chromaticities, name) else None
+    if gamma is None and chromaticities is None:
         return None
+    return png_space(gamma, chromaticities)
+
+
+def _is_usable(gamma: float | None, chromaticities: Chromaticities | None, name: str) -> bool:
+    """Whether colours can be as one chunk of a PNG states; a warning where not."""
     try:
-        return png_space(gamma or None, chromaticities and tuple(map(float, chromaticities)))
+        png_space(gamma, chromaticities)
     except ValueError as error:
         logger.warning("%s: the colours that the file states are ignored: %s", name, error)
-        return None
+        return False
+    return True
 
 
 def _decoded_upright(image: Image.Image) -> bool:

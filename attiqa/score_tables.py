@@ -10,8 +10,10 @@ would write it: `\udcff.png`.
 
 import contextlib
 import json
+import logging
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +28,9 @@ from attiqa.checkpoints import Card
 from attiqa.errors import AttiqaError
 from attiqa.files import companion
 from attiqa.folder_scoring import FileScore
+from attiqa.photo_formats import kind_of_file
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, str | float | int | None]
 
@@ -114,7 +119,8 @@ class ScoreJournal:
         out: The table to be.
         schema: Its columns.
         done: Paths that need no scoring any more: those in the journal of an interrupted run, or
-            those that a finished table has a score for.
+            those that a finished table has a score for. A file that was written after its table is
+            not among them.
     """
 
     def __init__(self, out: Path, card: Card) -> None:
@@ -124,20 +130,22 @@ class ScoreJournal:
             ScoreTableError: The suffix is unknown, the rows there are another model's or no scores,
                 or nothing can be written there.
         """
-        if os.path.isdir(out):  # names that are too long are none, too
-            raise ScoreTableError(f"{out}: expected the name of a table, found a folder")
-        if out.suffix not in SUFFIXES:
+        _require_table_or_nothing(out)
+        if _suffix(out) not in SUFFIXES:
             raise ScoreTableError(f"{out}: expected one of the suffixes {SUFFIXES}")
         self.out = out
         self.schema = table_schema(card.attributes)
         self.part = companion(out, ".part")
+        _require_table_or_nothing(self.part)
         with self._writing():
             out.parent.mkdir(parents=True, exist_ok=True)
             if self.part.exists():
+                written = self.part.stat().st_mtime_ns
                 _drop_broken_line(self.part)
+                self._keep(_journal_rows(self.part), written)
             elif out.exists():
                 rows = (row for row in read_rows(out) if not row["error"])
-                _write(self.part, partial(_write_jsonl, rows))
+                self._keep(rows, out.stat().st_mtime_ns)
             self.part.open("a").close()  # here, and not after the first photograph
         self.done = set[str]()
         for row in read_rows(self.part, ".jsonl"):
@@ -148,6 +156,12 @@ class ScoreJournal:
                     f"({card.sha256}); name another file, or remove it and {self.part.name}"
                 )
             self.done.add(named_file(str(row["path"])))
+
+    def _keep(self, rows: Iterable[Row], written: int) -> None:
+        """Begin the journal with rows of an earlier run, but those of files that changed since."""
+        current = (row for row in rows if not _changed(named_file(str(row["path"])), written))
+        _write(self.part, partial(_write_jsonl, current))
+        os.utime(self.part, ns=(written, written))  # until the next row, it is as old as they are
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows that a killed run will not lose.
@@ -175,10 +189,11 @@ class ScoreJournal:
             ScoreTableError: As in `append`; the journal is kept.
         """
         with self._writing():
-            if self.out.suffix == ".jsonl":
+            suffix = _suffix(self.out)
+            if suffix == ".jsonl":
                 os.replace(self.part, self.out)
                 return
-            write = _write_csv if self.out.suffix == ".csv" else _write_parquet
+            write = _write_csv if suffix == ".csv" else _write_parquet
             _write(self.out, partial(write, self.rows(), self.schema))
             self.part.unlink()
 
@@ -204,7 +219,7 @@ def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
         ScoreTableError: It is no table of scores.
     """
     try:
-        match suffix or path.suffix:
+        match suffix or _suffix(path):
             case ".jsonl":
                 with path.open(encoding="utf-8") as lines:
                     yield from (_required(json.loads(line), path) for line in lines)
@@ -227,6 +242,45 @@ def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
                         yield from (_required(row, path) for row in batch.to_pylist())
     except (pa.ArrowInvalid, ValueError) as error:
         raise ScoreTableError(f"{path}: cannot be read as a table of scores: {error}") from error
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _require_table_or_nothing(path: Path) -> None:
+    """Refuse what is no file of data before it is opened: a pipe would wait for its reader."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # not there, or a name that is too long: writing says so
+        return
+    if not stat.S_ISREG(mode):
+        raise ScoreTableError(f"{path}: expected the name of a table, found {kind_of_file(mode)}")
+
+
+def _changed(name: str, written: int) -> bool:
+    """Whether a file was written after its score was; one that is gone was not."""
+    try:
+        return os.stat(name).st_mtime_ns > written
+    except (OSError, ValueError):
+        return False
+
+
+def _journal_rows(journal: Path) -> Iterator[Row]:
+    """Read the rows of a journal, but lines that a disk or a second program has broken."""
+    broken = 0
+    with journal.open("rb") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:  # no JSON, or no UTF-8
+                row = None
+            if isinstance(row, dict):
+                yield _required(row, journal)
+            else:
+                broken += 1
+    if broken:
+        logger.warning("%s: %d broken lines; their files are scored again", journal, broken)
 
 
 def _required(row: Row, path: Path) -> Row:

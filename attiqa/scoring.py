@@ -5,7 +5,7 @@
 torch.Size([2])
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -43,8 +43,9 @@ Model = TypeVar("Model", bound="QualityModel")
 class QualityModel(nn.Module):
     """A trained model, ready to score: evaluation mode and frozen parameters, for good.
 
-    Part of another module, it stays so whatever mode that module is in. `net` can be trained on by
-    itself, once its parameters want gradients again.
+    Part of another module, it stays so whatever mode that module or any part of it is set to, under
+    autocast too. `net` can be trained on by itself, once its parameters want gradients again: the
+    next prediction of this model freezes it.
 
     Attributes:
         card: What the model was trained on, what its scores mean, how well it does.
@@ -61,6 +62,10 @@ class QualityModel(nn.Module):
     def train(self: Model, mode: bool = True) -> Model:
         """Stay in evaluation mode: statistics and scores must not follow the module around it."""
         return super().train(False)
+
+    def requires_grad_(self: Model, requires_grad: bool = True) -> Model:
+        """Stay frozen, whatever is asked for."""
+        return super().requires_grad_(False)
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +99,7 @@ class QualityModel(nn.Module):
         images = _checked(images, self.dtype)
         if not len(images):
             return QualityPrediction(*self._no_perception(images)[:2])
-        return self.net(images)
+        return QualityPrediction(*self._perceive(images)[:2])
 
     forward = predict
 
@@ -110,7 +115,18 @@ class QualityModel(nn.Module):
         images = _checked(images, self.dtype)
         if not len(images):
             return self._no_perception(images)
-        return self.net.perceive(images)
+        return self._perceive(images)
+
+    def _perceive(self, images: Float[Tensor, "b 3 h w"]) -> Perception:
+        """Run the network as it was trained to: others may have set its modules one by one."""
+        for module in self.net.modules():
+            if module.training:
+                module.training = False
+        for weight in self.net.parameters():
+            if weight.requires_grad:
+                weight.requires_grad_(False)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.net.perceive(images)
 
     def score_whole(self, photos: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Score whole photographs of one size by the card's protocol; differentiable.
@@ -119,8 +135,9 @@ class QualityModel(nn.Module):
             photos: Display RGB (sRGB) in [0, 1], on the model's device.
 
         Raises:
-            ImageFormatError: Too small, too long, not finite or out of range.
+            ImageFormatError: Another shape, too small, too long, not finite or out of range.
         """
+        _check_shape(photos)
         check_size(photos.shape[-2:])
         if not len(photos):
             return self.predict(photos)
@@ -159,6 +176,10 @@ class QualityModel(nn.Module):
             ImageFormatError: A type, shape or range that `Photo` does not list, too small or long.
         """
         single = isinstance(images, str | Path | Image.Image)
+        if not isinstance(images, Iterable) and not single:
+            raise ImageFormatError(
+                f"expected a photograph or a sequence of them; got {type(images).__name__}"
+            )
         if isinstance(images, np.ndarray | Tensor):
             single = images.ndim != 4
         photos = cast(Sequence[Photo], [images] if single else images)
@@ -246,7 +267,8 @@ def to_tensor(photo: Photo) -> Float[Tensor, "3 h w"]:
 
 def _checked(images: Float[Tensor, "b 3 h w"], dtype: torch.dtype) -> Float[Tensor, "b 3 h w"]:
     """Raise an `ImageFormatError` as `predict` says; give the layout that is fast on a CPU."""
-    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
+    _check_shape(images)
+    if min(images.shape[2:]) < MIN_SIDE:
         raise ImageFormatError(
             f"images must be (b, 3, h, w) with h, w >= {MIN_SIDE}; got {tuple(images.shape)}"
         )
@@ -258,6 +280,13 @@ def _checked(images: Float[Tensor, "b 3 h w"], dtype: torch.dtype) -> Float[Tens
         if BEYOND_DISPLAY < highest < torch.inf:
             raise ImageFormatError(f"images must be in [0, 1]; got values up to {highest:g}")
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def _check_shape(images: object) -> None:
+    """Raise an `ImageFormatError` for what is no batch of RGB images."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
+        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ImageFormatError(f"images must be (b, 3, h, w); got {found}")
 
 
 def check_size(shape: Sequence[int], name: str = "the photograph") -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from attiqa.checkpoints import Card
 from attiqa.datasets.folder import list_photos
-from attiqa.errors import ImageFileError
+from attiqa.errors import AttiqaError, ImageFileError
 from attiqa.folder_scoring import score_files
 from attiqa.score_tables import Row, ScoreJournal, table_row, table_text
 from attiqa.scoring import load_model
@@ -33,7 +33,8 @@ class Settings:
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, and folders that are searched for image files."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Table to write: .csv, .jsonl or .parquet. Files that it has a score for are skipped."""
+    """Table to write: .csv, .jsonl or .parquet. A file that it has a score for is
+    skipped, unless the file was written after the table."""
     model: str = "embedded"
     """"embedded" or the name of an embedded model, a .safetensors file, a folder, or
     hf://owner/repository[@revision]."""
@@ -46,7 +47,14 @@ class Settings:
 
 
 def main(settings: Settings) -> int:
-    """Score everything; 1 where a file could not be scored, 130 when interrupted, 0 otherwise."""
+    """Score everything; 1 where a file could not be scored, 130 when interrupted, 0 otherwise.
+
+    Raises:
+        AttiqaError: A setting is out of range, or nothing can be scored or written.
+    """
+    for name, value in (("batch", settings.batch), ("workers", settings.workers)):
+        if value is not None and value < 1:
+            raise AttiqaError(f"--{name} {value}: expected a number of 1 or more")
     console = Console()
     model = load_model(settings.model, settings.device)
     paths = _files(settings.paths)
@@ -84,7 +92,9 @@ def main(settings: Settings) -> int:
         console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
         return INTERRUPTED
     end = f" {_text(settings.out)}" if settings.out else ""
-    console.print(Text(f"{len(paths) - failed} scored, {failed} failed{end}"))
+    kept = len(paths) - len(new)
+    earlier = f", {kept} kept from earlier" if kept else ""
+    console.print(Text(f"{len(paths) - failed} scored, {failed} failed{earlier}{end}"))
     return 1 if failed else 0
 
 

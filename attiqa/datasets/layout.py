@@ -6,7 +6,6 @@ are errors unless the caller asks for a subset on purpose: they are then logged 
 """
 
 import logging
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import pandas as pd
 from attiqa.attributes import ATTRIBUTES
 from attiqa.datasets.names import ImageNames, name_key
 from attiqa.datasets.rated import RatedPhotos, Split
+from attiqa.datasets.text_tables import open_table
 from attiqa.errors import DatasetLayoutError
 
 LOG = logging.getLogger(__name__)
@@ -87,13 +87,17 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         columns: Published name to ours; other columns are left out.
 
     Raises:
-        DatasetLayoutError: The file cannot be read or has no rows, or a column is missing.
+        DatasetLayoutError: The file cannot be read or has no rows, or a column is missing
+            or there twice.
     """
-    table = _open_table(path)
+    table = open_table(path)
     found = {_plain(str(column)): column for column in table.columns}
     missing = [column for column in columns if _plain(column) not in found]
     if missing:
         raise DatasetLayoutError(f"{path}: no column {missing}; found {[str(c) for c in table]}")
+    counts = Counter(_plain(str(column)) for column in table.columns)
+    if twice := [column for column in columns if counts[_plain(column)] > 1]:
+        raise DatasetLayoutError(f"{path}: columns {twice} occur twice; expected each once")
     if table.empty:
         raise DatasetLayoutError(f"{path}: a header without rows; expected a row per photograph")
     return pd.DataFrame({ours: table[found[_plain(theirs)]] for theirs, ours in columns.items()})
@@ -105,16 +109,7 @@ def read_columns(path: Path) -> list[str]:
     Raises:
         DatasetLayoutError: The file cannot be read.
     """
-    return [_plain(str(column)) for column in _open_table(path)]
-
-
-def _open_table(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix.lower() == ".xlsx":
-            return pd.read_excel(path, dtype=str, na_filter=False)
-        return pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DatasetLayoutError(f"{path}: cannot be read as a table: {error}") from error
+    return [_plain(str(column)) for column in open_table(path)]
 
 
 def reference_type_level(labels: Labels) -> Labels:

@@ -52,6 +52,8 @@ class ImageNames:
         return path
 
     def _descend(self, folder: Path, parts: Sequence[str]) -> Path | None:
+        if not parts:
+            return None  # the name is "/": a folder
         *folders, last = parts
         for part in folders:
             if part == "..":

@@ -185,6 +185,47 @@ def test_impossible_primaries_are_ignored_with_a_warning(tmp_path, caplog, chunk
     assert "a.png: the colours that the file states are ignored" in caplog.text
 
 
+BROKEN_ICC = chunk(b"iCCP", b"name\0\0no zlib stream")
+ZERO_PRIMARIES = primaries((0.0,) * 8)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "counts"),
+    [
+        ([BROKEN_ICC, gamma(1.0)], [gamma(1.0)]),
+        ([BROKEN_ICC, gamma(1.0), primaries(DISPLAY_P3)], [gamma(1.0), primaries(DISPLAY_P3)]),
+        ([gamma(1.0), ZERO_PRIMARIES], [gamma(1.0)]),
+        ([gamma(0.01), primaries(DISPLAY_P3)], [primaries(DISPLAY_P3)]),
+        ([gamma(9.0)], []),
+        ([gamma(0.0)], []),
+        ([BROKEN_ICC], []),
+        ([BROKEN_ICC, ZERO_PRIMARIES], []),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_one_unusable_chunk_does_not_hide_the_others(tmp_path, caplog, dtype, chunks, counts):
+    stored = samples(3, dtype)
+    expected = saved(tmp_path / "b.png", stored, *counts)
+    assert not caplog.text
+    assert np.array_equal(saved(tmp_path / "a.png", stored, *chunks), expected)
+    assert "a.png" in caplog.text
+    assert "ignored" in caplog.text
+
+
+@pytest.mark.parametrize("colorants", [("rXYZ",), ("rXYZ", "gXYZ", "bXYZ")])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_profile_without_colours_is_ignored(tmp_path, caplog, dtype, colorants):
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for name in colorants:
+        entry = profile.index(name.encode(), 128)
+        (offset,) = struct.unpack_from(">I", profile, entry + 4)
+        profile[offset + 8 : offset + 20] = bytes(12)
+    stored = samples(3, dtype)
+    expected = saved(tmp_path / "b.png", stored)
+    assert np.array_equal(saved(tmp_path / "a.png", stored, icc(bytes(profile))), expected)
+    assert "a.png: the embedded colour profile is ignored" in caplog.text
+
+
 @pytest.mark.parametrize("point", [b"\0\1\0\4\0\0\x80", b"\0\x0c\0\x0d\0\0\x80"])
 def test_code_points_of_avif(tmp_path, point):
     """Pillow decodes the pixels and does not tell what they mean."""

@@ -20,7 +20,7 @@ from attiqa import folder_scoring
 from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Protocol, save_checkpoint
 from attiqa.commands import score
-from attiqa.errors import ImageFileError
+from attiqa.errors import AttiqaError, ImageFileError
 from attiqa.folder_scoring import score_files
 from attiqa.models import AttributeNet, QualityNet
 from attiqa.score_tables import (
@@ -168,6 +168,64 @@ def test_a_finished_table_gets_new_files_and_those_that_failed(
     for path, row in before.items():
         if not row["error"]:
             assert after[path] == row
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.csv.part"])
+def test_a_file_that_changed_is_scored_again(weights, folder, tmp_path, capsys, name):
+    out = tmp_path / "scores.csv"
+    settings = score.Settings((folder / "0.png", folder / "2.png"), out, str(weights))
+    score.main(settings)
+    before = {row["path"]: row for row in read_rows(out)}
+    if name.endswith(".part"):
+        lines = [json.dumps(row) + "\n" for row in before.values()]
+        out.with_name(name).write_text("".join(lines))
+        out.unlink()
+    shutil.copy(folder / "4.png", folder / "2.png")
+    later = (tmp_path / name).stat().st_mtime + 5
+    os.utime(folder / "2.png", (later, later))
+    capsys.readouterr()
+    assert score.main(settings) == 0
+    assert "2 scored, 0 failed, 1 kept from earlier" in capsys.readouterr().out
+    after = {row["path"]: row for row in read_rows(out)}
+    assert after[str(folder / "0.png")] == before[str(folder / "0.png")]
+    assert (after[str(folder / "2.png")]["width"], len(after)) == (216, 2)
+
+
+@pytest.mark.parametrize("line", [b"{broken\n", b"\xff\xfe\n", b"3\n", b"\n"])
+def test_a_broken_line_of_the_journal_is_scored_again(weights, folder, tmp_path, caplog, line):
+    out = tmp_path / "scores.csv"
+    settings = score.Settings(tuple(folder / f"{i}.png" for i in (0, 2, 4)), out, str(weights))
+    score.main(settings)
+    first, _, last = (json.dumps(row).encode() + b"\n" for row in read_rows(out))
+    (tmp_path / "scores.csv.part").write_bytes(first + line + last)
+    before = sorted(out.read_bytes().splitlines())
+    out.unlink()
+    assert score.main(settings) == 0
+    assert sorted(out.read_bytes().splitlines()) == before
+    assert "scores.csv.part: 1 broken lines" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.jsonl", "scores.csv.part"])
+def test_a_pipe_is_no_table(weights, folder, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    out = tmp_path / name.removesuffix(".part")
+    with pytest.raises(ScoreTableError, match=rf"{name}: expected .* found a named pipe"):
+        score.main(score.Settings((folder / "0.png",), out, str(weights)))
+
+
+@pytest.mark.parametrize("name", ["A.CSV", "A.JsonL", "A.PARQUET"])
+def test_suffixes_in_capitals(weights, folder, tmp_path, name):
+    settings = score.Settings((folder / "0.png",), tmp_path / name, str(weights))
+    assert score.main(settings) == 0
+    assert score.main(settings) == 0
+    assert [row["path"] for row in read_rows(tmp_path / name)] == [str(folder / "0.png")]
+
+
+@pytest.mark.parametrize(("batch", "workers"), [(0, 1), (-1, 1), (1, 0), (1, -3)])
+def test_numbers_below_1_are_refused(weights, folder, batch, workers):
+    settings = score.Settings((folder,), None, str(weights), batch=batch, workers=workers)
+    with pytest.raises(AttiqaError, match=r"--\w+ -?\d: expected a number of 1 or more"):
+        score.main(settings)
 
 
 def test_a_killed_run_goes_on(weights, folder, tmp_path):

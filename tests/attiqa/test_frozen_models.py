@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -26,6 +27,15 @@ def model(tiny, tiny_net, small) -> QualityModel:
         load_model().card, name="tiny", architecture=tiny, protocol=Protocol(short_side=72, crop=64)
     )
     return QualityModel(tiny_net, card)
+
+
+@pytest.fixture
+def unchecked():
+    """Leave types to the functions themselves, as they are for users."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 class Learner(nn.Module):
@@ -68,6 +78,48 @@ def test_training_around_it_moves_only_what_is_around_it(model, small):
         optimizer.step()
     assert learner.gain.item() != 1
     assert all(map(torch.equal, weights(model), before))
+
+
+def test_every_part_set_by_itself_changes_nothing(model, small):
+    expected, before = model.predict(small), weights(model)
+    learner = Learner(model)
+    for switch in (lambda module: module.train(), lambda module: setattr(module, "training", True)):
+        for module in learner.modules():
+            switch(module)
+        assert torch.equal(model.predict(small).score, expected.score)
+        assert torch.equal(model.perceive(small).score, expected.score)
+    assert all(map(torch.equal, weights(model), before))
+
+
+def test_gradients_asked_of_the_module_around_it_do_not_reach_the_weights(model, small):
+    learner = Learner(model).requires_grad_(True)
+    before = weights(model)
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.1)
+    (-learner.judge(small * learner.gain).score.mean()).backward()
+    optimizer.step()
+    assert learner.gain.item() != 1
+    assert all(map(torch.equal, weights(model), before))
+    assert not any(weight.requires_grad for weight in model.requires_grad_(True).parameters())
+
+
+def test_autocast_changes_no_score(model, small):
+    expected = model.predict(small)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.predict(small)
+    assert torch.equal(found.score, expected.score)
+    assert torch.equal(found.attributes, expected.attributes)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (64,), (1, 1, 3, 64, 64), (1, 4, 64, 64)])
+def test_whole_photographs_of_another_shape_are_refused(model, shape, unchecked):
+    with pytest.raises(ImageFormatError, match=r"\(b, 3, h, w\)"):
+        model.score_whole(torch.rand(shape))
+
+
+@pytest.mark.parametrize("nothing", [None, 5, 0.5])
+def test_what_is_no_photograph_at_all_is_refused(model, nothing, unchecked):
+    with pytest.raises(ImageFormatError, match=type(nothing).__name__):
+        model.score(nothing)
 
 
 def test_a_metric_in_a_module_that_trains(model, small):

@@ -300,3 +300,59 @@ def test_the_reported_files(data):
     assert np.abs(grey - (255 - stored / 257)).max() <= 0.51
     correlation = np.corrcoef(grey.ravel(), reference.mean(axis=2).ravel())[0, 1]
     assert correlation > 0.9
+
+
+def tagged(path, pages) -> None:
+    with tifffile.TiffWriter(path) as file:
+        for samples, options in pages:
+            file.write(samples, metadata=None, **{"photometric": "rgb", **options})
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("first", [[1], [4], [1, 4]])
+@pytest.mark.parametrize("planes", [False, True])
+def test_thumbnails_and_masks_before_the_photograph_are_passed_over(tmp_path, kind, first, planes):
+    values = unit(3)
+    small = samples_of(values[::2, ::2], kind)
+    samples = samples_of(values, kind)
+    layout = {"planarconfig": "separate"} if planes else {}
+    samples = np.moveaxis(samples, 2, 0) if planes else samples
+    mask = (values[..., 0] > 0.5, {"subfiletype": 4, "photometric": "minisblack"})
+    pages = [(small, {"subfiletype": 1}) if bits == 1 else mask for bits in first]
+    tagged(tmp_path / "a.tif", [*pages, (samples, layout), (small, {})])
+    assert_shown(read_photo(tmp_path / "a.tif"), values)
+
+
+def test_a_photograph_that_calls_itself_reduced_is_all_there_is(tmp_path):
+    tagged(tmp_path / "a.tif", [(samples_of(unit(3), "uint8"), {"subfiletype": 1})])
+    assert_shown(read_photo(tmp_path / "a.tif"), unit(3))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"extratags": [(50706, 1, 4, (1, 4, 0, 0), True)]}, {}),
+        ({"subfiletype": 1, "subifds": 1}, {"photometric": 32803}),
+        ({"subfiletype": 1, "subifds": 1}, {"photometric": 34892}),
+        ({"subfiletype": 1}, {"photometric": 32803}),
+    ],
+)
+def test_raw_files_are_to_be_developed_first(tmp_path, first, second):
+    samples = samples_of(unit(3), "uint8")
+    raw = samples[..., 0] if second.get("photometric") == 32803 else samples
+    tagged(tmp_path / "a.dng", [(samples, first), (raw, second)])
+    with pytest.raises(ImageFileError, match=r"a\.dng: .*a RAW file: develop it first"):
+        read_photo(tmp_path / "a.dng")
+
+
+def test_a_photograph_in_a_sub_ifd_is_not_replaced_by_its_thumbnail(tmp_path):
+    samples = samples_of(unit(3), "uint8")
+    tagged(tmp_path / "a.tif", [(samples, {"subfiletype": 1, "subifds": 1}), (samples, {})])
+    with pytest.raises(ImageFileError, match="photograph lies in a SubIFD"):
+        read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.data
+def test_a_raw_file_of_a_camera(data):
+    with pytest.raises(ImageFileError, match=r"nikon_d1\.nef: .*a RAW file: develop it first"):
+        read_photo(data / "raw" / "cameras" / "nikon_d1.nef")

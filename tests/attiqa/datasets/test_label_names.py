@@ -1,5 +1,6 @@
 """Names in label files: text, matched whatever wrote them."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -115,6 +116,42 @@ def test_absolute_names_and_names_of_a_neighbour(tmp_path):
 def test_a_folder_is_no_image(tmp_path):
     (tmp_path / "a.png").mkdir()
     assert ImageNames(tmp_path).find("a.png") is None
+
+
+@pytest.mark.parametrize("name", ["/", "//", "\\", ".", "..", "a/.."])
+def test_a_name_of_a_folder_is_a_missing_image(tmp_path, name):
+    save(tmp_path, "a/b.png")
+    labels(tmp_path, name)
+    with pytest.raises(DatasetLayoutError, match="labelled images missing"):
+        load_dataset("plain", tmp_path, scale=(0.0, 5.0))
+
+
+@pytest.mark.parametrize(
+    "rows", ["a.png,3,9\nb.png,2,9\n", "a.png,3\nb.png,2,9\n", "a.png,3\nb.png\n"]
+)
+def test_a_row_of_another_length_than_the_header_is_named(tmp_path, rows):
+    save(tmp_path, "a.png", "b.png")
+    (tmp_path / "scores.csv").write_text("name,mos\n" + rows)
+    line = 2 if rows.startswith("a.png,3,") else 3
+    with pytest.raises(DatasetLayoutError, match=rf"scores\.csv: .*line {line}: expected 2 fields"):
+        load_dataset("plain", tmp_path, scale=(0.0, 5.0))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_two_columns_of_one_name_are_refused(tmp_path, suffix):
+    table = pd.DataFrame([["a.png", 1, 5]], columns=["name", "mos", "MOS"])
+    path = tmp_path / f"labels{suffix}"
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_excel(path, index=False)
+    save(tmp_path, "a.png")
+    with pytest.raises(DatasetLayoutError, match=r"columns \['mos'\] occur twice"):
+        read_plain(path, tmp_path, (0.0, 5.0))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_a_pipe_is_no_table(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"labels{suffix}")
+    with pytest.raises(DatasetLayoutError, match="expected a table, found a named pipe"):
+        read_plain(tmp_path / f"labels{suffix}", tmp_path, (0.0, 5.0))
 
 
 @pytest.mark.parametrize("again", ["./a.png", "b/../a.png", "A.PNG", ".\\a.png", "b\\..\\a.png"])
