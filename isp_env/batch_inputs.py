@@ -145,7 +145,7 @@ def _existing(line: str, folder: Path | None) -> Path | None:
 
 def _meant(name: Path) -> list[RawInput] | None:
     """What a name stands for; None if for nothing."""
-    if name.is_dir():
+    if os.path.isdir(name):  # of a Path, a name that is too long for one raises
         return _in_folder(name)
     if os.path.lexists(name):
         return [RawInput(name, Path(name.name))]

@@ -244,3 +244,10 @@ def test_long_names_are_shortened(tmp_path):
     cut = [path.name for path in output_paths(inputs, Path("out"), "{name}", ".jpg").values()]
     assert len(set(cut)) == 2
     assert {len(name) for name in cut} == {255}
+
+
+def test_a_line_that_is_too_long_for_a_name_is_a_missing_file(tmp_path):
+    (tmp_path / "a.dng").touch()
+    listed = read_list(b"x" * 5000 + b"\na.dng\n", tmp_path)
+    found = find_inputs([], listed)
+    assert [len(str(one.path)) for one in found] == [5000, len(str(tmp_path / "a.dng"))]
