@@ -9,6 +9,7 @@ from PIL.ExifTags import Base
 from isp_env.raw.camera_exif import read_fields
 from isp_env.raw.exif_fields import FORMATS, FRACTIONS, Directory, Field, Kind
 
+MOST_SHORT = 65535
 UNKNOWN_DISTANCE = 0xFFFFFFFF  # of a subject at infinity (EXIF 2.32, 4.6.6.7)
 SENSITIVITIES = (
     *(Base.ISOSpeedRatings, Base.RecommendedExposureIndex),
@@ -60,12 +61,10 @@ def _text(directory: Directory, tag: Base) -> str:
 
 
 def _number(directory: Directory, *tags: Base) -> float | None:
-    """The first of these that is above 0 and no number that stands for "more than I can say"."""
-    for tag in tags:
-        values = _numbers(directory[tag]) if tag in directory else []
-        if values and values[0] > 0 and not (tag == Base.ISOSpeedRatings and values[0] == 65535):
-            return values[0]
-    return None
+    """The first of these that is above 0; an ISO of 65535, "so much or more", if none says more."""
+    found = [_numbers(directory[tag])[:1] for tag in tags if tag in directory]
+    positive = [values[0] for values in found if values and values[0] > 0]
+    return next((x for x in positive if x != MOST_SHORT), positive[0] if positive else None)
 
 
 def _power(directory: Directory, tag: Base, factor: float) -> float | None:
