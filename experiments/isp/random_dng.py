@@ -220,6 +220,8 @@ def _placed(
     """Return the file's chain of directories with the raw picture in its place."""
     if place == "first":
         return [replace(raw, tags=of_file | dict(raw.tags))]
+    if size[0] % 2:  # as some writers do; the first directory's is meant
+        raw = replace(raw, tags={**raw.tags, 274: (SHORT, [1])})
     rows, columns = 12, 16
     small = rng.integers(0, 256, (rows, columns, 3)).astype(np.uint8)
     preview: dict[int, Tag] = {

@@ -19,6 +19,7 @@ from experiments.isp.reference_samples import FLOATS, Layout, UnknownLayoutError
 
 CFA, LINEAR_RAW = 32803, 34892
 MAIN, ENHANCED = 0, 16  # NewSubFileType
+ORIENTATION = 274
 REPEAT_DIM, BLACK, DELTA_H, DELTA_V, WHITE = 50713, 50714, 50715, 50716, 50717
 TABLE, AREA, CROP_ORIGIN, CROP_SIZE, USER_CROP = 50712, 50829, 50719, 50720, 51125
 LIST_1, LIST_2 = 51008, 51009
@@ -69,6 +70,8 @@ def read_reference(path: Path | str) -> Reference:
         raw_only = {TABLE, REPEAT_DIM, BLACK, DELTA_H, DELTA_V, WHITE, AREA, LIST_1, LIST_2}
         raw_only |= {CROP_ORIGIN, CROP_SIZE, USER_CROP, 33421, 33422, 50974, 50975, 52547}
         tags = {code: v for code, v in tags.items() if code in of_picture or code not in raw_only}
+        if ORIENTATION in first.tags:  # TIFF/EP: how to show the file, said in its first directory
+            tags[ORIENTATION] = _value(first.tags[ORIENTATION])
         blocks = []
         for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
             file.seek(offset)
@@ -197,7 +200,7 @@ def _linear(
         cfa=pattern,
         crop=_crop(tags, second.image.shape[1:]),
         has_user_crop=USER_CROP in tags,
-        orientation=int(tags[274][0]) if 274 in tags else 1,
+        orientation=int(tags[ORIENTATION][0]) if ORIENTATION in tags else 1,
         neutral=_neutral(tags),
         baseline_exposure=float(np.nan_to_num(tags.get(EXPOSURE, np.zeros(1))[0])),  # 0/0: unknown
     )

@@ -167,7 +167,7 @@ def _parse_dng(tiff: tifffile.TiffFile, first: tifffile.TiffPage, path: Path) ->
             left_out.append(f"a GainMap of OpcodeList{number + 1} lies outside the picture")
     return DngTags(
         layout=layout,
-        orientation=_orientation(values),
+        orientation=_orientation(first.tags, page.tags),
         active_area=None if area is None else _rectangle(area),
         linearization=None if table is None or not table.size else _table(table),
         black=black,
@@ -215,10 +215,13 @@ def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _orientation(values: Values) -> int:
-    """Orientation (274); upright where that is none."""
-    value = values(274)
-    return int(value[0]) if value is not None and value.size and value[0] in range(1, 9) else 1
+def _orientation(*pages: tifffile.TiffTags) -> int:
+    """Orientation (274) of the first page that has one; upright where that is none."""
+    for tags in pages:
+        if (tag := tags.get(274)) is not None:
+            value = _numbers(tag)
+            return int(value[0]) if value is not None and value[0] in range(1, 9) else 1
+    return 1
 
 
 def _table(table: Float[np.ndarray, " stored"]) -> UInt16[np.ndarray, " entries"]:
