@@ -14,6 +14,7 @@ from jaxtyping import Float32, Num, UInt8
 from isp_env.compiled import sensor
 from isp_env.compiled.sensor import HALO
 from isp_env.develop.noise import noise_block, root_offset
+from isp_env.dng.gain_maps import packed
 from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage
 
@@ -34,7 +35,7 @@ class MosaicSource:
         black_rows: Added to it in each row.
         span: From the highest black level to saturation.
         gains: White balance.
-        shading: Gain maps: numbers of each (`_pack`), and their tables.
+        shading: Gain maps: numbers of each (`gain_maps.packed`), and their tables.
         cfa: 0 red, 1 green, 2 blue.
         matrix: White-balanced camera RGB to linear Rec. 709, baseline exposure included.
         offset: Added under the square root in which the mosaic is interpolated.
@@ -249,7 +250,7 @@ def sensor_source(raw: RawImage) -> SensorSource:
         black_rows=rows.astype(np.float32),
         span=np.float32(raw.span),
         gains=gains,
-        shading=_pack(raw.gain_maps),
+        shading=packed(raw.gain_maps),
         cfa=raw.cfa,
         matrix=matrix,
         offset=np.float32(root_offset(raw)),
@@ -272,7 +273,7 @@ def _array_source(
         black_rows=rows.astype(np.float32),
         span=raw.span.astype(np.float32),
         gains=gains,
-        shading=tuple(_pack(plane_maps(raw, plane)) for plane in range(3)),
+        shading=tuple(packed(plane_maps(raw, plane)) for plane in range(3)),
         matrix=matrix,
         block=noise_block(raw),
     )
@@ -289,20 +290,3 @@ def _ceiling(samples: Num[np.ndarray, "..."]) -> np.float32:
     Numbers beyond white in floating point are light that a correction has made brighter.
     """
     return np.float32(1) if np.issubdtype(samples.dtype, np.integer) else WITHOUT_LIMIT
-
-
-def _pack(
-    maps: tuple[GainMap, ...],
-) -> tuple[Float32[np.ndarray, "n 12"], Float32[np.ndarray, "n r s"]]:
-    """Gain maps as arrays, for compiled code."""
-    sizes = [gain.map.shape for gain in maps]
-    rows, columns = (max(side) for side in zip(*sizes, strict=True)) if maps else (1, 1)
-    tables = np.ones((len(maps), rows, columns), np.float32)
-    numbers = np.empty((len(maps), 12), np.float32)
-    for index, gain in enumerate(maps):
-        tables[index, : gain.map.shape[0], : gain.map.shape[1]] = gain.map
-        numbers[index] = (
-            *(gain.top, gain.left, gain.bottom, gain.right, gain.row_pitch, gain.col_pitch),
-            *(gain.origin_v, gain.origin_h, gain.spacing_v, gain.spacing_h, *gain.map.shape),
-        )
-    return numbers, tables

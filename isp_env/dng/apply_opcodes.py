@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from scipy.ndimage import distance_transform_edt
 
+from isp_env.dng.gain_maps import multiply_in_place
 from isp_env.dng.opcodes import (
     DeltaPerColumn,
     DeltaPerRow,
@@ -78,7 +79,7 @@ def apply_opcode(
             except ValueError as error:
                 raise OpcodeError(str(error)) from error
         case GainMap():
-            _multiply_map(image, opcode)
+            multiply_in_place(image, opcode)
         case MapTable(area, table):
             for plane in _planes(image, area.plane, area.planes):
                 part = plane[area.rows, area.columns]
@@ -127,30 +128,6 @@ def _per_line(
         np.minimum(part + values, np.float32(top), out=part)
     else:
         part *= values
-
-
-def _multiply_map(image: Image, gain: GainMap) -> None:
-    """Interpolate the gains of each row between the two lines of the map around it."""
-    _, height, width = image.shape
-    columns = np.arange(gain.left, min(gain.right, width), gain.col_pitch)
-    before, after, share = _between(columns, width, gain.origin_h, gain.spacing_h, 1, gain.map)
-    planes = _planes(image, gain.plane, gain.planes)
-    for row in range(gain.top, min(gain.bottom, height), gain.row_pitch):
-        place = np.array([row])
-        above, below, weight = _between(place, height, gain.origin_v, gain.spacing_v, 0, gain.map)
-        line = gain.map[above[0]] * (1 - weight[0]) + gain.map[below[0]] * weight[0]
-        gains = line[before] * (1 - share) + line[after] * share
-        planes[:, row, columns] *= gains.astype(np.float32)
-
-
-def _between(
-    places: np.ndarray, size: int, origin: float, spacing: float, axis: int, table: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points of the map before and after each pixel's centre, and the weight of the second."""
-    last = table.shape[axis] - 1
-    at = (((places + 0.5) / size - origin) / spacing).clip(0, last)
-    before = at.astype(np.intp)
-    return before, np.minimum(before + 1, last), at - before
 
 
 def _listed(opcode: FixBadPixelsList, shape: tuple[int, ...]) -> Bool[np.ndarray, "h w"]:

@@ -84,35 +84,27 @@ class MapPolynomial:
 
 
 @dataclass(frozen=True)
-class DeltaPerRow:
+class PerLine:
+    """Opcodes 10 to 13: a number for each row, or for each column, of the area."""
+
+    area: Area
+    values: Float[np.ndarray, " n"]
+
+
+class DeltaPerRow(PerLine):
     """Opcode 10: added to each row of the area."""
 
-    area: Area
-    values: Float[np.ndarray, " n"]
 
-
-@dataclass(frozen=True)
-class DeltaPerColumn:
+class DeltaPerColumn(PerLine):
     """Opcode 11: added to each column of the area."""
 
-    area: Area
-    values: Float[np.ndarray, " n"]
 
-
-@dataclass(frozen=True)
-class ScalePerRow:
+class ScalePerRow(PerLine):
     """Opcode 12: each row of the area is multiplied."""
 
-    area: Area
-    values: Float[np.ndarray, " n"]
 
-
-@dataclass(frozen=True)
-class ScalePerColumn:
+class ScalePerColumn(PerLine):
     """Opcode 13: each column of the area is multiplied."""
-
-    area: Area
-    values: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,6 @@ class UnknownOpcode:
 
 
 Warp = WarpRectilinear | WarpRectilinear2 | WarpFisheye
-PerLine = DeltaPerRow | DeltaPerColumn | ScalePerRow | ScalePerColumn
 Opcode = (
     Warp
     | FixVignetteRadial

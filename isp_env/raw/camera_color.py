@@ -9,6 +9,7 @@ from jaxtyping import Float, Num, UInt8
 from isp_env.color import XYZ_FROM_REC709, camera_to_rec709
 from isp_env.dng.tags import DngTags
 from isp_env.output_spaces import D65_XYZ
+from isp_env.raw.libraw_linear import AS_IT_IS
 
 
 def as_shot_neutral(
@@ -110,10 +111,7 @@ def _rec709_from_camera_of_libraw(libraw: rawpy.RawPy) -> Float[np.ndarray, "3 3
                 half_size=True,
                 output_color=space,
                 user_wb=[1, 1, 1, 1],
-                adjust_maximum_thr=0,
-                no_auto_bright=True,
-                gamma=(1, 1),
-                output_bps=16,
+                **AS_IT_IS,
             ).reshape(-1, 3)
             for space in (rawpy.ColorSpace.raw, rawpy.ColorSpace.sRGB)
         )

@@ -18,7 +18,7 @@ from jaxtyping import Num
 from isp_env.color import camera_to_rec709
 from isp_env.dng.apply_opcodes import name_of
 from isp_env.dng.layout import MOST_PIXELS
-from isp_env.dng.opcodes import GainMap, Listed
+from isp_env.dng.opcodes import GainMap, Listed, MapPolynomial, MapTable, PerLine
 from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.errors import RawFileError
 from isp_env.raw.camera_color import as_shot_neutral, xyz_to_camera
@@ -178,8 +178,8 @@ def _third_list(tags: DngTags) -> tuple[Listed, ...]:
     for opcode, is_optional in tags.opcodes[2]:
         if isinstance(opcode, GainMap) and opcode.plane == 0:
             opcode = replace(opcode, planes=3)
-        elif (area := getattr(opcode, "area", None)) is not None and area.plane == 0:
-            opcode = replace(opcode, area=area._replace(planes=3))  # type: ignore[call-arg]
+        elif isinstance(opcode, MapTable | MapPolynomial | PerLine) and opcode.area.plane == 0:
+            opcode = replace(opcode, area=opcode.area._replace(planes=3))
         found.append(Listed(opcode, is_optional))
     return tuple(found)
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8, UInt16
 from isp_env.dng.layout import CFA
 from isp_env.dng.tags import DNG_VERSION
 from isp_env.raw.levels import highest_black
+from isp_env.raw.libraw_linear import AS_IT_IS
 
 WHITE = 65535
 D65 = 21  # EXIF LightSource
@@ -136,9 +137,5 @@ def _demosaic(
             user_sat=WHITE,
             output_color=rawpy.ColorSpace.raw,
             highlight_mode=rawpy.HighlightMode.Ignore,
-            adjust_maximum_thr=0,
-            no_auto_bright=True,
-            gamma=(1, 1),
-            output_bps=16,
-            user_flip=0,
+            **AS_IT_IS,
         )
