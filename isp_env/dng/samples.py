@@ -20,6 +20,7 @@ from isp_env.errors import RawFileError
 
 HORIZONTAL = {2: 1, 34892: 2, 34893: 4}  # Predictor: pixels between a sample and its reference
 FLOATING = {3: 1, 34894: 2, 34895: 4}
+WHOLE = (8, 16, 32)  # bits of samples that are whole bytes, and numbers of numpy
 REVERSED = np.array([int(f"{byte:08b}"[::-1], 2) for byte in range(256)], np.uint8)
 
 
@@ -76,9 +77,10 @@ def _check(path: Path, layout: Layout) -> None:
         raise RawFileError(path, f"lossy JPEG of {bits} bits, which cannot be read here")
     if code == LOSSLESS_JPEG and (bits > 16 or layout.is_old):
         raise UnsupportedSamplesError(f"lossless JPEG of {bits} bits or of DNG 1.0")
-    known = {1, *HORIZONTAL, *FLOATING}
-    if code in DEFLATE and layout.predictor not in known:
-        raise RawFileError(path, f"predictor {layout.predictor}, which cannot be read here")
+    fits = layout.predictor in {1, *FLOATING} or (layout.predictor in HORIZONTAL and bits in WHOLE)
+    if code in DEFLATE and not fits:
+        told = f"predictor {layout.predictor} of samples of {bits} bits"
+        raise RawFileError(path, f"{told}, which cannot be read here")
     end = path.stat().st_size
     parts = zip(layout.offsets, layout.sizes, strict=True)
     if any(offset + size > end for offset, size in parts):
@@ -135,7 +137,7 @@ def _numbers(
     predictor = layout.predictor if layout.compression in DEFLATE else 1
     if predictor in FLOATING and layout.is_float:
         return _floats(_unpredicted(content, shape, bits, FLOATING[predictor]), bits).reshape(shape)
-    if bits in (8, 16, 32):
+    if bits in WHOLE:
         kind = "f" if layout.is_float else "u"
         values = content.view(f"{order}{kind}{bits // 8}").reshape(shape)
     elif layout.is_float:
@@ -151,7 +153,6 @@ def _numbers(
         for first in range(step):
             run = values[:, first::step]
             run[:] = np.cumsum(run, axis=1, dtype=run.dtype)
-        values = np.bitwise_and(values, (1 << bits) - 1)
     return values.astype(_dtype(layout), copy=False)
 
 
