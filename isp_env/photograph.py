@@ -12,10 +12,10 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image
 from PIL.ExifTags import Base
 
+from isp_env.exif import camera_exif
+from isp_env.exif.fields import JPEG_BYTES, CameraExif, Field, Kind
 from isp_env.files import atomic_path
 from isp_env.output_spaces import SRGB, OutputSpace
-from isp_env.raw.camera_exif import camera_exif
-from isp_env.raw.exif_fields import JPEG_BYTES, CameraExif, Field, Kind
 
 __all__ = ["SUFFIXES", "TIFF_SUFFIXES", "camera_exif", "encode_photograph", "write_photograph"]
 

@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from isp_env.contact_sheet import Pair, thumbnail, write_contact_sheet
+from isp_env.exif.fields import CameraExif, Field, Kind
 from isp_env.fidelity import fidelity
 from isp_env.output_spaces import SPACES
 from isp_env.photograph import camera_exif, write_photograph
-from isp_env.raw.exif_fields import CameraExif, Field, Kind
 from isp_env.raw.write_dng import write_dng
 from isp_env.samples import NIKON_D750
 from isp_env.simulation import Capture, simulate

@@ -21,12 +21,12 @@ from PIL import Image
 
 from isp_env import render_job, rendering
 from isp_env.batch_inputs import BatchError, find_inputs
+from isp_env.exif.fields import CameraExif, Field
 from isp_env.files import fitting, temporary_prefix
 from isp_env.full_frame import OutputSize
 from isp_env.manifest import NAME, Manifest, sidecar_path
 from isp_env.outcomes import Limits
 from isp_env.raw import read_raw
-from isp_env.raw.exif_fields import CameraExif, Field
 from isp_env.raw.write_dng import write_dng
 from isp_env.render_job import Choice, RenderSettings
 from isp_env.rendering import LOG, affordable, render_many

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from isp_env.color import camera_to_rec709
 from isp_env.dng.opcode_lists import pack_gain_maps, parse_gain_maps
 from isp_env.dng.opcodes import GainMap
+from isp_env.exif import SIMULATED
 from isp_env.raw import RawImage, read_raw
-from isp_env.raw.exif import SIMULATED
 from isp_env.raw.write_dng import write_dng
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, X_TRANS
 

@@ -11,10 +11,10 @@ from exifread.tags.exif import EXIF_TAGS as EXIFREAD_TAGS
 from exifread.tags.exif import GPS_TAGS as EXIFREAD_GPS
 from PIL import ExifTags, Image
 
+from isp_env.exif import read_exif
+from isp_env.exif.camera import EXIF_TAGS, GPS_TAGS, IMAGE_TAGS, camera_exif
+from isp_env.exif.fields import SIZES, Kind
 from isp_env.photograph import write_photograph
-from isp_env.raw.camera_exif import EXIF_TAGS, GPS_TAGS, IMAGE_TAGS, camera_exif
-from isp_env.raw.exif import read_exif
-from isp_env.raw.exif_fields import SIZES, Kind
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
 DATE = "2026:03:04 05:06:07"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL.ExifTags import Base
 
-from isp_env.raw.camera_exif import read_fields
-from isp_env.raw.exif_fields import FORMATS, FRACTIONS, Directory, Field, Kind
+from isp_env.exif.camera import read_fields
+from isp_env.exif.fields import FORMATS, FRACTIONS, Directory, Field, Kind
 
 MOST_SHORT = 65535
 UNKNOWN_DISTANCE = 0xFFFFFFFF  # of a subject at infinity (EXIF 2.32, 4.6.6.7)

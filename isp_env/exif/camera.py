@@ -12,17 +12,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import ExifTags
 from PIL.ExifTags import Base
 
-from isp_env.raw.exif_fields import (
+from isp_env.exif.directories import read_directories
+from isp_env.exif.fields import (
     EXIF_POINTER,
     FORMATS,
     FRACTIONS,
     GPS_POINTER,
-    SIZES,
     CameraExif,
     Directory,
     Field,
@@ -32,12 +31,6 @@ from isp_env.raw.exif_fields import (
 log = logging.getLogger(__name__)
 
 SOFTWARE = "attiqa"
-MOST_BYTES = 1 << 24  # of a field that is read: more is damage
-MOST_ENTRIES = 0xFFFF  # of a directory, as in TIFF, whatever BigTIFF allows
-TIFF = re.compile(rb"II[*+U]\0|IIR[OS]|MM\0[*+]|MMOR")  # TIFF, BigTIFF, Panasonic's, Olympus's
-INSIDE = re.compile(rb"(Exif\0\0|CMT[124]|\0TTW....)(?=II\*\0|MM\0\*)", re.DOTALL)
-"""What a TIFF stream follows: in JPEG and RAF files, in Canon's CR3, in Minolta's MRW."""
-SEARCHED = 1 << 20  # bytes of such files, from the beginning
 TEXTS = (Kind.BYTE, Kind.ASCII, Kind.UNDEFINED, 129)
 RANGES = {Kind.BYTE: 0xFF, Kind.SHORT: 0xFFFF, Kind.LONG: 0xFFFFFFFF}
 
@@ -116,75 +109,13 @@ def read_fields(path: Path) -> CameraExif:
     image, photo, gps = {}, {}, {}
     try:
         with path.open("rb") as file:
-            first, second, third = _directories(file, notes)
+            first, second, third = read_directories(file, WANTED, notes)
         image = _carried(first, IMAGE_TAGS, "image", notes)
         photo = _carried({**first, **second}, EXIF_TAGS, "photo", notes)
         gps = _located(_carried(third, GPS_TAGS, "gps", notes), notes)
     except Exception as error:  # a parser of arbitrary bytes raises anything
         notes.append(f"EXIF not carried over: {error or type(error).__name__}")
     return CameraExif(image, photo, gps, tuple(notes))
-
-
-# -- from the RAW file --
-
-
-def _directories(file: BinaryIO, notes: list[str]) -> tuple[Directory, Directory, Directory]:
-    """The fields of `IMAGE_TAGS`, `EXIF_TAGS` and `GPS_TAGS` as the file has them."""
-    head = file.read(SEARCHED)
-    if TIFF.match(head):
-        return _chained(file, 0, notes)
-    streams = {match[1][:4]: match.end() for match in reversed(list(INSIDE.finditer(head)))}
-    if place := streams.get(b"Exif") or streams.get(b"\0TTW"):
-        return _chained(file, place, notes)
-    first, second, third = (
-        _fields(file, streams[name], 0, notes) if name in streams else {}
-        for name in (b"CMT1", b"CMT2", b"CMT4")
-    )
-    return first, second, third
-
-
-def _chained(file: BinaryIO, base: int, notes: list[str]) -> tuple[Directory, Directory, Directory]:
-    """The first directory of a stream, and the two that it points to."""
-    first = _fields(file, base, 0, notes)
-    places = (
-        int.from_bytes(first[tag].data[:8], "little") if tag in first else 0
-        for tag in (EXIF_POINTER, GPS_POINTER)
-    )
-    second, third = (_fields(file, base, place, notes) if place else {} for place in places)
-    return first, second, third
-
-
-def _fields(file: BinaryIO, base: int, place: int, notes: list[str]) -> dict[int, Field]:
-    """What a rendering can use of a directory, little-endian; of the first one for `place` 0."""
-    file.seek(base)
-    head = file.read(8)
-    order, ends = ("<", "little") if head.startswith(b"I") else (">", "big")
-    big = head[2:4] in (b"+\0", b"\0+")  # BigTIFF: offsets and counts of 8 bytes
-    start = file.read(8) if big else head[4:]
-    layout, room, counted = (f"{order}HHQ8s", 8, 8) if big else (f"{order}HHI4s", 4, 2)
-    file.seek(base + (place or int.from_bytes(start, ends)))
-    length = struct.calcsize(layout)
-    count = min(int.from_bytes(file.read(counted), ends), MOST_ENTRIES)
-    entries, found = file.read(length * count), {}
-    for tag, kind, values, inline in struct.iter_unpack(
-        layout, entries[: len(entries) // length * length]
-    ):
-        if tag not in WANTED or tag in found or kind not in SIZES:
-            continue
-        size = values * SIZES[kind]
-        if size > room:
-            file.seek(base + int.from_bytes(inline, ends))
-            data = file.read(min(size, MOST_BYTES))
-        else:
-            data = inline[:size]
-        if len(data) < size:
-            notes.append(f"{WANTED[tag]} left out: {size} bytes, and the file ends before")
-            continue
-        step = 4 if kind in FRACTIONS else SIZES[kind]
-        if order == ">" and step > 1:
-            data = b"".join(data[i : i + step][::-1] for i in range(0, size, step))
-        found[tag] = Field(kind, values, data)
-    return found
 
 
 def _carried(
