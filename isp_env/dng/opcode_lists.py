@@ -37,7 +37,6 @@ _AREA = struct.Struct(">4i4I")
 _GAIN_MAP = struct.Struct(">2I4dI")  # points; spacing, origin; map planes
 _DNG_1_3 = 0x01030000
 _OPTIONAL = 1
-MOST_OPCODES = 1000  # in a list: more are damage
 MOST_DEGREE = 8
 
 
@@ -54,8 +53,6 @@ def parse_opcodes(content: bytes) -> tuple[Listed, ...]:
         return ()
     try:
         (count,) = _COUNT.unpack_from(content)
-        if count > MOST_OPCODES:
-            raise ValueError(f"damaged opcode list: {count} opcodes")
         found, offset = list[Listed](), _COUNT.size
         for _ in range(count):
             number, _, flags, size = _OPCODE.unpack_from(content, offset)

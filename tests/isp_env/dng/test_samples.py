@@ -3,6 +3,7 @@
 import io
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest import mock
 
 import imagecodecs
@@ -12,16 +13,13 @@ import rawpy
 import tifffile
 from PIL import Image
 
-from experiments.isp.tiff_writer import (
-    SHORT,
-    UNDEFINED,
-    Tag,
-)
+from experiments.isp.tiff_writer import BYTE, LONG, SHORT, UNDEFINED, Tag
 from isp_env.dng.lossless_jpeg import encode
 from isp_env.dng.samples import UnsupportedSamplesError, read_samples
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
 from isp_env.raw import write_dng as dng
+from isp_env.raw.dng_samples import dng_samples
 from isp_env.raw.write_dng import write_dng
 from isp_env.samples import CANON_350D, NIKON_D750
 from isp_env.simulation import BGGR, GBRG, GRBG, RGGB
@@ -352,3 +350,74 @@ def test_all_kinds_of_24_bit_numbers(order, tmp_path):
     found = read_samples(path, tags_of(path).layout).ravel()
     np.testing.assert_array_equal(found, np.asarray(expected)[: 64 * 80])
     assert found[3] == 1
+
+
+@pytest.mark.parametrize("size", [0, 10**8])
+def test_the_size_of_the_only_strip_can_be_computed(size, tmp_path):
+    raw = a_picture()
+    write_blocks(raw, tmp_path / "a.dng", [mosaic_of(raw).tobytes()], {})
+    with tifffile.TiffFile(tmp_path / "a.dng", mode="r+") as tiff:
+        tiff.pages.first.tags[279].overwrite(size)
+    assert np.array_equal(np.asarray(read_raw(tmp_path / "a.dng").mosaic), mosaic_of(raw))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({339: (SHORT, [2])}, "SampleFormat 2"),
+        (
+            {258: (SHORT, [8, 8, 16]), 262: (SHORT, [34892]), 277: (SHORT, [3])},
+            "of different kinds",
+        ),
+        ({262: (SHORT, [34892]), 277: (SHORT, [2])}, "a picture of 2 planes"),
+        ({50711: (SHORT, [3])}, r"layout \[3\]"),
+        ({33422: (BYTE, bytes((0, 1, 1)))}, "without a CFAPattern"),
+        ({50974: (SHORT, [2])}, "SubTileBlockSize"),
+        ({50975: (SHORT, [0])}, "interleaved by"),
+        ({278: (LONG, [0])}, "strips or tiles of 0x"),
+    ],
+    ids=str,
+)
+def test_pictures_that_cannot_be_read_are_refused_by_name(changes, reason, tmp_path):
+    raw = a_picture()
+    write_blocks(raw, tmp_path / "a.dng", [mosaic_of(raw).tobytes() * 3], changes)
+    with pytest.raises(RawFileError, match=reason):
+        read_raw(tmp_path / "a.dng")
+
+
+def test_undefined_samples_are_whole_numbers(tmp_path):
+    raw = a_picture()
+    write_blocks(raw, tmp_path / "a.dng", [mosaic_of(raw).tobytes()], {339: (SHORT, [4])})
+    assert np.array_equal(np.asarray(read_raw(tmp_path / "a.dng").mosaic), mosaic_of(raw))
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (60, 80)])
+def test_what_libraw_decodes_must_be_the_picture_of_the_tags(shape, tmp_path):
+    """Of lossless JPEG before DNG 1.1, which is left to it."""
+    raw = a_picture()
+    strip = encode(mosaic_of(raw).reshape(64, 40, 2))
+    old = (50706, "B", 4, (1, 0, 0, 0), True)
+    write_parts(tmp_path / "a.dng", raw, [strip], rows=64, extra=[old], drop=(50706,))
+    decoded = SimpleNamespace(raw_image=np.full(shape, 7, np.uint16))
+    tags = tags_of(tmp_path / "a.dng")
+    if shape == (64, 80):
+        found = dng_samples(tmp_path / "a.dng", tags, lambda: decoded)  # type: ignore[arg-type]
+        assert (found.pixels == 7).all()
+        return
+    with pytest.raises(RawFileError, match="the tags say 64x80 pixels, LibRaw decodes 60x80"):
+        dng_samples(tmp_path / "a.dng", tags, lambda: decoded)  # type: ignore[arg-type]
+
+
+def test_list_1_before_a_table_that_libraw_has_applied_is_refused(tmp_path):
+    raw = a_picture()
+    strip = encode(mosaic_of(raw).reshape(64, 40, 2))
+    half = struct.pack(">8i", *[0] * 5, 1, 1, 1) + struct.pack(">I2d", 1, 0.0, 0.5)
+    opcodes = struct.pack(">5I", 1, 8, 0x01030000, 0, len(half)) + half
+    extra = [
+        (50706, "B", 4, (1, 0, 0, 0), True),
+        (50712, "H", 3, (0, 1, 2), True),
+        (51008, 7, len(opcodes), opcodes, True),
+    ]
+    write_parts(tmp_path / "a.dng", raw, [strip], rows=64, extra=extra, drop=(50706,))
+    with pytest.raises(RawFileError, match="OpcodeList1 belongs before a table"):
+        read_raw(tmp_path / "a.dng")

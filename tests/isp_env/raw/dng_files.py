@@ -93,6 +93,11 @@ def write_blocks(
     order: ByteOrder = "<",
 ) -> None:
     """A DNG with the colours of `raw`, and blocks and tags of one's own."""
+    path.write_bytes(write_tiff([directory_of(raw, blocks, changes)], order))
+
+
+def directory_of(raw: RawImage, blocks: list[bytes], changes: dict[int, Tag]) -> Directory:
+    """The directory of such a DNG."""
     height, width = mosaic_of(raw).shape
     tags: dict[int, Tag] = {
         254: (LONG, [0]),
@@ -109,7 +114,7 @@ def write_blocks(
         50721: (SRATIONAL, rationals(raw.xyz_to_camera.ravel().tolist(), 10_000)),
         50728: (RATIONAL, rationals(raw.as_shot_neutral.tolist(), 10_000)),
     }
-    path.write_bytes(write_tiff([Directory({**tags, **changes}, blocks)], order))
+    return Directory({**tags, **changes}, blocks)
 
 
 def mosaic_of(raw: RawImage) -> np.ndarray:

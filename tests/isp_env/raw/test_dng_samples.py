@@ -7,6 +7,16 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from experiments.isp.tiff_writer import (
+    BYTE,
+    LONG,
+    RATIONAL,
+    SHORT,
+    Directory,
+    Tag,
+    rationals,
+    write_tiff,
+)
 from isp_env.dng.lossless_jpeg import encode
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
@@ -16,6 +26,9 @@ from isp_env.samples import NIKON_D750
 from tests.isp_env.raw.dng_files import (
     a_mosaic,
     a_picture,
+    directory_of,
+    mosaic_of,
+    write_blocks,
     write_parts,
     write_stored,
 )
@@ -212,3 +225,99 @@ def test_a_few_samples_that_are_no_numbers_are_mended(tmp_path):
     write_stored(raw, light, tmp_path / "b.dng", *tags)
     with pytest.raises(RawFileError, match="no finite numbers"):
         read_raw(tmp_path / "b.dng")
+
+
+PLANES: dict[int, Tag] = {258: (SHORT, [16, 16, 16]), 262: (SHORT, [34892]), 277: (SHORT, [3])}
+
+
+@pytest.mark.parametrize(
+    ("changes", "black"),
+    [
+        ({50714: (SHORT, [10, 20, 30])}, [10, 20, 30]),
+        ({50713: (SHORT, [2, 2]), 50714: (SHORT, [10, 20, 30])}, [10, 20, 30]),
+        ({50713: (SHORT, [1, 1]), 50714: (SHORT, [10])}, [10, 10, 10]),
+    ],
+    ids=["of each plane", "that do not fit", "of all"],
+)
+def test_black_levels_of_planes(changes, black, tmp_path):
+    linear = np.stack([a_mosaic()] * 3, -1)
+    write_blocks(a_picture(), tmp_path / "a.dng", [linear.tobytes()], {**PLANES, **changes})
+    np.testing.assert_array_equal(read_raw(tmp_path / "a.dng").black, black)
+
+
+def test_a_black_pattern_may_be_the_same_for_all_planes(tmp_path):
+    linear = np.stack([a_mosaic()] * 3, -1)
+    changes: dict[int, Tag] = {**PLANES, 50713: (SHORT, [1, 2]), 50714: (SHORT, [0, 600])}
+    write_blocks(a_picture(), tmp_path / "a.dng", [linear.tobytes()], changes)
+    read = read_raw(tmp_path / "a.dng")
+    expected = (a_mosaic() - np.tile([0.0, 600.0], 40)) / (65535 - 600)
+    for plane in np.asarray(read.linear):
+        np.testing.assert_allclose(plane, expected, atol=1e-6)
+
+
+def test_levels_of_another_picture_in_the_first_directory_are_not_taken(tmp_path):
+    """The first page is an enhanced picture with levels of its own, the main one has none."""
+    raw, small = a_picture(), a_mosaic((32, 40))
+    levels: dict[int, Tag] = {50714: (SHORT, [999]), 50717: (LONG, [5000]), 50719: (SHORT, [9, 9])}
+    enhanced = Directory(
+        {
+            254: (LONG, [16]),
+            256: (LONG, [40]),
+            257: (LONG, [32]),
+            258: (SHORT, [16]),
+            259: (SHORT, [1]),
+            262: (SHORT, [34892]),
+            277: (SHORT, [1]),
+            278: (LONG, [32]),
+            50706: (BYTE, bytes((1, 5, 0, 0))),
+            **levels,
+        },
+        [small.tobytes()],
+        children=[directory_of(raw, [mosaic_of(raw).tobytes()], {})],
+    )
+    (tmp_path / "a.dng").write_bytes(write_tiff([enhanced], "<"))
+    read = read_raw(tmp_path / "a.dng")
+    assert np.array_equal(np.asarray(read.mosaic), mosaic_of(raw))
+    assert (read.black.max(), read.white, read.crop) == (0, 65535, (0, 0, 64, 80))
+
+
+def test_levels_that_stand_beside_a_preview_are_taken_and_its_table_is_not(tmp_path):
+    raw = a_picture()
+    preview: dict[int, Tag] = {
+        254: (LONG, [1]),
+        256: (LONG, [8]),
+        257: (LONG, [8]),
+        258: (SHORT, [8, 8, 8]),
+        259: (SHORT, [1]),
+        262: (SHORT, [2]),
+        277: (SHORT, [3]),
+        278: (LONG, [8]),
+        50706: (BYTE, bytes((1, 4, 0, 0))),
+        50712: (SHORT, [5]),
+        50714: (SHORT, [321]),
+    }
+    child = directory_of(raw, [mosaic_of(raw).tobytes()], {})
+    (tmp_path / "a.dng").write_bytes(
+        write_tiff([Directory(preview, [bytes(192)], children=[child])], "<")
+    )
+    read = read_raw(tmp_path / "a.dng")
+    assert np.array_equal(np.asarray(read.mosaic), mosaic_of(raw))
+    assert read.black.max() == 321
+
+
+def test_the_orientation_of_the_file_is_that_of_its_first_directory(tmp_path):
+    raw = a_picture()
+    child = directory_of(raw, [mosaic_of(raw).tobytes()], {274: (SHORT, [1])})
+    first = directory_of(raw, [mosaic_of(raw).tobytes()], {254: (LONG, [1]), 274: (SHORT, [6])})
+    (tmp_path / "a.dng").write_bytes(write_tiff([replace(first, children=[child])], "<"))
+    assert read_raw(tmp_path / "a.dng").orientation == 6
+
+
+def test_halves_of_the_default_crop_are_rounded_up(tmp_path):
+    raw = a_picture()
+    crop: dict[int, Tag] = {
+        50719: (RATIONAL, rationals([2.5, 3.5], 10)),
+        50720: (RATIONAL, rationals([60.5, 40.4], 10)),
+    }
+    write_blocks(raw, tmp_path / "a.dng", [mosaic_of(raw).tobytes()], crop)
+    assert read_raw(tmp_path / "a.dng").crop == (4, 3, 44, 64)
