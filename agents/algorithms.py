@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents.leashed_critic import Leash, LeashedSACPolicy, LeashedTD3Policy
-from agents.policies import Algorithm, PolicySettings
+from agents.policies import Algorithm, PhotoPolicy, PolicySettings
 from agents.warm_start import WarmStartSettings
 
 
@@ -60,7 +60,7 @@ class PPOSettings:
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
         """An untrained agent that logs to `folder`."""
         return PPO(
-            "MultiInputPolicy",
+            PhotoPolicy,
             env,
             n_steps=self.rollout,
             batch_size=self.batch_size,
@@ -69,7 +69,7 @@ class PPOSettings:
             ent_coef=self.entropy,
             clip_range=self.clip,
             target_kl=self.target_kl,
-            **_shared(self, folder, device),
+            **_shared(self, env, folder, device),
         )
 
 
@@ -153,7 +153,7 @@ class SACSettings(ReplaySettings):
             env,
             ent_coef=f"auto_{self.initial_entropy}",
             **self.replay(),
-            **_shared(self, folder, device, leash=_leash(env)),
+            **_shared(self, env, folder, device, leash=_leash(env)),
         )
         last = cast(nn.Linear, model.actor.log_std)
         nn.init.zeros_(last.weight)
@@ -182,7 +182,7 @@ class TD3Settings(ReplaySettings):
             env,
             action_noise=VectorizedActionNoise(noise, env.num_envs),
             **self.replay(),
-            **_shared(self, folder, device, leash=_leash(env)),
+            **_shared(self, env, folder, device, leash=_leash(env)),
         )
 
 
@@ -195,11 +195,18 @@ def _leash(env: VecEnv) -> Leash:
     return Leash(task, reward.settings.theta_weight)
 
 
-def _shared(settings: AgentSettings, folder: Path, device: str, **policy: Any) -> dict[str, Any]:
+def _knobs(env: VecEnv) -> int:
+    """Length of theta."""
+    return len(env.get_attr("pipeline", [0])[0].parameters)
+
+
+def _shared(
+    settings: AgentSettings, env: VecEnv, folder: Path, device: str, **policy: Any
+) -> dict[str, Any]:
     return {
         "learning_rate": lambda left: settings.learning_rate * (0.1 + 0.9 * left),
         "gamma": 1.0,
-        "policy_kwargs": settings.policy.arguments(settings.algorithm) | policy,
+        "policy_kwargs": settings.policy.arguments(settings.algorithm, _knobs(env)) | policy,
         "tensorboard_log": str(folder),
         "seed": settings.seed,
         "device": device,

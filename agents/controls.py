@@ -111,15 +111,14 @@ def try_out(
     judged: JudgedScenes,
     rows: Int[np.ndarray, " n"],
     theta: Float32[np.ndarray, "n m d"],
-    neutral: Float[Tensor, "n 3 h w"],
 ) -> Tried:
-    """Render and judge m settings of each scene against its neutral rendering."""
+    """Render and judge m settings of each scene."""
     scene = np.repeat(np.arange(len(rows)), theta.shape[1])
     settings = theta.reshape(len(scene), -1)
     tries = []
     for part in np.split(np.arange(len(scene)), range(AT_ONCE, len(scene), AT_ONCE)):
         knobs = torch.from_numpy(settings[part]).to(judged.device)
-        _, potential = judged.judge(rows[scene[part]], knobs, neutral[scene[part]])
+        _, potential = judged.judge(rows[scene[part]], knobs)
         tries.append(Tried.of(knobs, potential))
     value = np.concatenate([tried.value for tried in tries]).reshape(theta.shape[:2])
     score = np.concatenate([tried.score for tried in tries]).reshape(theta.shape[:2])
@@ -133,12 +132,11 @@ def chosen(
     renders: int,
 ) -> Found:
     """What a control that does not look at the reward chose, judged to report it."""
-    neutral, _ = judged.neutral(rows)
-    tried = try_out(judged, rows, theta[:, None], neutral)
+    tried = try_out(judged, rows, theta[:, None])
     return Found(theta, tried.value[:, 0], tried.score[:, 0], np.full(len(rows), renders))
 
 
 def neutral(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
     """The control that turns no knob: theta = 0 after 0 renders."""
     theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
-    return Tried.of(theta, judged.neutral(rows)[1]).best_after([0])
+    return Tried.of(theta, judged.shots(rows).sight.potential).best_after([0])

@@ -60,7 +60,7 @@ def measure(
     """
     theta = torch.from_numpy(found.theta).to(judged.device)
     neutral, _ = judged.neutral(rows)
-    images, potential = judged.judge(rows, theta, neutral)
+    images, potential = judged.judge(rows, theta)
     renders = np.asarray(found.renders, np.float64)
     return _measure(judged, rows, images, neutral, potential, renders, referees)
 
@@ -81,12 +81,11 @@ def measure_pictures(
         referees: As for `measure`.
 
     Returns:
-        As `measure`; the potential is that of a theta of 0, and no render was made here.
+        As `measure`; the potential is that of the anchor's theta, and no render was made here.
     """
     neutral, _ = judged.neutral(rows)
     images = images.to(neutral)
-    theta = neutral.new_zeros(len(rows), judged.knobs)
-    potential = judged.reward(images, neutral, theta)
+    potential = judged.judge_images(rows, images)
     return _measure(judged, rows, images, neutral, potential, np.zeros(len(rows)), referees)
 
 
@@ -110,7 +109,7 @@ def _measure(
     if judged.scenes.truth is None:
         return values
     truth = judged.scenes.truths(rows, judged.device)
-    return values | {each.name: each(images, truth).cpu().numpy() for each in referees}
+    return values | {each.name: each(images, truth, neutral).cpu().numpy() for each in referees}
 
 
 def joined(parts: Sequence[Measured]) -> Measured:

@@ -35,9 +35,10 @@ class Leash:
     ) -> Float[Tensor, "n 1"]:
         """The change of the potential, clipping and chroma left out; a stop counts as a step."""
         knobs = action.shape[1] - (not self.task.absolute)
-        theta = observation["vector"][:, :knobs]  # `isp_env.observations.observe`
+        vector = observation["vector"]  # `isp_env.observations.observe`
+        theta, anchor = vector[:, :knobs], vector[:, knobs + 1 : 2 * knobs + 1]
         there = aim(theta, action, self.task).clamp(-1, 1)
-        change = theta.square().mean(1) - there.square().mean(1)
+        change = (theta - anchor).square().mean(1) - (there - anchor).square().mean(1)
         return self.weight * change[:, None]
 
 

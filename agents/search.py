@@ -38,12 +38,12 @@ def random_search(budgets: Sequence[int], seed: int) -> Controller:
     length = _last(budgets)
 
     def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-        neutral, start = _start(judged, rows)
+        start = _start(judged, rows)
         drawn = [
             np.random.default_rng((seed, row)).uniform(-1, 1, (length, judged.knobs))
             for row in rows
         ]
-        tried = try_out(judged, rows, np.array(drawn, np.float32), neutral)
+        tried = try_out(judged, rows, np.array(drawn, np.float32))
         return joined([start, tried]).best_after(budgets)
 
     return search
@@ -64,12 +64,12 @@ def cma_es(budgets: Sequence[int], seed: int) -> Controller:
     length = _last(budgets)
 
     def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-        neutral, start = _start(judged, rows)
+        start = _start(judged, rows)
         strategies = [_strategy(judged.knobs, np.random.default_rng((seed, row))) for row in rows]
         tries, left = [start], length
         while left:
             asked = [strategy.ask() for strategy in strategies]
-            tries.append(try_out(judged, rows, np.array(asked, np.float32)[:, :left], neutral))
+            tries.append(try_out(judged, rows, np.array(asked, np.float32)[:, :left]))
             left -= tries[-1].value.shape[1]
             if left:
                 for strategy, theta, value in zip(strategies, asked, tries[-1].value, strict=True):
@@ -93,9 +93,9 @@ def gradient_ascent(budgets: Sequence[int]) -> Controller:
     length = _last(budgets)
 
     def search(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-        neutral, start = _start(judged, rows)
+        start = _start(judged, rows)
         origin = torch.zeros(len(rows), judged.knobs, device=judged.device)
-        path = climb(lambda theta: judged.gradient(rows, theta, neutral), origin, length)
+        path = climb(partial(judged.gradient, rows), origin, length)
         tries = [Tried.of(theta, potential) for theta, potential in path]
         return joined([start, *tries]).best_after(budgets)
 
@@ -130,8 +130,8 @@ def refined(
         tried: list[Tried] = []
         for cost in np.unique(costs):  # scenes that left equally many steps climb together
             part = np.flatnonzero(costs == cost)
-            neutral, start = _start(judged, rows[part])
-            slope = partial(judged.gradient, rows[part], neutral=neutral)
+            start = _start(judged, rows[part])
+            slope = partial(judged.gradient, rows[part])
             path = climb(slope, origin[part], length - int(cost) + 1, rate)
             tries = [Tried.of(theta, potential) for theta, potential in path]
             before = [tries[0]] * (int(cost) - 1)  # what else the proposal saw was no better
@@ -165,12 +165,9 @@ def climb(
         theta.clamp_(-1, 1)
 
 
-def _start(
-    judged: JudgedScenes, rows: Int[np.ndarray, " n"]
-) -> tuple[Float[Tensor, "n 3 h w"], Tried]:
-    images, potential = judged.neutral(rows)
+def _start(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Tried:
     theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
-    return images, Tried.of(theta, potential)
+    return Tried.of(theta, judged.shots(rows).sight.potential)
 
 
 def _strategy(knobs: int, rng: np.random.Generator) -> cma.CMAEvolutionStrategy:

@@ -22,6 +22,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.algorithms import AgentSettings
+from agents.learning.start import start_from
 from agents.policies import Agent, AgentCard, AgentError, knobs
 from agents.vec_env import IspTuningVecEnv
 from agents.warm_start import warm_start
@@ -54,6 +55,7 @@ def train(
     evaluation: Evaluation | None = None,
     pace: Pace = Pace(),
     origin: str = "",
+    prior: Agent | None = None,
 ) -> Agent:
     """Train an agent; started again with the same `folder` it goes on from its checkpoint.
 
@@ -65,7 +67,8 @@ def train(
         evaluation: Asked now and then about the agent; what it returns goes to TensorBoard and to
             `history.jsonl`.
         pace: How often.
-        origin: What else decides the result: which scenes, which judge.
+        origin: What else decides the result: which scenes, which judge, which prior.
+        prior: The policy to start from.
 
     Raises:
         AgentError: The run in `folder` was begun with another task, reward, origin or settings;
@@ -77,6 +80,8 @@ def train(
     card = describe(env, settings)
     checkpoint = Checkpoint(model, folder)
     if not checkpoint.path.exists():
+        if prior is not None:
+            start_from(model.policy, prior.policy, env)
         start, seed = settings.warm_start, settings.seed
         warm_start(model.policy, env, start, seed, folder / "warm_start.pt")
         checkpoint.save()

@@ -22,7 +22,6 @@ from torch.nn.utils import clip_grad_norm_
 from agents.policies import action_values, actor, mean_action, sync_targets
 from isp_env.environment import IspTuningVectorEnv, aim
 from isp_env.files import atomic_path
-from isp_env.judged import JudgedScenes
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +85,7 @@ def warm_start(
         env.settings,
         env.metadata["autoreset_mode"].DISABLED,
         env.device,
+        env.judged.anchors,
     )
     optimizer = torch.optim.AdamW(
         policy.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -125,9 +125,8 @@ def _practise(
     random: np.random.Generator,
 ) -> float:
     """Play the first steps of episodes and add up gradients; returns the mean gain at their end."""
-    judged = JudgedScenes(env.scenes, env.reward, env.pipeline, env.device)
+    judged = env.judged
     observation, info = env.reset(options={"scene": rows})
-    neutral = judged.render(rows, torch.zeros(len(rows), judged.knobs, device=env.device)).detach()
     potentials = [torch.from_numpy(info["potential"]).to(env.device)]
     observations, lessons = [], []
     critic = action_values(policy)
@@ -139,7 +138,7 @@ def _practise(
             noise = random.normal(0, AROUND, action.shape).astype(np.float32)
             action = action + torch.from_numpy(noise).to(action)
         theta, beyond = _move(env, torch.from_numpy(info["theta"]).to(env.device), action)
-        reached, slope = judged.gradient(rows, theta, neutral)
+        reached, slope = judged.gradient(rows, theta)
         loss = beyond.square().sum() - (theta * slope).sum()
         if not env.settings.absolute:
             target = torch.where(reached.value > potentials[-1], -STOP, STOP)

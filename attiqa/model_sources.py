@@ -14,9 +14,6 @@ WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = "attiqa-mini"
 """Which of the weights in the package is meant by "embedded"."""
 
-JUDGE = "attiqa-judge"
-"""Which of them pays the embedded agent: the default reward of all scripts about agents."""
-
 HUB = "hf://"
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.errors import AttiqaError
+from attiqa.model.development_head import DevelopmentHead, colors
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid}
 
@@ -34,6 +35,7 @@ class Architecture:
         head_features: Width of the hidden layer of each attribute head.
         regressor_features: Width of the hidden layer of the quality regressor.
         attributes: What the heads score, in this order; the paper's five but for ablations.
+        development_features: Width of the head that compares developments of one shot; 0 for none.
         regressor_activation: After that hidden layer. `sigmoid` gave better results than the
             others on several data sets in a study of six backbones (arXiv:2509.17374).
 
@@ -48,6 +50,7 @@ class Architecture:
     regressor_features: int = 512
     attributes: tuple[str, ...] = ATTRIBUTES
     regressor_activation: Literal["relu", "gelu", "sigmoid"] = "relu"
+    development_features: int = 0
 
     def __post_init__(self) -> None:
         if self.regressor_activation not in ACTIVATIONS:
@@ -85,15 +88,20 @@ class AttributeNet(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.backbone = _create_backbone(architecture.backbone)
-        # some networks widen after the pooling: their features are not `num_features` wide
-        width = getattr(self.backbone, "head_hidden_size", self.backbone.num_features)
-        width, hidden = cast(int, width), architecture.head_features
+        width, hidden = self.width, architecture.head_features
         self.hidden = nn.ModuleList(
             nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in architecture.attributes
         )
         self.last = nn.ModuleList(nn.Linear(hidden, 1) for _ in architecture.attributes)
         for name, value in (("mean", architecture.mean), ("std", architecture.std)):
             self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
+
+    @property
+    def width(self) -> int:
+        """Number of the pooled features."""
+        # some networks widen after the pooling: their features are not `num_features` wide
+        width = getattr(self.backbone, "head_hidden_size", self.backbone.num_features)
+        return cast(int, width)
 
     def pooled(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Compute the backbone's pooled features: what all heads see.
@@ -119,8 +127,11 @@ class AttributeNet(nn.Module):
         Raises:
             BackboneError: The backbone has a fixed size and these are of another.
         """
-        shared = self.pooled(images)
-        return torch.stack([hidden(shared) for hidden in self.hidden], dim=1)
+        return self.hide(self.pooled(images))
+
+    def hide(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b a f"]:
+        """Apply the heads' first layers."""
+        return torch.stack([hidden(pooled) for hidden in self.hidden], dim=1)
 
     def rate(self, features: Float[Tensor, "b a f"]) -> Float[Tensor, "b a"]:
         """Apply the heads' last layers."""
@@ -163,6 +174,10 @@ class QualityNet(nn.Module):
             ACTIVATIONS[architecture.regressor_activation](),
             nn.Linear(architecture.regressor_features, 1),
         )
+        if architecture.development_features:
+            self.development = DevelopmentHead(
+                attribute_net.width, architecture.development_features
+            )
         self.register_buffer("attribute_mean", torch.zeros(attributes))
         self.register_buffer("attribute_std", torch.ones(attributes))
 
@@ -184,7 +199,30 @@ class QualityNet(nn.Module):
 
     def perceive(self, images: Float[Tensor, "b 3 h w"]) -> Perception:
         """Predict from display RGB in [0, 1], and tell from which features."""
-        features = self.attribute_net.features(images)
+        return self._perceive(self.attribute_net.pooled(images))
+
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
+        """Look at display RGB in [0, 1] once, for any number of comparisons of developments."""
+        return torch.cat([self.attribute_net.pooled(images), colors(images)], dim=1)
+
+    def compare(
+        self, seen: Float[Tensor, "b n"], neutral: Float[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, " b"], Perception]:
+        """Compare developments with the neutral renderings of their shots.
+
+        Args:
+            seen: What `see` says of developments.
+            neutral: The same of the neutral renderings.
+
+        Returns:
+            The predicted mean CIEDE2000 to a good development of the shot, and what `perceive`
+            says of the pictures.
+        """
+        distance = self.development(seen, neutral)
+        return distance, self._perceive(seen[:, : self.attribute_net.width])
+
+    def _perceive(self, pooled: Float[Tensor, "b d"]) -> Perception:
+        features = self.attribute_net.hide(pooled)
         raw = self.attribute_net.rate(features)
         return Perception(
             score=self.regressor(self.dropout(features.flatten(1))).squeeze(1),

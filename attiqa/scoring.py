@@ -5,7 +5,7 @@
 torch.Size([2])
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -117,16 +117,68 @@ class QualityModel(nn.Module):
             return self._no_perception(images)
         return self._perceive(images)
 
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
+        """Look at images once, for any number of comparisons by `compare`; differentiable.
+
+        Args:
+            images: As in `predict`, with the same checks; best previews of 128 to 256 pixels.
+
+        Raises:
+            ImageFormatError: As in `predict`.
+        """
+        images = _checked(images, self.dtype)
+        self._freeze()
+        with torch.autocast(images.device.type, enabled=False):
+            return self.net.see(images)
+
+    def compare(
+        self, seen: Float[Tensor, "b n"], neutral: Float[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b a"]]:
+        """Compare developments with the neutral renderings of the same shots; differentiable.
+
+        Args:
+            seen: What `see` says of the developments.
+            neutral: What it says of the neutral renderings.
+
+        Returns:
+            Nearness to a good development of the shot: the negative of the predicted mean CIEDE2000
+            to it; and the attributes of `predict`.
+
+        Raises:
+            CheckpointError: The model has not learned to compare developments.
+        """
+        if not self.net.architecture.development_features:
+            raise CheckpointError(
+                f"{self.card.name}: scores photographs, and has not learned to compare developments"
+            )
+        self._freeze()
+        with torch.autocast(seen.device.type, enabled=False):
+            distance, perception = self.net.compare(seen, neutral)
+        return -distance, perception.attributes
+
+    def for_reward(self) -> "QualityModel | Callable[[Tensor], Perception]":
+        """Return what a reward asks: this model where it compares developments, else `perceive`."""
+        return self if self.net.architecture.development_features else self.perceive
+
+    def nearness(
+        self, images: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
+    ) -> Float[Tensor, " b"]:
+        """Compare developments with neutral renderings at once (see `compare`)."""
+        return self.compare(self.see(images), self.see(neutral))[0]
+
     def _perceive(self, images: Float[Tensor, "b 3 h w"]) -> Perception:
-        """Run the network as it was trained to: others may have set its modules one by one."""
+        self._freeze()
+        with torch.autocast(images.device.type, enabled=False):
+            return self.net.perceive(images)
+
+    def _freeze(self) -> None:
+        """Bring the network to how it was trained: others may have set its modules one by one."""
         for module in self.net.modules():
             if module.training:
                 module.training = False
         for weight in self.net.parameters():
             if weight.requires_grad:
                 weight.requires_grad_(False)
-        with torch.autocast(images.device.type, enabled=False):
-            return self.net.perceive(images)
 
     def score_whole(self, photos: Float[Tensor, "b 3 h w"]) -> QualityPrediction:
         """Score whole photographs of one size by the card's protocol; differentiable.

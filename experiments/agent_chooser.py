@@ -11,7 +11,6 @@ from agents.playing import controller
 from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
 from agents.search import refined
 from attiqa.errors import AttiqaError
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from isp_env.errors import IspEnvError
 from isp_env.judged import JudgedScenes
@@ -48,7 +47,7 @@ class AgentChooser:
     identity: str
 
     @classmethod
-    def of(cls, agent: str, judge: str = JUDGE, refine: int = REFINE) -> "AgentChooser":
+    def of(cls, agent: str, judge: str = "embedded", refine: int = REFINE) -> "AgentChooser":
         """A chooser whose identity changes with the files.
 
         Raises:
@@ -99,4 +98,4 @@ def choose(raw: RawImage, agent: Agent, reward: QualityReward, refine: int = REF
 @cache
 def _load(agent: str, judge: str) -> tuple[Agent, QualityReward]:
     loaded = load_agent(agent, DEFAULT_PIPELINE)
-    return loaded, QualityReward(load_model(judge).perceive, loaded.card.reward)
+    return loaded, QualityReward(load_model(judge).for_reward(), loaded.card.reward)

@@ -1,88 +1,101 @@
-"""The simulated scenes that agents are trained and compared on, made from BIQ2021's photographs.
+"""The simulated scenes that agents are trained and compared on: shots of clean photographs.
 
-Held-out scenes show photographs that neither the agent nor its judge was trained on: those of the
-test part that `train_judge.py` keeps aside.
+Held-out scenes show photographs that neither an agent, a prior nor their reward was trained on:
+those that `isp_env.scenes.truths.part_of` holds out by their names.
 """
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.progress import track
-
-from attiqa.checkpoints import Card
 from attiqa.datasets.biq2021 import read_biq2021
-from attiqa.datasets.rated import random_split, split_hash
-from isp_env.preview_building import build_previews
-from isp_env.preview_sources import SimulatedSource, simulated_sources
-from isp_env.preview_store import INDEX, PreviewStore, StoreSettings
+from attiqa.datasets.rated import random_split
+from isp_env.files import atomic_path
+from isp_env.preview_store import INDEX, PreviewStore, PreviewStoreError
+from isp_env.scenes.random_shots import ShotSettings
+from isp_env.scenes.simulated_store import write_simulated_store
+from isp_env.scenes.truths import Part, part_of, photographs_in, read_truths
+
+
+@dataclass(frozen=True)
+class TruthSettings:
+    """Photographs that are truths."""
+
+    photos: Path | None = None
+    """Folder of clean photographs."""
+    biq2021: Path | None = None
+    """Folder of BIQ2021; its best rated photographs are truths to learn from, too."""
+    min_mos: float = 0.75
+    """Photographs of BIQ2021 that are rated lower are none."""
+    mos_test: tuple[int, int] = (3, 300)
+    """Seed and photographs of BIQ2021's split whose test part is none: the quality model's."""
+
+    def paths(self, part: Part) -> list[Path]:
+        """Return the photographs of one part; those held out are of `photos` alone.
+
+        Raises:
+            ValueError: No folder is named, or it holds none of this part.
+        """
+        found = photographs_in(self.photos) if self.photos else []
+        found = [path for path in found if part_of(path.name) == part]
+        if self.biq2021 and part != "held out":
+            rated = read_biq2021(self.biq2021, subset=True)
+            seed, test = self.mos_test
+            count = len(rated.paths)
+            kept = random_split(count, 0, min(test, count // 2), seed).train
+            good = [rated.paths[row] for row in kept if rated.mos[row] >= self.min_mos]
+            found += [path for path in good if part_of(path.name) == part]
+        if not found:
+            raise ValueError(f"no photographs for {part!r}: name a folder of clean photographs")
+        return found
 
 
 @dataclass(frozen=True)
 class SceneSettings:
     """Which scenes."""
 
-    photos: Path = Path("BIQ2021")
-    """Folder of BIQ2021: Images/ and "Train (Images and MOS).csv"."""
-    min_mos: float = 0.6
-    """Photographs rated lower are no truth to strive for."""
-    training: int = 3600
+    truths: TruthSettings = field(default_factory=TruthSettings)
+    """Photographs that are shot."""
+    training: int = 4096
     """Scenes to train on; a photograph is shot several times, each time by another camera."""
     held_out: int = 200
     """Scenes for evaluations."""
-    judge_test: int = 300
-    """Photographs that the judge's training kept aside."""
-    judge_split_seed: int = 0
-    """Seed of the judge's split."""
-    side: int = 160
-    """Pixels of the previews, squares."""
+    size: tuple[int, int] = (96, 128)
+    """Height and width of the previews in pixels."""
+    shots: ShotSettings = field(default_factory=ShotSettings)
+    """Cameras and mishaps."""
     seed: int = 1
     """Of cameras, mishaps and noise."""
 
 
 def training_scenes(settings: SceneSettings, folder: Path) -> PreviewStore:
-    """The store of training scenes, built where it is not there yet."""
-    return _store(settings, folder / "training", settings.training, held_out=False)
+    """Return the store of training scenes, made where it is not there yet."""
+    return _store(settings, folder / "training", "training", settings.training)
 
 
 def held_out_scenes(settings: SceneSettings, folder: Path) -> PreviewStore:
-    """The store of held-out scenes, built where it is not there yet."""
-    return _store(settings, folder / "held_out", settings.held_out, held_out=True)
+    """Return the store of held-out scenes, made where it is not there yet."""
+    return _store(settings, folder / "held_out", "held out", settings.held_out)
 
 
-def unknown_to(card: Card, settings: SceneSettings) -> bool:
-    """Whether a judge's card says that it was trained without the held-out photographs."""
-    rated = read_biq2021(settings.photos)
-    split = random_split(len(rated.paths), 0, settings.judge_test, settings.judge_split_seed)
-    kept_aside = split_hash([path.name for path in rated.paths], split)
-    return card.training.get("split", {}).get("sha256") == kept_aside
+def _store(settings: SceneSettings, folder: Path, part: Part, count: int) -> PreviewStore:
+    made_of = {k: v for k, v in asdict(settings).items() if k not in ("training", "held_out")}
+    made_of = json.loads(json.dumps(made_of | {"part": part, "count": count}, default=str))
+    note = folder / "settings.json"
+    if (folder / INDEX).exists():
+        if not note.exists() or json.loads(note.read_text()) != made_of:
+            raise PreviewStoreError(
+                f"{folder}: holds scenes of other settings; name another folder"
+            )
+        return PreviewStore.open(folder)
+    photos = dict(zip(*_photographs(settings, part), strict=True))
+    seed = settings.seed + (part == "held out")
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(note) as temporary:
+        temporary.write_text(json.dumps(made_of, indent=1) + "\n")
+    return write_simulated_store(folder, photos, count, settings.size, settings.shots, seed)
 
 
-def _store(settings: SceneSettings, folder: Path, count: int, *, held_out: bool) -> PreviewStore:
-    sources = _sources(settings, count, held_out=held_out)
-    store, names = StoreSettings(settings.side, square=True, truth=True), {s.name for s in sources}
-    if not _holds(folder, store, names):  # several trainings may read a finished store at once
-        for built in track(build_previews(sources, folder, store), "scenes", total=len(sources)):
-            if built.status == "failed":
-                raise ValueError(f"{built.name}: {built.reason}")
-    built_store = PreviewStore.open(folder)
-    if others := built_store.scenes.keys() - names:
-        raise ValueError(
-            f"{folder}: holds {len(others)} scenes of other settings; name another folder"
-        )
-    return built_store
-
-
-def _holds(folder: Path, settings: StoreSettings, names: Set[str]) -> bool:
-    if not (folder / INDEX).exists():
-        return False
-    store = PreviewStore.open(folder)
-    return store.settings == settings and names <= store.scenes.keys()
-
-
-def _sources(settings: SceneSettings, count: int, *, held_out: bool) -> Sequence[SimulatedSource]:
-    rated = read_biq2021(settings.photos)
-    split = random_split(len(rated.paths), 0, settings.judge_test, settings.judge_split_seed)
-    part = split.test if held_out else split.train
-    good = [rated.paths[row] for row in part if rated.mos[row] >= settings.min_mos]
-    return simulated_sources(good, count, settings.seed + held_out)
+def _photographs(settings: SceneSettings, part: Part) -> tuple[list[str], list]:
+    paths = settings.truths.paths(part)
+    return [path.name for path in paths], read_truths(paths, 2 * max(settings.size))

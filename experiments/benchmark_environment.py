@@ -17,6 +17,7 @@ Takes some minutes on two cores. Run it on a machine that does nothing else.
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -32,7 +33,6 @@ from skimage import data
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.vec_env import IspTuningVecEnv
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
@@ -41,7 +41,7 @@ from isp_env.fused_stages import compiled
 from isp_env.judged import CHUNKS, JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
-from isp_env.rewards import Judge, Judged, QualityReward
+from isp_env.rewards import Judged, QualityReward, ShotJudge
 from isp_env.training_scenes import simulated_previews
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")  # of scikit-image
@@ -54,7 +54,7 @@ class Settings:
 
     out: Path = Path("runs/benchmark_environment.json")
     """The figures."""
-    judge: str = JUDGE
+    judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
@@ -83,22 +83,29 @@ class Settings:
 class Stopwatch:
     """A judge that counts the seconds that another one takes."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: ShotJudge) -> None:
         self.judge, self.seconds = judge, 0.0
 
-    def __call__(self, images: torch.Tensor) -> Judged:
-        """Judge."""
+    def see(self, images: torch.Tensor) -> torch.Tensor:
+        """See."""
+        return self._timed(self.judge.see, images)
+
+    def compare(self, seen: torch.Tensor, neutral: torch.Tensor) -> Judged:
+        """Compare."""
+        return self._timed(self.judge.compare, seen, neutral)
+
+    def _timed(self, ask: Callable[..., Any], *what: torch.Tensor) -> Any:
         start = time.perf_counter()
-        judged = self.judge(images)
+        said = ask(*what)
         self.seconds += time.perf_counter() - start
-        return judged
+        return said
 
 
 def main(settings: Settings) -> None:
     """Measure, print and write."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    judge = load_model(settings.judge).predict
+    judge = load_model(settings.judge)
     scenes = {side: simulated(settings, side) for side in {settings.side, *settings.sweep_sides}}
     result = {
         "step": measure_steps(settings, scenes[settings.side], judge),
@@ -122,7 +129,7 @@ def simulated(settings: Settings, side: int) -> PreviewSet:
     return simulated_previews(shots, side, settings.seed)
 
 
-def measure_steps(settings: Settings, scenes: PreviewSet, judge: Judge) -> dict[str, Any]:
+def measure_steps(settings: Settings, scenes: PreviewSet, judge: ShotJudge) -> dict[str, Any]:
     """Share of a step beside the judge, and steps per second of a batch and of single scenes."""
     rules = TaskSettings(horizon=settings.horizon, absolute=settings.horizon == 1)
     watch, count = Stopwatch(judge), settings.environments
@@ -173,7 +180,9 @@ def run(env: VecEnv, rng: np.random.Generator, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def sweep(settings: Settings, scenes: dict[int, PreviewSet], judge: Judge) -> list[dict[str, Any]]:
+def sweep(
+    settings: Settings, scenes: dict[int, PreviewSet], judge: ShotJudge
+) -> list[dict[str, Any]]:
     """Pictures per second of all that a step does to pictures, by chunk and side."""
     rng, rows = np.random.default_rng(settings.seed), np.arange(settings.environments)
     rows = rows % settings.scenes
@@ -181,9 +190,9 @@ def sweep(settings: Settings, scenes: dict[int, PreviewSet], judge: Judge) -> li
     for side in settings.sweep_sides:
         judged = JudgedScenes(scenes[side], QualityReward(judge), pipeline_of(settings))
         theta = torch.from_numpy(0.3 * rng.uniform(-1, 1, (len(rows), judged.knobs))).float()
-        neutral = judged.see_neutral(rows)
+        reference = judged.references(rows)
         tasks = {
-            chunk: partial(replace(judged, chunk=chunk).see, rows, theta, neutral)
+            chunk: partial(replace(judged, chunk=chunk).see, rows, theta, reference)
             for chunk in settings.sweep_chunks
         }
         seconds: dict[int, list[float]] = {chunk: [] for chunk in tasks}

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from attiqa.model_sources import JUDGE
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,7 +42,7 @@ class Settings:
     """Folder for the results."""
     agent: str = "embedded"
     """"embedded", or the path of an agent's .json card."""
-    reward: str = JUDGE
+    reward: str = "embedded"
     """Quality model of the reward, best the one that the agent was trained by."""
     refine: int = 4
     """Steps of gradient ascent through ISP and reward from the agent's choice, a render each."""

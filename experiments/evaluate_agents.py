@@ -23,19 +23,18 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from agents.cloning import fit_truth
 from rich import print as show
 from rich.logging import RichHandler
 from rich.progress import track
 
 from agents.automatic import auto_adjust
-from agents.cloning import fit_truth
 from agents.controls import Found, neutral
 from agents.evaluation import Measured, batches, compare, joined, measure, measure_pictures
 from agents.playing import controller
 from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
 from agents.referees import Referee, Trial, broken_edits, trial
 from agents.search import REFINING_RATE, cma_es, gradient_ascent, random_search, refined
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agents_report import table, write_figure
@@ -85,7 +84,7 @@ class Settings:
     """Compare with LibRaw's renderings, too; the photographs of simulated scenes are read again."""
     raw: list[str] = field(default_factory=list)
     """Real RAW files and folders of them: the score alone is compared, there is no truth."""
-    judge: str = JUDGE
+    judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     referee: str = "attiqa-referee"
     """The second quality model."""
@@ -109,7 +108,7 @@ def main(settings: Settings) -> None:
     agents = [load_agent(path, DEFAULT_PIPELINE, settings.device) for path in settings.agents]
     for agent in agents:
         warn_of_another_judge(agent.card, judge.card.sha256)
-    reward = QualityReward(judge.perceive, settings.reward)
+    reward = QualityReward(judge.for_reward(), settings.reward)
     pipeline = compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE
     judged = JudgedScenes(scenes, reward, pipeline, settings.device)
     count = min(settings.count, len(scenes))

@@ -32,7 +32,6 @@ from torch import Tensor
 from agents.referees import Referee, Trial, broken_edits, trial
 from agents.search import climb
 from attiqa.checkpoints import write_atomically
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.independent_referees import independent_referees
@@ -64,7 +63,7 @@ class Settings:
     """Gradient steps of the ascent."""
     looks: tuple[int, ...] = (0, 2, 5, 10, 20, 35, 50, 75, 100)
     """Steps after which all is measured; neutral and the last step always are."""
-    judge: str = JUDGE
+    judge: str = "embedded"
     """Quality model of the reward: a name or a path."""
     referee: str = "attiqa-referee"
     """The second quality model: a name or a path."""

@@ -1,10 +1,8 @@
-"""The referees that no agent is paid by: another quality model, two classical ones, the truth."""
+"""The referees that no agent is paid by: another quality model, and what knows the truth."""
 
 import torch
 
-from agents.referees import Referee, blind, full_references
-from attiqa.niqe import load_pristine, niqe
-from attiqa.scene_regression import load_regression
+from agents.referees import Referee, beside_neutral, full_references
 from attiqa.scoring import load_model
 
 
@@ -12,13 +10,12 @@ def independent_referees(second: str, device: str) -> tuple[Referee, ...]:
     """All of them.
 
     Args:
-        second: Another quality model than the reward's: what `load_model` takes.
+        second: Another quality model than the reward's, which compares developments: what
+            `load_model` takes.
         device: Where it runs.
     """
-    model, pristine = load_model(second, device), load_pristine()
+    model = load_model(second, device)
     return (
-        blind(model.card.name, torch.no_grad()(lambda images: model.predict(images).score)),
-        blind("-NIQE", lambda images: -niqe(images, pristine)),
-        blind("natural scenes", load_regression()),
+        beside_neutral(model.card.name, torch.no_grad()(model.nearness)),
         *full_references(),
     )

@@ -31,7 +31,6 @@ from agents.evaluation import batches, compare
 from agents.playing import controller
 from agents.policies import AgentError, PolicySettings
 from agents.training import train
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
@@ -67,7 +66,7 @@ class Settings:
     """Share of their photographs that are kept for the comparison."""
     out: Path = Path("runs/search_settings")
     """Folder for trials, search.json and search.md, one folder in it for each algorithm."""
-    judge: str = JUDGE
+    judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
@@ -87,7 +86,7 @@ def main(settings: Settings) -> None:
     store = PreviewStore.open(settings.scenes)
     training, kept = divided(store.names()[: settings.count], settings.validation)
     judge = load_model(settings.judge, device=settings.device)
-    reward = QualityReward(judge.perceive, settings.reward)
+    reward = QualityReward(judge.for_reward(), settings.reward)
     scenes = store.previews()
     judged = JudgedScenes(scenes.some(kept), reward, device=settings.device)
     folder = settings.out / settings.algorithm

@@ -1,17 +1,18 @@
-"""Train an agent to tune the ISP on simulated scenes.
+"""Train an agent to tune the ISP on simulated scenes, from the supervised prior.
 
-Repeats the embedded agent (two CPU cores, from nothing):
+Repeats the embedded agent (two CPU cores):
 
-    python experiments/train_agent.py --scenes.photos BIQ2021 --export agents/weights/ppo
+    python experiments/train_agent.py --scenes.truths.photos PHOTOS --scenes.truths.biq2021 BIQ2021 \\
+        --export agents/weights/ppo
 
-The photographs are the well-rated ones of BIQ2021's training part; the scenes are simulated shots
-of them, kept in `--stores`. Scenes of your own, from RAW files or FiveK, are two stores that
-`build_previews.py` makes:
+The scenes are simulated shots of clean photographs, kept in `--stores`. Scenes of your own, from
+RAW files or FiveK, are two stores that `build_previews.py` makes:
 
     python experiments/train_agent.py --training STORE --held-out OTHER_STORE
 
-The policy first climbs the potential along its gradient through the differentiable ISP, then the
-algorithm (`algorithm:ppo`, `algorithm:sac` or `algorithm:td3`) trains it on the task. A run that
+The policy begins as the prior (`tuning/train_prior.py`), whose development of each scene also
+anchors the reward; then the algorithm (`algorithm:ppo`, `algorithm:sac` or `algorithm:td3`) trains
+it on the task. `--prior none` begins from nothing, with the reward anchored to neutral. A run that
 was interrupted or killed goes on from its last checkpoint. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then faster.
 """
@@ -29,21 +30,19 @@ import tyro
 from rich.logging import RichHandler
 
 from agents.algorithms import PPOSettings, SACSettings, TD3Settings
+from agents.controllers.prior import prior_thetas
 from agents.controls import neutral
 from agents.evaluation import batches, compare, joined, measure
 from agents.playing import controller
-from agents.policies import Agent, save_agent
+from agents.policies import Agent, load_prior, prior_identity, save_agent
 from agents.referees import full_references
 from agents.training import Pace, train
-from attiqa.checkpoints import Card
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from experiments.agent_scenes import (
     SceneSettings,
     held_out_scenes,
     training_scenes,
-    unknown_to,
 )
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
@@ -78,7 +77,10 @@ class Settings:
     """Where the scenes are kept."""
     export: Path | None = None
     """Where to write the agent besides: path without suffix."""
-    judge: str = JUDGE
+    prior: str = "prior"
+    """The policy to begin with, which anchors the reward: "prior", the embedded one; the path of its
+    .json card; or "none"."""
+    judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
     """Scenes stepped at once."""
@@ -101,25 +103,35 @@ def main(settings: Settings) -> None:
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler()])
     start = time.perf_counter()
     judge = load_model(settings.judge, device=settings.device)
-    training, held_out, data = scenes_of(settings, judge.card)
-    reward = QualityReward(judge.perceive, settings.reward)
+    training, held_out, data = scenes_of(settings)
+    reward = QualityReward(judge.for_reward(), settings.reward)
+    prior = load_prior(settings.prior, settings.device)
+    scenes = training.previews(), held_out.previews()
+    anchors = [
+        None
+        if prior is None
+        else prior_thetas(prior, each, DEFAULT_PIPELINE, device=settings.device)
+        for each in scenes
+    ]
     env = IspTuningVectorEnv(
-        training.previews(),
+        scenes[0],
         reward,
         settings.environments,
         compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE,
         settings.task,
         device=settings.device,
+        anchors=anchors[0],
     )
-    judged = JudgedScenes(held_out.previews(), reward, env.pipeline, settings.device)
+    judged = JudgedScenes(scenes[1], reward, env.pipeline, settings.device, anchors[1])
 
     def watch(agent: Agent) -> dict[str, float]:
         compared = against_neutral(agent, judged, min(settings.watched, len(held_out.scenes)))
         return {name: values["mean"] for name, values in compared.items()}
 
-    origin = f"scenes {training.sha256()}, judge {judge.card.sha256}"
+    named = "none" if prior is None else prior_identity(settings.prior)
+    origin = f"scenes {training.sha256()}, judge {judge.card.sha256}, prior {named}"
     agent = train(
-        env, settings.algorithm, settings.out, settings.device, watch, settings.pace, origin
+        env, settings.algorithm, settings.out, settings.device, watch, settings.pace, origin, prior
     )
     metrics = against_neutral(agent, judged, len(held_out.scenes))
     record = {
@@ -134,6 +146,7 @@ def main(settings: Settings) -> None:
     card = replace(
         agent.card,
         judge=f"{judge.card.name} {judge.card.sha256[:16]}",
+        prior="" if prior is None else f"{settings.prior} {named[:16]}",
         training=json.loads(json.dumps(agent.card.training | record, default=str)),
         metrics={"held_out": {"scenes": len(held_out.scenes), "change": metrics}},
     )
@@ -146,7 +159,7 @@ def main(settings: Settings) -> None:
     logging.info("held-out scenes: %s", json.dumps(metrics, indent=2))
 
 
-def scenes_of(settings: Settings, judge: Card) -> tuple[PreviewStore, PreviewStore, str]:
+def scenes_of(settings: Settings) -> tuple[PreviewStore, PreviewStore, str]:
     """The scenes to train on, those to evaluate on, and what they are, for the agent's card.
 
     Raises:
@@ -162,18 +175,11 @@ def scenes_of(settings: Settings, judge: Card) -> tuple[PreviewStore, PreviewSto
                 f"as {min(both)}; an agent is evaluated on others"
             )
         return *stores, f"stores {settings.training.name} and, held out, {settings.held_out.name}"
-    untrained = "neither the agent nor its judge was trained on"
-    if not unknown_to(judge, settings.scenes):
-        untrained = "the agent was not trained on; its judge may have been"
-        logging.warning("held-out scenes show photographs that %s", untrained)
-    data = (
-        f"simulated shots of BIQ2021's training part, MOS >= {settings.scenes.min_mos}; "
-        f"held-out scenes show photographs that {untrained}"
-    )
     return (
         training_scenes(settings.scenes, settings.stores),
         held_out_scenes(settings.scenes, settings.stores),
-        data,
+        "simulated shots of clean photographs; held-out scenes show photographs that neither the "
+        "agent, its prior nor its judge was trained on",
     )
 
 

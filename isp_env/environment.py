@@ -13,12 +13,12 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from isp_env.batches import replaced, take
 from isp_env.infos import describe, row_of
-from isp_env.judged import JudgedScenes, Neutral, Sight
+from isp_env.judged import JudgedScenes, Shot, Sight
 from isp_env.observations import capture_vector, observation_space, observe
 from isp_env.parameters import to_values
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
@@ -51,7 +51,7 @@ class _State:
     scene: np.ndarray  # (n,) row of the preview set
     step: Tensor  # (n,) renders so far
     theta: Tensor  # (n, d)
-    neutral: Neutral
+    shot: Shot
     now: Sight
 
 
@@ -59,9 +59,10 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     """ISP tuning for a batch of scenes.
 
     ### Observation
-    Dict of `image` (6, 64, 64) uint8, the rendering now and the neutral one, and `vector`: theta,
-    progress, histograms, clipping, attributes, potential, gain so far, ISO and as-shot white
-    balance (see `observations.observe`). Where the judge gives features, they are a third entry.
+    Dict of `image` (6, 128, 128) uint8, the rendering now and the neutral one; `linear`, quantiles
+    and a thumbnail of the scene-linear preview; and `vector`: theta, progress, the anchor's theta,
+    histograms, clipping, attributes, potential, gain so far, ISO and as-shot white balance (see
+    `observations.observe`). Where the judge gives features, they are an entry, too.
 
     ### Action
     Box(-1, 1, (d + 1,)): a step in each of the d coordinates of theta, times `step_size`, and a
@@ -90,9 +91,10 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     `theta`) and `scene`, one row for each environment.
 
     ### Arguments
-    `scenes`: previews to draw from. `reward`: the potential. `num_envs`, `pipeline`, `settings`,
-    `device`. `autoreset_mode`: SAME_STEP (the default; the last observation and info of an episode
-    are in `info["final_obs"]`, `info["final_info"]`) or DISABLED.
+    `scenes`: previews to draw from. `reward`: the potential. `anchors`: theta of each scene that
+    the reward's penalties are measured from, as a prior's; neutral if not given. `num_envs`,
+    `pipeline`, `settings`, `device`. `autoreset_mode`: SAME_STEP (the default; the last observation
+    and info of an episode are in `info["final_obs"]`, `info["final_info"]`) or DISABLED.
 
     ### Version history
     v0: first.
@@ -107,12 +109,13 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         settings: TaskSettings = TaskSettings(),
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
         device: str | torch.device = "cpu",
+        anchors: Float32[np.ndarray, "n d"] | None = None,
     ) -> None:
         if autoreset_mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
             raise ValueError(f"autoreset_mode: SAME_STEP or DISABLED, got {autoreset_mode}")
         self.scenes, self.reward, self.pipeline = scenes, reward, pipeline
         self.settings, self.device = settings, torch.device(device)
-        self._judged = JudgedScenes(scenes, reward, pipeline, self.device)
+        self.judged = JudgedScenes(scenes, reward, pipeline, self.device, anchors)
         self.num_envs = num_envs
         self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": autoreset_mode}
         self.render_mode = "rgb_array"
@@ -178,7 +181,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     def render(self) -> tuple[np.ndarray, ...]:
         """The pictures now, (h, w, 3) uint8 each."""
         with torch.inference_mode():
-            images = self._judged.render(self._state.scene, self._state.theta)
+            images = self.judged.render(self._state.scene, self._state.theta)
         pictures = (images.nan_to_num(0.0) * 255).round().byte().permute(0, 2, 3, 1)
         return tuple(pictures.cpu().numpy())
 
@@ -188,10 +191,10 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     def _start(self, scene: np.ndarray) -> _State:
         """State at the neutral renderings of `scene`."""
         theta = torch.zeros(len(scene), len(self.pipeline.parameters), device=self.device)
-        neutral = self._judged.see_neutral(scene)
-        now = self._priced(neutral.sight, ~torch.isfinite(neutral.sight.potential.value))
+        shot = self.judged.shots(scene)
+        now = self._priced(shot.sight, ~torch.isfinite(shot.sight.potential.value))
         step = torch.zeros(len(scene), device=self.device)
-        return _State(scene, step, theta, neutral._replace(sight=now), now)
+        return _State(scene, step, theta, shot._replace(sight=now), now)
 
     def _restart(self, mask: np.ndarray, scene: np.ndarray) -> None:
         """Put the environments of `mask` at the start of an episode with the scenes given."""
@@ -204,7 +207,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         s.scene[mask] = scene
         s.step = replaced(s.step, changed, fresh.step)
         s.theta = replaced(s.theta, changed, fresh.theta)
-        s.neutral = replaced(s.neutral, changed, fresh.neutral)
+        s.shot = replaced(s.shot, changed, fresh.shot)
         s.now = replaced(s.now, changed, fresh.now)
 
     def _move(self, moving: Tensor) -> Tensor:
@@ -212,9 +215,9 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         s, everywhere = self._state, torch.zeros_like(moving)
         if not moving.any():
             return everywhere
-        neutral = take(s.neutral, moving)
-        sight = self._judged.see(s.scene[moving.cpu().numpy()], s.theta[moving], neutral)
-        degenerate = _degenerate(sight, neutral.sight)
+        shot = take(s.shot, moving)
+        sight = self.judged.see(s.scene[moving.cpu().numpy()], s.theta[moving], shot.reference)
+        degenerate = _degenerate(sight, shot.sight)
         s.now = replaced(s.now, moving, self._priced(sight, degenerate))
         return replaced(everywhere, moving, degenerate)
 
@@ -230,12 +233,14 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         potential = s.now.potential
         return observe(
             s.now.glance,
-            s.neutral.sight.glance,
+            s.shot.sight.glance,
+            s.shot.linear,
             s.theta,
             s.step / self.settings.horizon,
+            s.shot.reference.theta,
             potential.attributes,
             potential.value,
-            potential.value - s.neutral.sight.potential.value,
+            potential.value - s.shot.sight.potential.value,
             capture_vector(iso, white).to(self.device),
             potential.features,
         )
@@ -274,9 +279,10 @@ class IspTuningEnv(gymnasium.Env):
         settings: TaskSettings = TaskSettings(),
         device: str | torch.device = "cpu",
         render_mode: str | None = "rgb_array",
+        anchors: Float32[np.ndarray, "n d"] | None = None,
     ) -> None:
         self._batch = IspTuningVectorEnv(
-            scenes, reward, 1, pipeline, settings, AutoresetMode.DISABLED, device
+            scenes, reward, 1, pipeline, settings, AutoresetMode.DISABLED, device, anchors
         )
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space

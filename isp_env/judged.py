@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from isp_env.batches import each, join, take
-from isp_env.observations import Glance, glance
+from isp_env.observations import Glance, glance, see_linear
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
 from isp_env.previews import PreviewSet
-from isp_env.rewards import Potential, QualityReward, Reference, reference
+from isp_env.rewards import Potential, QualityReward, Reference
 
 CHUNKS = {"cpu": 8, "cuda": 64}
 """Scenes rendered at once: larger batches leave the caches of a CPU and are slower."""
-REMEMBERED = 4096  # neutral renderings; some 30 kB each
+REMEMBERED = 4096  # neutral renderings; some 60 kB each
 
 
 class Sight(NamedTuple):
@@ -28,10 +28,11 @@ class Sight(NamedTuple):
     potential: Potential
 
 
-class Neutral(NamedTuple):
-    """What the task keeps of neutral renderings."""
+class Shot(NamedTuple):
+    """What the task keeps of shots: their neutral renderings, and what they are compared with."""
 
-    sight: Sight
+    sight: Sight  # of the neutral rendering
+    linear: Float[Tensor, "b l"]  # `observations.see_linear`
     reference: Reference
 
 
@@ -44,6 +45,8 @@ class JudgedScenes:
         reward: The potential.
         pipeline: The ISP; theta moves its knobs.
         device: Where pictures are rendered and judged.
+        anchors: Theta of each scene that the penalties of the reward are measured from, such as a
+            prior's; None stands for neutral.
         chunk: Scenes rendered and judged at once; None takes the device's of `CHUNKS`.
     """
 
@@ -51,8 +54,9 @@ class JudgedScenes:
     reward: QualityReward
     pipeline: IspPipeline = DEFAULT_PIPELINE
     device: str | torch.device = "cpu"
+    anchors: Float32[np.ndarray, "n d"] | None = None
     chunk: int | None = None
-    _remembered: OrderedDict[int, Neutral] = field(
+    _remembered: OrderedDict[int, Shot] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
 
@@ -70,25 +74,33 @@ class JudgedScenes:
 
     @torch.inference_mode()
     def judge(
-        self,
-        rows: Int[np.ndarray, " n"],
-        theta: Float[Tensor, "n d"],
-        neutral: Float[Tensor, "n 3 h w"] | None = None,
+        self, rows: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"]
     ) -> tuple[Float[Tensor, "n 3 h w"], Potential]:
         """Render and judge, a few scenes at a time; one render for each row.
 
         Args:
             rows: Scenes, each as often as one likes.
             theta: Settings of the knobs.
-            neutral: Their neutral renderings; None says that theta is neutral.
         """
         images, potentials = [], []
         for part in self.parts(len(rows)):
             image = self.render(rows[part], theta[part])
-            against = image if neutral is None else neutral[part]
             images.append(image)
-            potentials.append(self.reward(image, against, theta[part]))
+            potentials.append(self.reward(image, self.references(rows[part]), theta[part]))
         return torch.cat(images), join(potentials)
+
+    @torch.inference_mode()
+    def judge_images(
+        self, rows: Int[np.ndarray, " n"], images: Float[Tensor, "n 3 h w"]
+    ) -> Potential:
+        """Judge pictures of the scenes `rows` that another program made, without a charge on theta.
+
+        Args:
+            rows: Scenes.
+            images: Display RGB in [0, 1].
+        """
+        shot = self.references(rows)
+        return self.reward(images, shot, shot.theta)
 
     def neutral(self, rows: Int[np.ndarray, " n"]) -> tuple[Float[Tensor, "n 3 h w"], Potential]:
         """The neutral renderings of the scenes `rows`, judged."""
@@ -96,48 +108,61 @@ class JudgedScenes:
 
     @torch.inference_mode()
     def see(
-        self, scene: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"], neutral: Neutral
+        self, scene: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"], reference: Reference
     ) -> Sight:
-        """Render, look and judge; `neutral` is what `see_neutral` says of the same scenes."""
+        """Render, look and judge; `reference` is that of the same scenes."""
         sights = []
         for part in self.parts(len(scene)):
             image, knobs = self.render(scene[part], theta[part]), theta[part]
-            against = take(neutral.reference, part)
-            sights.append(Sight(glance(image), self.reward.against(image, against, knobs)))
+            sights.append(Sight(glance(image), self.reward(image, take(reference, part), knobs)))
         return join(sights)
 
     @torch.inference_mode()
-    def see_neutral(self, scene: Int[np.ndarray, " n"]) -> Neutral:
-        """What there is to see of the neutral renderings of scenes; seen once, then remembered."""
+    def shots(self, scene: Int[np.ndarray, " n"]) -> Shot:
+        """What there is to know of scenes before anything is tried; seen once, then remembered."""
         memory, numbers = self._remembered, scene.tolist()
         found = {number: memory[number] for number in numbers if number in memory}
         missing = np.array([n for n in dict.fromkeys(numbers) if n not in found], np.int64)
         for part in self.parts(len(missing)):
-            theta = torch.zeros(len(missing[part]), self.knobs, device=self.device)
-            image = self.render(missing[part], theta)
-            against = reference(image)
-            sight = Sight(glance(image), self.reward.against(image, against, theta))
+            shot = self._look_at(missing[part])
             for row, number in enumerate(missing[part].tolist()):
-                one = take(Neutral(sight, against), slice(row, row + 1))
+                one = take(shot, slice(row, row + 1))
                 found[number] = each(torch.clone, one)  # not the memory of the whole batch
-        for number, neutral in found.items():
-            memory[number] = neutral
+        for number, shot in found.items():
+            memory[number] = shot
             memory.move_to_end(number)
         while len(memory) > REMEMBERED:
             memory.popitem(last=False)
         return join([found[number] for number in numbers])
 
+    def references(self, rows: Int[np.ndarray, " n"]) -> Reference:
+        """What the pictures of the scenes `rows` are compared with."""
+        return self.shots(rows).reference
+
+    def anchor(self, rows: Int[np.ndarray, " n"]) -> Float[Tensor, "n d"]:
+        """Theta that the penalties are measured from."""
+        if self.anchors is None:
+            return torch.zeros(len(rows), self.knobs, device=self.device)
+        return torch.from_numpy(self.anchors[rows]).to(self.device)
+
+    def _look_at(self, rows: Int[np.ndarray, " n"]) -> Shot:
+        linear, noise = self.scenes.images(rows, self.device)
+        neutral = torch.zeros(len(rows), self.knobs, device=self.device)
+        image, anchor = self.pipeline(linear, neutral, noise), self.anchor(rows)
+        other = image if self.anchors is None else self.pipeline(linear, anchor, noise)
+        reference = self.reward.reference(image, other, anchor)
+        sight = Sight(glance(image), self.reward(image, reference, neutral))
+        return Shot(sight, see_linear(linear), reference)
+
     def gradient(
-        self,
-        rows: Int[np.ndarray, " n"],
-        theta: Float[Tensor, "n d"],
-        neutral: Float[Tensor, "n 3 h w"],
+        self, rows: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"]
     ) -> tuple[Potential, Float[Tensor, "n d"]]:
         """Render and judge as `judge` does, and the gradient of the potential by theta."""
         potentials, slopes = [], []
         for part in self.parts(len(rows)):
             knobs = theta[part].detach().requires_grad_()
-            potential = self.reward(self.render(rows[part], knobs), neutral[part], knobs)
+            reference = each(torch.clone, self.references(rows[part]))  # made in inference mode
+            potential = self.reward(self.render(rows[part], knobs), reference, knobs)
             slopes.append(torch.autograd.grad(potential.value.sum(), knobs)[0])
             potentials.append(each(torch.detach, potential))
         return join(potentials), torch.cat(slopes)

@@ -1,4 +1,4 @@
-"""What the agent sees: two small pictures and a vector of statistics."""
+"""What the agent sees: two small pictures, the scene-linear light, and a vector of statistics."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-IMAGE_SIDE = 64
+IMAGE_SIDE = 128
+THUMBNAIL = 8
+QUANTILES = (0.002, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 0.998)
+LINEAR = 3 * (len(QUANTILES) + THUMBNAIL**2)
+CAPTURE = 3
+STATISTICS_SIDE = 64
 LUMA_BINS = 16
 CHROMA_BINS = 8
 STATISTICS = LUMA_BINS + 2 * CHROMA_BINS + 3 + 2
@@ -18,7 +23,7 @@ STATISTICS = LUMA_BINS + 2 * CHROMA_BINS + 3 + 2
 class Glance(NamedTuple):
     """What is seen of a picture; one row per picture."""
 
-    picture: UInt8[Tensor, "b 3 64 64"]  # squeezed to a square
+    picture: UInt8[Tensor, "b 3 128 128"]  # squeezed to a square
     statistics: Float[Tensor, "b s"]
     brightness: Float[Tensor, " b"]  # mean of all samples; not finite where one of them is not
 
@@ -28,13 +33,15 @@ def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.
 
     | key | shape | content |
     |---|---|---|
-    | image | (6, 64, 64) uint8 | the rendering now, then the neutral one; squeezed to a square |
+    | image | (6, 128, 128) uint8 | the rendering now, then the neutral one; squeezed to a square |
+    | linear | (219,) float32 in [-1, 1] | the scene-linear preview, see `see_linear` |
     | vector | (n,) float32 in [-1, 1] | see `observe` |
     | features | (f,) float32 in [-1, 1] | what the judge saw; only where it says so (f > 0) |
     """
-    length = knobs + 1 + STATISTICS + attributes + 2 + 3
+    length = 2 * knobs + 1 + STATISTICS + attributes + 2 + CAPTURE
     keys: dict[str, spaces.Space] = {
         "image": spaces.Box(0, 255, (6, IMAGE_SIDE, IMAGE_SIDE), np.uint8),
+        "linear": spaces.Box(-1.0, 1.0, (LINEAR,), np.float32),
         "vector": spaces.Box(-1.0, 1.0, (length,), np.float32),
     }
     if features:
@@ -48,10 +55,7 @@ def glance(images: Float[Tensor, "b 3 h w"]) -> Glance:
     The statistics are, in this order: histogram of luma; histograms of the colour differences R - Y
     and B - Y over [-0.5, 0.5]; mean R, G, B; shares of samples below 0.02 and above 0.98.
     """
-    small = functional.interpolate(
-        images, (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True, align_corners=False
-    )
-    small = small.nan_to_num(0.0).clamp(0, 1)
+    small = squeezed(images, STATISTICS_SIDE)
     red, green, blue = small.flatten(2).unbind(1)
     luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     statistics = [
@@ -62,15 +66,40 @@ def glance(images: Float[Tensor, "b 3 h w"]) -> Glance:
         (small < 0.02).float().mean((1, 2, 3))[:, None],
         (small > 0.98).float().mean((1, 2, 3))[:, None],
     ]
-    picture = (small * 255).round().byte()
+    picture = (squeezed(images, IMAGE_SIDE) * 255).round().byte()
     return Glance(picture, torch.cat(statistics, dim=1), images.mean((1, 2, 3)))
+
+
+def squeezed(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 s s"]:
+    """Display RGB at side x side pixels, in [0, 1]; what is not a number is 0."""
+    size = (side, side)
+    if tuple(images.shape[2:]) != size:
+        images = functional.interpolate(
+            images, size, mode="bilinear", antialias=True, align_corners=False
+        )
+    return images.nan_to_num(0.0).clamp(0, 1)
+
+
+def see_linear(linear: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
+    """Look at scene-linear pictures: what a rendering may have clipped is still there.
+
+    `QUANTILES` of red, of green and of blue, then the means over 8 x 8 areas, channel by channel;
+    light x as log2(x + 1/1024) / 5 + 1, clamped to [-1, 1]: 1 is the sensor's white.
+    """
+    pixels = linear.flatten(2)
+    shares = torch.quantile(pixels, pixels.new_tensor(QUANTILES), dim=2)  # (q, b, 3)
+    areas = functional.adaptive_avg_pool2d(linear, THUMBNAIL)
+    seen = torch.cat([shares.permute(1, 2, 0).flatten(1), areas.flatten(1)], dim=1)
+    return ((seen.clamp(min=0) + 2**-10).log2() / 5 + 1).clamp(-1, 1)
 
 
 def observe(
     now: Glance,
     neutral: Glance,
+    linear: Float[Tensor, "b l"],
     theta: Float[Tensor, "b d"],
     progress: Float[Tensor, " b"],
+    anchor: Float[Tensor, "b d"],
     attributes: Float[Tensor, "b k"],
     potential: Float[Tensor, " b"],
     gain: Float[Tensor, " b"],
@@ -79,14 +108,16 @@ def observe(
 ) -> dict[str, np.ndarray]:
     """Observations of a batch.
 
-    The vector holds, in this order: theta; steps done / horizon; the statistics of `glance`; the
-    attributes and the potential, squashed by tanh; the potential gained so far, squashed; `capture`
-    (see `capture_vector`). The judge's features are squashed, too. What is not a number is 0.
+    The vector holds, in this order: theta; steps done / horizon; the anchor's theta
+    (`rewards`); the statistics of `glance`; the attributes and the potential, squashed by tanh; the
+    potential gained so far, squashed; `capture` (see `capture_vector`). The judge's features are
+    squashed, too. What is not a number is 0.
     """
     vector = torch.cat(
         [
             theta,
             progress[:, None],
+            anchor,
             now.statistics,
             torch.tanh(attributes / 2),
             torch.tanh(potential / 4)[:, None],
@@ -97,6 +128,7 @@ def observe(
     )
     observation = {
         "image": torch.cat([now.picture, neutral.picture], dim=1),
+        "linear": linear.nan_to_num(0.0),
         "vector": vector.nan_to_num(0.0).clamp(-1, 1).float(),
     }
     if features.shape[1]:

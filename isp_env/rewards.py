@@ -1,8 +1,11 @@
-"""What the agent is paid for: a quality score on a leash.
+"""What the agent is paid for: a quality score, with penalties that hold an optimiser back.
 
 A learned quality model is not a person, and an optimiser finds where they differ. The potential is
-therefore a lower confidence bound of the score over several views of the picture, less penalties
-for what such optimisers overdo. Every weight is a setting; zero switches it off.
+therefore a lower confidence bound of the score over several views of the picture, less a charge for
+clipping and for distance from an anchor: the development of a supervised prior, in theta and in
+colour. Language models are tuned to preferences in this way (Ziegler et al. 2019,
+arXiv:1909.08593), by a penalty for leaving the model that supervision gave; without a prior the
+anchor is the neutral rendering. Every weight is a setting; zero switches it off.
 """
 
 from dataclasses import dataclass, replace
@@ -38,31 +41,46 @@ class Judge(Protocol):
         ...
 
 
+@runtime_checkable
+class ShotJudge(Protocol):
+    """A quality model that knows the shot: it sees a picture beside its neutral rendering."""
+
+    def see(self, images: Tensor, /) -> Float[Tensor, "b n"]:
+        """What it needs of display RGB (B, 3, H, W) in [0, 1] for any comparison."""
+        ...
+
+    def compare(self, seen: Tensor, neutral: Tensor, /) -> Judged:
+        """Scores, attributes and perhaps features of pictures beside neutral renderings."""
+        ...
+
+
 @dataclass(frozen=True)
 class RewardSettings:
     """Weights of the potential.
 
     Attributes:
-        scale: Potential per unit of the judge's score; about 1 / its standard deviation on photos.
+        scale: Potential per unit of the judge's score; a unit of the embedded model's is 1 of
+            CIEDE2000.
         views: What the judge looks at; "small" is 3/4 of the size, "crop" the central 7/8.
         confidence: The bound is mean - confidence * standard deviation over the views.
         attribute_weight: Potential per unit of the mean attribute.
         attribute_cap: An attribute above this earns nothing more.
         clipping_weight: Potential per share of samples clipped beyond the neutral rendering's.
-        chroma_weight: Potential per 10 units of mean a*b* difference from neutral above the limit.
+        chroma_weight: Potential per 10 units of mean a*b* difference from the anchor's picture
+            above the limit.
         chroma_limit: CIELAB a*b* units of that difference that are free.
-        theta_weight: Potential per unit of mean squared theta.
+        theta_weight: Potential per unit of mean squared difference of theta from the anchor's.
     """
 
-    scale: float = 5.0
-    views: tuple[View, ...] = ("whole", "small")
+    scale: float = 0.2
+    views: tuple[View, ...] = ("whole",)
     confidence: float = 0.5
     attribute_weight: float = 0.0
     attribute_cap: float = 1.0
-    clipping_weight: float = 5.0
+    clipping_weight: float = 2.0
     chroma_weight: float = 0.5
-    chroma_limit: float = 12.0
-    theta_weight: float = 8.0
+    chroma_limit: float = 4.0
+    theta_weight: float = 2.0
 
     def leash_free(self) -> "RewardSettings":
         """The same without penalties: what an unguarded optimiser does to the judge."""
@@ -80,15 +98,17 @@ class Potential(NamedTuple):
     attributes: Float[Tensor, "b k"]
     features: Float[Tensor, "b f"]  # the judge's, of the first view; f = 0 where it gives none
     clipping: Float[Tensor, " b"]  # share of clipped samples beyond the neutral rendering's
-    chroma: Float[Tensor, " b"]  # mean a*b* difference from the neutral rendering
+    chroma: Float[Tensor, " b"]  # mean a*b* difference from the anchor's picture
     leash: Float[Tensor, "b 3"]  # potential lost by each of `LEASH`
 
 
 class Reference(NamedTuple):
-    """What the leash needs to know of neutral renderings; one row per picture."""
+    """What the potential needs to know of a shot; one row per picture."""
 
-    clipped: Float[Tensor, " b"]
-    opponents: Float[Tensor, "b 2 32 32"]  # CIELAB a*b*
+    clipped: Float[Tensor, " b"]  # share of clipped samples of the neutral rendering
+    seen: Float[Tensor, "b n"]  # what a `ShotJudge` sees of the neutral rendering; else n = 0
+    theta: Float[Tensor, "b d"]  # the anchor's
+    colors: Float[Tensor, "b 2 32 32"]  # CIELAB a*b* of the anchor's picture
 
 
 @dataclass(frozen=True)
@@ -99,41 +119,42 @@ class QualityReward:
     phi(neutral), so that nothing but the final picture counts (Ng et al. 1999).
     """
 
-    judge: Judge
+    judge: Judge | ShotJudge
     settings: RewardSettings = RewardSettings()
+
+    def reference(
+        self,
+        neutral: Float[Tensor, "b 3 h w"],
+        anchor: Float[Tensor, "b 3 h w"],
+        theta: Float[Tensor, "b d"],
+    ) -> Reference:
+        """Look at neutral renderings, and at the pictures of the anchor's `theta`."""
+        judge = self.judge
+        seen = judge.see(neutral) if isinstance(judge, ShotJudge) else neutral[:, 0, 0, :0]
+        return Reference(clipped_share(neutral), seen, theta, opponents(anchor))
 
     def __call__(
         self,
         images: Float[Tensor, "b 3 h w"],
-        neutral: Float[Tensor, "b 3 h w"],
+        shot: Reference,
         theta: Float[Tensor, "b d"],
     ) -> Potential:
-        """Potential of display RGB `images`, rendered with `theta`, against their `neutral`."""
-        return self.against(images, reference(neutral), theta)
-
-    def against(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        neutral: Reference,
-        theta: Float[Tensor, "b d"],
-    ) -> Potential:
-        """The same, where the neutral renderings have been looked at before."""
+        """Potential of display RGB `images`, rendered with `theta`, of known shots."""
         s = self.settings
-        judged = [judgement(self.judge, look(images, view)) for view in s.views]
+        judged = [self._judgement(look(images, view), shot) for view in s.views]
         scores = torch.stack([each.score for each in judged])
         attributes = torch.stack([each.attributes for each in judged]).mean(0)
         features = judged[0].features
         features = images.new_empty(len(images), 0) if features is None else features
         value = s.scale * (scores.mean(0) - s.confidence * scores.std(0, correction=0))
         value = value + s.attribute_weight * attributes.clamp(max=s.attribute_cap).mean(1)
-        now = reference(images)
-        clipping = (now.clipped - neutral.clipped).clamp(min=0)
-        chroma = distance(now.opponents, neutral.opponents)
+        clipping = (clipped_share(images) - shot.clipped).clamp(min=0)
+        chroma = distance(opponents(images), shot.colors)
         leash = torch.stack(
             [
                 s.clipping_weight * clipping,
                 s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10,
-                s.theta_weight * theta.square().mean(1),
+                s.theta_weight * (theta - shot.theta).square().mean(1),
             ],
             dim=1,
         )
@@ -141,16 +162,14 @@ class QualityReward:
             value - leash.sum(1), scores.mean(0), attributes, features, clipping, chroma, leash
         )
 
-
-def reference(neutral: Float[Tensor, "b 3 h w"]) -> Reference:
-    """What the leash needs to know of display RGB `neutral`."""
-    return Reference(clipped_share(neutral), opponents(neutral))
-
-
-def judgement(judge: Judge, images: Float[Tensor, "b 3 h w"]) -> Judgement:
-    """What `judge` says, by name."""
-    score, attributes, *features = judge(images)
-    return Judgement(score, attributes, *features)
+    def _judgement(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Judgement:
+        """What the judge says, by name."""
+        judge = self.judge
+        if isinstance(judge, ShotJudge):
+            score, attributes, *features = judge.compare(judge.see(images), shot.seen)
+        else:
+            score, attributes, *features = judge(images)
+        return Judgement(score, attributes, *features)
 
 
 def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:

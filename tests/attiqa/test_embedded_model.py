@@ -10,7 +10,6 @@ from attiqa.datasets.folder import list_photos
 from attiqa.datasets.rated import random_split, split_hash
 from attiqa.distortions import LADDERS, distort
 from attiqa.metrics import correlations
-from attiqa.model_sources import JUDGE
 from attiqa.models import QualityPrediction
 from attiqa.robustness import SWEEPS, attribute_agreement, ladder_responses
 from attiqa.scoring import QualityModel, load_model, to_tensor
@@ -33,7 +32,7 @@ def model() -> QualityModel:
 @pytest.fixture(scope="module")
 def judge() -> QualityModel:
     """What agents are paid by: it sees small previews."""
-    return load_model(JUDGE)
+    return load_model("embedded")
 
 
 @pytest.fixture(scope="module")

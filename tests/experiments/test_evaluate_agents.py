@@ -10,7 +10,6 @@ from PIL import Image
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 
 from agents.policies import Agent, AgentCard, PolicySettings, knobs, save_agent
-from attiqa.model_sources import JUDGE
 from experiments import evaluate_agents
 from experiments.evaluate_agents import Settings, main
 from experiments.other_renderings import LIBRAW
@@ -73,7 +72,7 @@ def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
         costly=2,
         libraw=True,
         raw=[str(sample_files()[0])],
-        referee=JUDGE,
+        referee="embedded",
     )
     main(settings)
     return settings, json.loads((settings.out / "agents.json").read_text())

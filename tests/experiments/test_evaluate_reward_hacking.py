@@ -12,7 +12,6 @@ from PIL import Image
 from skimage import data
 
 from agents.search import climb
-from attiqa.model_sources import JUDGE
 from experiments.evaluate_reward_hacking import (
     FREE,
     LEASHED,
@@ -64,7 +63,7 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
         folder,
         steps=5,
         looks=(2, 9),
-        referee=JUDGE,
+        referee="embedded",
         leashes=(500.0,),
         history=history,
         out=out,

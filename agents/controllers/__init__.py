@@ -1,0 +1,1 @@
+"""What chooses theta for scenes."""

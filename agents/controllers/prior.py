@@ -1,0 +1,72 @@
+"""A supervised policy as a control: it needs no reward, and anchors the reward of others."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+
+from agents.controls import Controller, Found, chosen
+from agents.policies import Agent
+from agents.policies.looks import answers
+from isp_env.judged import JudgedScenes
+from isp_env.pipeline import IspPipeline
+from isp_env.previews import PreviewSet
+from isp_env.scenes.random_shots import Shots
+
+AT_ONCE = 16
+
+
+def shots_of(
+    scenes: PreviewSet, rows: Int[np.ndarray, " n"], device: str | torch.device = "cpu"
+) -> Shots:
+    """Return scenes of a preview set as a batch; without truths, the truth is empty."""
+    linear, noise = scenes.images(rows, device)
+    return Shots(
+        linear,
+        noise,
+        torch.from_numpy(np.array(scenes.as_shot_neutral[rows])).to(device),
+        torch.from_numpy(np.array(scenes.iso[rows])).to(device),
+        linear[:, :, :0, :0] if scenes.truth is None else scenes.truths(rows, device),
+    )
+
+
+def prior_thetas(
+    prior: Agent,
+    scenes: PreviewSet,
+    pipeline: IspPipeline,
+    rows: Int[np.ndarray, " n"] | None = None,
+    device: str | torch.device = "cpu",
+) -> Float32[np.ndarray, "n d"]:
+    """Return what a prior chooses for scenes (all of them if no rows are given).
+
+    The prior looks as often as the episodes of its card are long.
+
+    Args:
+        prior: A policy whose actions are theta itself.
+        scenes: Previews.
+        pipeline: The ISP; theta has its knobs, in its order.
+        rows: Scenes.
+        device: Where the pictures are rendered; the policy's own.
+    """
+    rows = np.arange(len(scenes)) if rows is None else rows
+    own = pipeline.only(prior.card.knobs)
+    parts = [
+        answers(prior.policy, own, shots_of(scenes, part, device), prior.card.task.horizon)[-1]
+        for part in np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
+    ]
+    theta = torch.cat(parts).cpu().numpy()
+    columns = [p.name for p in pipeline.parameters]
+    result = np.zeros((len(rows), len(columns)), np.float32)
+    for column, knob in enumerate(prior.card.knobs):
+        if knob in columns:
+            result[:, columns.index(knob)] = theta[:, column]
+    return result
+
+
+def prior_control(prior: Agent) -> Controller:
+    """A prior as one of the controls: its last look counts, whatever the reward says of it."""
+
+    def control(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
+        theta = prior_thetas(prior, judged.scenes, judged.pipeline, rows, judged.device)
+        return chosen(judged, rows, theta, renders=prior.card.task.horizon)
+
+    return control

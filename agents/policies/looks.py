@@ -1,0 +1,49 @@
+"""Looks of a policy at a shot, without an environment and without any reward."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
+
+from agents.policies.networks import mean_action
+from isp_env.observations import IMAGE_SIDE, capture_vector, see_linear, squeezed
+from isp_env.pipeline import IspPipeline
+from isp_env.scenes.random_shots import Shots
+
+
+@torch.no_grad()
+def look(
+    shots: Shots,
+    now: Float[Tensor, "b 3 h w"],
+    neutral: Float[Tensor, "b 3 h w"],
+    theta: Float[Tensor, "b d"],
+) -> dict[str, Tensor]:
+    """Observe renderings of shots as `PhotoFeatures` reads an observation, in tensors.
+
+    Of `vector` only theta and the capture data are filled in; pictures keep the fractions that the
+    environment's 8 bits lose.
+    """
+    iso, white = (x.cpu().numpy() for x in (shots.iso, shots.as_shot_neutral))
+    capture = capture_vector(np.asarray(iso), np.asarray(white)).to(theta)
+    return {
+        "image": torch.cat([squeezed(now, IMAGE_SIDE), squeezed(neutral, IMAGE_SIDE)], dim=1),
+        "linear": see_linear(shots.linear),
+        "vector": torch.cat([theta, theta.new_zeros(len(theta), 1), capture], dim=1),
+    }
+
+
+@torch.no_grad()
+def answers(
+    policy: BasePolicy, pipeline: IspPipeline, shots: Shots, looks: int
+) -> list[Float[Tensor, "b d"]]:
+    """Return the theta of each look: first at the neutral rendering, then at the policy's own."""
+    theta = pipeline.neutral(len(shots.linear)).to(shots.linear.device)
+    neutral = now = pipeline(shots.linear, theta, shots.noise)
+    found = []
+    for turn in range(looks):
+        theta = mean_action(policy, look(shots, now, neutral, theta)).clamp(-1, 1)
+        found.append(theta)
+        if turn + 1 < looks:
+            now = pipeline(shots.linear, theta, shots.noise)
+    return found

@@ -1,0 +1,78 @@
+"""Comparing developments of one shot: how far is each from the photograph that it could be?
+
+Opinions of photographs say little about two developments of one shot, whose subject, sharpness and
+composition are the same. This head looks at a development beside the neutral rendering of the same
+shot, through the backbone that scores photographs, and predicts the colour difference to a good
+development of it. It is a full-reference comparison whose reference is the shot, not the truth, as
+FGResQ (arXiv:2508.14475) compares restorations of one picture.
+"""
+
+from typing import cast
+
+import kornia
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+THUMBNAIL = 8  # pixels; light and colour by place, which pooled features lose
+COLORS = 3 * THUMBNAIL**2
+LAB = 50.0  # CIELAB units of one unit of `colors`
+
+
+class DevelopmentHead(nn.Module):
+    """From what is seen of a development and of the neutral rendering to a colour difference.
+
+    The neutral rendering tells which colours a good development would have, area by area: these are
+    learned from known truths. How far a development is from them is most of the answer; layers on
+    both pictures correct it, for what areas do not show and for how much can be told at all.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        seen = width + COLORS
+        self.expect = nn.Sequential(
+            nn.Linear(seen, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, COLORS)
+        )
+        self.neutral = nn.Sequential(nn.Linear(seen, hidden), nn.GELU())
+        self.development = nn.Sequential(nn.Linear(seen, hidden), nn.GELU())
+        self.compare = nn.Sequential(
+            nn.Linear(2 * hidden + COLORS + THUMBNAIL**2 + 1, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, 2),
+        )
+        for last, bias in ((self.expect[-1], 0.0), (self.compare[-1], -2.0)):
+            nn.init.zeros_(cast(nn.Linear, last).weight)
+            nn.init.constant_(cast(nn.Linear, last).bias, bias)
+
+    def expected(self, neutral: Float[Tensor, "b n"]) -> Float[Tensor, "b c"]:
+        """Return the `colors` that a good development would have."""
+        return neutral[:, -COLORS:] + self.expect(neutral)
+
+    def forward(
+        self, seen: Float[Tensor, "b n"], neutral: Float[Tensor, "b n"]
+    ) -> Float[Tensor, " b"]:
+        """Predict the mean CIEDE2000 to the truth, above 0.
+
+        Args:
+            seen: Pooled features and `colors` of developments.
+            neutral: The same of the neutral renderings of the same shots.
+        """
+        missing = seen[:, -COLORS:] - self.expected(neutral)
+        areas = area_distances(missing)
+        mean = areas.mean(1, keepdim=True)
+        looked = [self.development(seen), self.neutral(neutral), missing, areas / LAB, mean / LAB]
+        scale, more = self.compare(torch.cat(looked, dim=1)).unbind(1)
+        return mean[:, 0] * torch.exp(0.5 * (scale + 2)) * 0.7 + 10 * functional.softplus(more)
+
+
+def area_distances(difference: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:
+    """Return the CIELAB distance of each area, from a difference of `colors`."""
+    lab = difference.unflatten(1, (3, -1)) * LAB
+    return (lab.square().sum(1) + 1e-2).sqrt()
+
+
+def colors(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
+    """Return CIELAB means over 8 x 8 areas of encoded sRGB, divided by `LAB`."""
+    small = functional.adaptive_avg_pool2d(images, THUMBNAIL)
+    return kornia.color.rgb_to_lab(small.clamp(0, 1)).flatten(1) / LAB

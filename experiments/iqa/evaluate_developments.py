@@ -1,0 +1,120 @@
+"""How often a model orders two developments of one shot as their distance to the truth does.
+
+    python experiments/iqa/evaluate_developments.py --photos PHOTOS --model embedded
+
+Clean photographs that no training saw at 128 pixels, each shot once by a random camera with a
+random mishap; six developments of each shot: neutral, and five with theta drawn from N(0, 0.25).
+Of two developments the one with the smaller mean CIEDE2000 to the photograph is the better.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from rich import print_json
+from skimage.color import deltaE_ciede2000, rgb2lab
+from torch import Tensor
+
+from attiqa.scoring import load_model
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.scenes.random_shots import ShotSettings, random_shots
+from isp_env.scenes.truths import part_of, photographs_in, random_crops, random_size, read_truths
+
+Judge = Callable[[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]], Float[Tensor, " b"]]
+"""(developments, neutral renderings of their shots) -> higher is better."""
+
+DEVELOPMENTS = 6
+SPREAD = 0.25
+GAPS = (2.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Ask a model about pairs of developments."""
+
+    photos: Path
+    """Folder of clean photographs; those held out are used."""
+    model: str = "embedded"
+    """What `attiqa.scoring.load_model` takes."""
+    count: int = 240
+    """Photographs, at most."""
+    long_side: int = 128
+    """Pixels of the developments."""
+    seed: int = 7
+    """Of cameras, mishaps and developments."""
+    out: Path | None = None
+    """JSON file for the result."""
+
+
+def main(settings: Settings) -> None:
+    """Measure and report."""
+    logging.basicConfig(level="INFO", format="%(message)s")
+    paths = [p for p in photographs_in(settings.photos) if part_of(p.name) == "held out"]
+    photos = read_truths(paths[: settings.count], 2 * settings.long_side)
+    model = load_model(settings.model)
+    result = {"model": f"{model.card.name} {model.card.sha256[:16]}"} | pair_accuracy(
+        model.nearness, photos, settings.seed, settings.long_side
+    )
+    if settings.out:
+        settings.out.write_text(json.dumps(result, indent=1) + "\n")
+    print_json(json.dumps(result))
+
+
+@torch.inference_mode()
+def pair_accuracy(
+    judge: Judge,
+    photos: list[UInt8[np.ndarray, "h w 3"]],
+    seed: int = 7,
+    long_side: int = 128,
+) -> dict[str, float]:
+    """Return the share of pairs that a judge orders rightly, by how far they are apart.
+
+    Args:
+        judge: Higher is better.
+        photos: Clean ones, 8-bit sRGB.
+        seed: Shot i depends on (seed, i) alone.
+        long_side: Pixels of the developments.
+    """
+    right: dict[float, list[np.ndarray]] = {gap: [] for gap in GAPS}
+    for number, photo in enumerate(photos):
+        images, truth = developments(photo, seed, number, long_side)
+        said = judge(images, images[:1].expand_as(images)).numpy()
+        labs = [rgb2lab(x.permute(0, 2, 3, 1).numpy()) for x in (images, truth[None])]
+        distance = deltaE_ciede2000(labs[1], labs[0]).mean((1, 2))
+        first, second = np.triu_indices(len(images), 1)
+        gaps = distance[first] - distance[second]
+        correct = (said[first] < said[second]) == (gaps > 0)
+        for gap, found in right.items():
+            found.append(correct[np.abs(gaps) > gap])
+    return {
+        key: value
+        for gap, found in right.items()
+        for key, value in (
+            (f"right where they differ by more than {gap:g}", float(np.concatenate(found).mean())),
+            (f"pairs that differ by more than {gap:g}", float(len(np.concatenate(found)))),
+        )
+    }
+
+
+def developments(
+    photo: UInt8[np.ndarray, "h w 3"], seed: int, number: int, long_side: int
+) -> tuple[Float[Tensor, "k 3 h w"], Float[Tensor, "3 h w"]]:
+    """Make the developments of one shot, the neutral one first, and the truth."""
+    random = np.random.default_rng((seed, number))
+    truth = random_crops([photo], random_size(random, long_side), random)
+    numbers = torch.Generator().manual_seed(int(random.integers(2**62)))
+    shot = random_shots(truth, numbers, ShotSettings(fine_share=0.0))
+    theta = SPREAD * torch.randn(DEVELOPMENTS, len(DEFAULT_PIPELINE.parameters), generator=numbers)
+    theta[0] = 0
+    linear, noise = (x.expand(DEVELOPMENTS, *x.shape[1:]) for x in (shot.linear, shot.noise))
+    return DEFAULT_PIPELINE(linear, theta.clamp(-1, 1), noise), truth[0]
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

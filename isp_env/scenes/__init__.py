@@ -1,0 +1,1 @@
+"""Scenes to train and to compare on: simulated shots without end."""
