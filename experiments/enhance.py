@@ -48,6 +48,11 @@ class Settings:
     """Quality model of the reward, best the one that the agent was trained by."""
     refine: int = 4
     """Steps of gradient ascent through ISP and reward from the agent's choice, a render each."""
+    strength: float = 1.0
+    """Share of the chosen change that is made, 0 to 1; 0 renders neutral."""
+    keep: tuple[str, ...] = ()
+    """Knobs or stages that the agent leaves alone, such as exposure white-balance: they stay as
+    the sidecar of the RAW file has them, or neutral."""
     workers: int = 2
     """Processes; 0 renders in this one, without limits."""
     format: Literal["jpg", "png", "tif"] = "jpg"
@@ -102,7 +107,13 @@ def _enhance(settings: Settings) -> int:
             quality=settings.quality,
             lens=settings.lens,
             pattern=settings.pattern,
-            choose=AgentChooser.of(settings.agent, settings.reward, settings.refine),
+            choose=AgentChooser.of(
+                settings.agent,
+                settings.reward,
+                settings.refine,
+                settings.strength,
+                settings.keep,
+            ),
             review=review,
             overwrite=settings.overwrite,
         ),

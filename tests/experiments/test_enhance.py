@@ -204,6 +204,8 @@ def test_pictures_that_cannot_be_scored_are_pictures(tmp_path):
         {"reward": "MISSING"},
         {"workers": -1},
         {"quality": 0},
+        {"strength": -0.1},
+        {"keep": ("exposure", "warmth")},
     ],
 )
 def test_a_run_that_cannot_begin_says_why_in_a_line(samples, tmp_path, capsys, wrong):
