@@ -6,7 +6,8 @@
 The photographs are those of `render.py --agent embedded`, made in the same way: in worker
 processes with limits, so that a broken file fails alone; and run again, a batch goes on where it
 was stopped. The sidecar of each (`PICTURE.json`) has the scores before and after beside the
-parameters. For the run: `contact_sheet.png` (neutral beside enhanced), `results.json`, a table.
+parameters. For the run: `index.html`, a page to look at them (`experiments.review_page`; its
+pictures are in `page/`), `contact_sheet.png` (neutral beside enhanced), `results.json`, a table.
 
 Exit status: 0 if every file is developed, 1 if any failed, 2 if the batch could not begin or go on
 (a full disk), 130 after Ctrl-C. What is done stays done.
@@ -127,15 +128,22 @@ def _enhance(settings: Settings) -> int:
 
 
 def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreReview") -> None:
-    """Write the contact sheet and `results.json`, and print the table."""
+    """Write the page, the contact sheet and `results.json`, and print the table."""
     import json
     from importlib.metadata import version
 
     import torch
 
+    from experiments.review_page import page_data, write_review_page
     from isp_env.files import atomic_path
+    from isp_env.pipeline import DEFAULT_PIPELINE
 
+    failed = [r for r in results if r.status == "failed"]
+    failures = [{"file": str(r.source), "reason": r.reason or ""} for r in failed]
     there = [_told(r, settings.out) for r in results if r.status != "failed"]
+    previews = {one["photograph"]: review.previews(one["photograph"]) for one in there}
+    page = page_data(there, failures, previews, DEFAULT_PIPELINE.parameters)
+    write_review_page(page, settings.out / "index.html")
     _contact_sheets(there, settings.out, review)
     summary = summarise(there)
     report = {
@@ -144,9 +152,7 @@ def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreRev
         "torch": torch.__version__,
         "summary": summary,
         "results": there,
-        "failures": [
-            {"file": str(r.source), "reason": r.reason} for r in results if r.status == "failed"
-        ],
+        "failures": failures,
     }
     with atomic_path(settings.out / "results.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2, default=str) + "\n")
@@ -159,7 +165,10 @@ def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
     from isp_env.manifest import read_sidecar
 
     sidecar = read_sidecar(rendered.output)
-    keys = ("camera", "simulated", "fallbacks", "metadata left out", "parameters", "renders")
+    keys = (
+        *("camera", "simulated", "fallbacks", "metadata left out", "output", "parameters"),
+        *("strength", "kept", "renders"),
+    )
     return {
         "source": str(rendered.source),
         "photograph": rendered.output.relative_to(out).as_posix(),
@@ -169,7 +178,7 @@ def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
 
 
 def _contact_sheets(results: list[dict[str, Any]], out: Path, review: "ScoreReview") -> None:
-    from isp_env.contact_sheet import Pair, write_contact_sheet
+    from isp_env.contact_sheet import Pair, thumbnail, write_contact_sheet
     from isp_env.files import shown
 
     pairs = []
@@ -181,7 +190,8 @@ def _contact_sheets(results: list[dict[str, Any]], out: Path, review: "ScoreRevi
             else ("neutral", "enhanced")
         )
         title = shown(Path(result["source"]).stem)
-        pairs.append(Pair(*review.thumbnails(result["photograph"]), title, captions))
+        before, after = (thumbnail(out / path) for path in review.previews(result["photograph"]))
+        pairs.append(Pair(before, after, title, captions))
     for number, first in enumerate(range(0, len(pairs), PAIRS), 1):
         name = "contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"
         write_contact_sheet(pairs[first : first + PAIRS], out / name)
