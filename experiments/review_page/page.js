@@ -14,6 +14,7 @@ const APPROXIMATE =
   "A cross-fade of the two pictures: an approximation of --strength, which scales the parameters " +
   "towards neutral. 100 % is the choice of this run; the parameters shown are exact.";
 const SPREAD = 2; // standard deviations at the ends of an attribute's bar
+const FEW = 3; // failures that are listed above the photographs without being asked for
 
 function element(name, className = "", text = "") {
   const made = document.createElement(name);
@@ -259,7 +260,8 @@ function arrange() {
   }
   failures.hidden = !failed;
   list.hidden = only;
-  document.body.classList.toggle("failures", only);
+  failures.querySelector("h2").textContent = `Not developed: ${failed}`;
+  failures.querySelector("details").open = only || failed <= FEW;
   const texts = only ? [] : [`${count} of ${shown.length} photographs`];
   if (data.failures.length) texts.push(`${failed} of ${data.failures.length} failures`);
   if (only && !data.failures.length) texts.push("no failures");

@@ -1,5 +1,6 @@
 """The page that shows photographs before and after: its data, and the page itself in a browser."""
 
+import html
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from isp_env.pipeline import DEFAULT_PIPELINE
 KNOBS = DEFAULT_PIPELINE.parameters
 ODD = [
     "a \"b\" 'c'.dng",
-    "</script><script>document.title='broken'</script>.dng".replace("/", "\N{DIVISION SLASH}"),
+    "<!--<script>&lt;&amp;.dng",
     "50% #1 ?x=1&y=2.dng",
     "café ☕ {{data}}.dng",
     os.fsdecode(b"not utf-8 \xff.dng"),
@@ -137,7 +138,7 @@ def acted(page: Path, script: str) -> dict:
     page.write_text(page.read_text().replace("</body>", steps))
     report = re.search(r'data-report="([^"]*)"', browse(page))
     assert report is not None
-    return json.loads(report[1].replace("&quot;", '"').replace("&amp;", "&"))
+    return json.loads(html.unescape(report[1]))
 
 
 @pytest.fixture
@@ -231,6 +232,7 @@ def test_failures_alone_can_be_linked_and_are_text(page):
     assert seen.shown() == []
     assert "hidden" in seen.ids["photos"]
     assert "hidden" not in seen.ids["failures"]
+    assert "Not developed: 1" in dom
     assert "truncated &lt;b&gt;file&lt;/b&gt;" in dom
     assert "hidden" in Cards(browse(page, "#filter=same")).ids["failures"]
 
@@ -327,7 +329,11 @@ def test_strength_fades_the_picture_and_scales_the_parameters(page):
 
 @in_a_browser
 def test_pictures_with_odd_names_are_found(tmp_path):
-    page = written(tmp_path / 'out "#%?', [result(name) for name in ODD])
+    """Names of files and of cameras are text, whatever they look like."""
+    end = "</script><script>document.title='broken'</script><!--<script>"
+    results = [result(name) | {"camera": end} for name in ODD]
+    failures = [{"file": f"/photos/{end}.nef", "reason": end}]
+    page = written(tmp_path / 'out "#%?', results, failures)
     told = acted(
         page,
         """
@@ -338,12 +344,14 @@ def test_pictures_with_odd_names_are_found(tmp_path):
           widths: pictures.map((x) => x.naturalWidth),
           links: [...document.querySelectorAll("h2 a")].map((x) => x.hash + x.search),
           names: names(),
+          failure: document.querySelector("#failures li").textContent,
         }));
         """,
     )
     assert told["title"] == "Enhanced photographs"
     assert told["widths"] == [60] * 2 * len(ODD)
     assert told["links"] == [""] * len(ODD)
+    assert told["failure"] == f"/photos/{end}.nef{end}"
     assert "not utf-8 \\xff.dng" in told["names"]
 
 
