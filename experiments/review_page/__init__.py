@@ -102,10 +102,10 @@ def _photo(
         "reason": result.get("reason", "not scored"),
         "attributes": None if None in attributes else attributes,
         "theta": [_theta(knob, values.get(knob.name, knob.neutral)) for knob in knobs],
-        "strength": result.get("strength") or 0.0,
-        "kept": result.get("kept", []),
-        "camera": result.get("camera", ""),
-        "fallbacks": result.get("fallbacks", []),
+        "strength": result["strength"],
+        "kept": result["kept"],
+        "camera": result["camera"],
+        "fallbacks": result["fallbacks"],
     }
 
 

@@ -28,7 +28,7 @@ function signed(number, digits) {
   return (Number(text) === 0 ? "±" : number < 0 ? "−" : "+") + text;
 }
 
-const plain = (number, digits) => (number < 0 ? "−" : "") + Math.abs(number).toFixed(digits);
+const plain = (number, digits) => signed(number, digits).replace(/^[+±]/, "");
 const compact = (number) => plain(number, 2).replace(/\.?0+$/, "");
 const gain = (photo) => photo.score && photo.score[1] - photo.score[0];
 const change = (photo) => Math.hypot(...photo.theta) / Math.sqrt(photo.theta.length);
