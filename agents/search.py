@@ -5,8 +5,9 @@ budgets: a smaller budget is a prefix of the same search. The neutral rendering 
 found is worse.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import cma
@@ -21,6 +22,7 @@ from isp_env.judged import JudgedScenes
 CMA_SIGMA = 0.3  # of the first generation; theta spans [-1, 1]
 LEARNING_RATE = 0.05  # Adam's steps in theta
 REFINING_RATE = 0.08  # best score after 4 steps, of 0.03 to 0.12, on 40 training scenes
+NOTHING_HELD: Mapping[int, float] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -103,17 +105,25 @@ def gradient_ascent(budgets: Sequence[int]) -> Controller:
 
 
 def refined(
-    proposal: Controller, budgets: Sequence[int], rate: float = REFINING_RATE
+    proposal: Controller,
+    budgets: Sequence[int],
+    rate: float = REFINING_RATE,
+    held: Mapping[int, float] = NOTHING_HELD,
 ) -> Controller:
     """A proposal, such as an agent's, and Adam from there; the best picture counts.
 
     The first iterate is the proposal's own picture, with its gradient: no further render. So a
     budget of 5 after an agent that renders once leaves 4 steps.
 
+    Where knobs are held, their part of the proposal is dropped, every picture is rendered with
+    them as they are held, and "neutral", which competes, is the picture whose other knobs are
+    neutral.
+
     Args:
         proposal: Where to start.
         budgets: Numbers of renders to report after, growing, the proposal's included.
         rate: Adam's step in theta.
+        held: Columns of theta that are not searched, and the theta that they have.
 
     Raises:
         ValueError: `budgets` do not grow from 1 or more, or the first is below the proposal's cost.
@@ -125,14 +135,14 @@ def refined(
         costs = np.maximum(proposed.renders, 1)
         if budgets[0] < costs.max():
             raise ValueError(f"budgets: the proposal costs {costs.max()} renders, got {budgets}")
-        origin = torch.from_numpy(proposed.theta).to(judged.device)
+        origin = _holding(held, torch.from_numpy(proposed.theta).to(judged.device))
         groups: list[np.ndarray] = []
         tried: list[Tried] = []
         for cost in np.unique(costs):  # scenes that left equally many steps climb together
             part = np.flatnonzero(costs == cost)
-            start = _start(judged, rows[part])
+            start = _start(judged, rows[part], held)
             slope = partial(judged.gradient, rows[part])
-            path = climb(slope, origin[part], length - int(cost) + 1, rate)
+            path = climb(slope, origin[part], length - int(cost) + 1, rate, held)
             tries = [Tried.of(theta, potential) for theta, potential in path]
             before = [tries[0]] * (int(cost) - 1)  # what else the proposal saw was no better
             groups.append(part)
@@ -147,6 +157,7 @@ def climb(
     start: Float[Tensor, "n d"],
     steps: int,
     rate: float = LEARNING_RATE,
+    held: Collection[int] = (),
 ) -> Iterator[tuple[Float[Tensor, "n d"], T]]:
     """Iterates of Adam within [-1, 1], from `start`, each with what `gradient` says of it.
 
@@ -155,19 +166,32 @@ def climb(
         start: The first iterate.
         steps: How many iterates.
         rate: Adam's step.
+        held: Columns of theta that stay as they start.
     """
     theta = start.clone()
     optimizer = torch.optim.Adam([theta], rate, maximize=True)
     for _ in range(steps):
-        result, theta.grad = gradient(theta)
+        result, slope = gradient(theta)
+        theta.grad = slope.index_fill(1, torch.tensor(list(held), device=slope.device).long(), 0.0)
         yield theta.clone(), result
         optimizer.step()
         theta.clamp_(-1, 1)
 
 
-def _start(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Tried:
-    theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
+def _start(
+    judged: JudgedScenes, rows: Int[np.ndarray, " n"], held: Mapping[int, float] = NOTHING_HELD
+) -> Tried:
+    theta = _holding(held, torch.zeros(len(rows), judged.knobs, device=judged.device))
+    if held:
+        return Tried.of(theta, judged.judge(rows, theta)[1])
     return Tried.of(theta, judged.shots(rows).sight.potential)
+
+
+def _holding(held: Mapping[int, float], theta: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    theta = theta.clone()
+    for column, value in held.items():
+        theta[:, column] = value
+    return theta
 
 
 def _strategy(knobs: int, rng: np.random.Generator) -> cma.CMAEvolutionStrategy:

@@ -1,21 +1,31 @@
 """An agent and its judge as a chooser of parameters for a batch, made in the worker."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
+from agents.controllers.prior import prior_control, prior_thetas
 from agents.controls import Found
 from agents.playing import controller
-from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
+from agents.policies import (
+    Agent,
+    AgentCard,
+    agent_files,
+    load_agent,
+    load_prior,
+    warn_of_another_judge,
+)
 from agents.search import refined
 from attiqa.errors import AttiqaError
 from attiqa.scoring import load_model
 from isp_env.errors import IspEnvError
 from isp_env.judged import JudgedScenes
 from isp_env.manifest import recipe_hash, sha256
-from isp_env.parameters import to_values
+from isp_env.parameters import Parameter, to_theta, to_values
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
 from isp_env.raw import RawImage
@@ -26,8 +36,11 @@ REFINE = 4
 """Gradient steps from the agent's choice unless told otherwise: five renders with its own."""
 
 
+NOTHING_KEPT: Mapping[str, float] = MappingProxyType({})
+
+
 class ChoiceError(IspEnvError):
-    """No parameters can be chosen for a picture."""
+    """No parameters can be chosen: for a picture, or as it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +51,84 @@ class AgentChooser:
         agent: What `load_agent` takes.
         judge: What `load_model` takes.
         refine: Gradient steps from the agent's choice.
-        identity: Says which agent, judge and steps these are, by their content.
+        strength: Factor of the chosen theta, 0 to 1: 0 is neutral.
+        kept: Names of the knobs that are not chosen.
+        identity: Says what chooses and how, the files by their content.
     """
 
     agent: str
     judge: str
     refine: int
+    strength: float
+    kept: tuple[str, ...]
     identity: str
 
     @classmethod
-    def of(cls, agent: str, judge: str = "embedded", refine: int = REFINE) -> "AgentChooser":
-        """A chooser whose identity changes with the files.
+    def of(
+        cls,
+        agent: str,
+        judge: str = "embedded",
+        refine: int = REFINE,
+        strength: float = 1.0,
+        keep: Sequence[str] = (),
+    ) -> "AgentChooser":
+        """A chooser whose identity changes with the files and the settings.
+
+        Args:
+            agent: What `load_agent` takes.
+            judge: What `load_model` takes.
+            refine: Gradient steps from the agent's choice.
+            strength: Factor of the chosen theta, 0 to 1.
+            keep: Knobs and stages (`IspPipeline.knobs_named`) that the agent is to leave alone.
 
         Raises:
             AgentError: The agent's files are missing or damaged.
+            ChoiceError: A strength outside 0..1, or a name that no knob and no stage has.
         """
+        if not 0 <= strength <= 1:
+            raise ChoiceError(f"strength {strength:g}: expected a number from 0 to 1")
+        try:
+            kept = DEFAULT_PIPELINE.knobs_named(keep)
+        except ValueError as error:
+            raise ChoiceError(f"keep: {error}") from error
         card, model = load_agent(agent, DEFAULT_PIPELINE).card, load_model(judge).card
         warn_of_another_judge(card, model.sha256)
-        weights = sha256(agent_files(agent)[1])
+        weights = [sha256(agent_files(each)[1]) for each in (agent, *_priors(card))]
         content = {"agent": f"{card} {weights}", "judge": str(model.sha256), "refine": refine}
-        return cls(agent, judge, refine, f"agent {agent}, {recipe_hash(content)[:16]}")
+        content |= {"strength": strength, "kept": kept}
+        identity = f"agent {agent}, {recipe_hash(content)[:16]}"
+        return cls(agent, judge, refine, strength, kept, identity)
 
-    def __call__(self, raw: RawImage) -> Choice:
-        """Physical values of the parameters that the agent moves.
+    def __call__(self, raw: RawImage, given: Mapping[str, float]) -> Choice:
+        """Physical values of the parameters that the agent moves, without those that are kept.
+
+        Args:
+            raw: Sensor data.
+            given: Values that the other layers set; those of kept knobs are seen while choosing.
 
         Raises:
             ChoiceError: The judge cannot look at such a picture: it is too small or too long.
         """
-        agent, reward = _load(self.agent, self.judge)
+        agent, prior, reward = _load(self.agent, self.judge)
+        knobs = DEFAULT_PIPELINE.only(agent.card.knobs).parameters
+        kept = {p.name: given.get(p.name, p.neutral) for p in knobs if p.name in self.kept}
         try:
-            found = choose(raw, agent, reward, self.refine)
+            found = choose(raw, agent, prior, reward, self.refine, kept)
         except AttiqaError as error:
             raise ChoiceError(f"the agent's judge refuses the preview: {error}") from error
-        knobs = DEFAULT_PIPELINE.only(agent.card.knobs).parameters
-        values = to_values(knobs, torch.from_numpy(found.theta))
-        chosen = {name: value.item() for name, value in values.items()}
-        return Choice(chosen, int(found.renders[0]))
+        values = to_values(knobs, self.strength * torch.from_numpy(found.theta))
+        chosen = {name: value.item() for name, value in values.items() if name not in kept}
+        return Choice(chosen, int(found.renders[0]), self.strength, self.kept)
 
 
-def choose(raw: RawImage, agent: Agent, reward: QualityReward, refine: int = REFINE) -> Found:
+def choose(
+    raw: RawImage,
+    agent: Agent,
+    prior: Agent | None,
+    reward: QualityReward,
+    refine: int = REFINE,
+    kept: Mapping[str, float] = NOTHING_KEPT,
+) -> Found:
     """Let an agent choose theta for one photograph on its preview; one row, of its own knobs.
 
     The best by the potential counts, the neutral rendering included.
@@ -84,18 +136,44 @@ def choose(raw: RawImage, agent: Agent, reward: QualityReward, refine: int = REF
     Args:
         raw: Sensor data.
         agent: Plays an episode of its task.
+        prior: Its choice anchors the reward; None anchors it to neutral. Where it is the agent, it
+            chooses without the reward, whose word then counts for the refinement alone.
         reward: Judges the renderings.
         refine: Steps of gradient ascent from there, a render each.
+        kept: Physical values of knobs that stay. The agent looks at pictures that have them
+            neutral, and its choice for them is dropped; the refinement, and the choice of the
+            best picture, look at pictures that have these values.
     """
     scene = PreviewSet.of([raw], agent.card.preview_side)
-    judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE.only(agent.card.knobs))
-    control = controller(agent)
-    if refine:
-        control = refined(control, [agent.card.task.horizon + refine])
+    pipeline = DEFAULT_PIPELINE.only(agent.card.knobs)
+    held = held_columns(pipeline.parameters, kept)
+    anchors = None
+    if prior is not None:
+        anchors = prior_thetas(prior, scene, pipeline)
+        anchors[:, list(held)] = list(held.values())
+    judged = JudgedScenes(scene, reward, pipeline, anchors=anchors)
+    control = prior_control(agent) if agent is prior else controller(agent)
+    if refine or kept:
+        control = refined(control, [agent.card.task.horizon + refine], held=held)
     return control(judged, np.zeros(1, np.int64))
 
 
+def held_columns(knobs: Sequence[Parameter], kept: Mapping[str, float]) -> dict[int, float]:
+    """Columns of theta that belong to knobs that are kept, with the theta of their values."""
+    theta = to_theta(knobs, kept)[0].tolist()
+    return {column: theta[column] for column, p in enumerate(knobs) if p.name in kept}
+
+
+def _priors(card: AgentCard) -> tuple[str, ...]:
+    """What `load_prior` takes for the prior of an agent; none where it has none or is one."""
+    return (card.prior.split(" ")[0],) if card.prior else ()
+
+
 @cache
-def _load(agent: str, judge: str) -> tuple[Agent, QualityReward]:
+def _load(agent: str, judge: str) -> tuple[Agent, Agent | None, QualityReward]:
     loaded = load_agent(agent, DEFAULT_PIPELINE)
-    return loaded, QualityReward(load_model(judge).for_reward(), loaded.card.reward)
+    names = _priors(loaded.card)
+    prior = load_prior(names[0]) if names else None
+    if loaded.card.algorithm == "supervised":
+        prior = loaded
+    return loaded, prior, QualityReward(load_model(judge).for_reward(), loaded.card.reward)

@@ -6,7 +6,8 @@
 The photographs are those of `render.py --agent embedded`, made in the same way: in worker
 processes with limits, so that a broken file fails alone; and run again, a batch goes on where it
 was stopped. The sidecar of each (`PICTURE.json`) has the scores before and after beside the
-parameters. For the run: `contact_sheet.png` (neutral beside enhanced), `results.json`, a table.
+parameters. For the run: `index.html`, a page to look at them (`experiments.review_page`; its
+pictures are in `page/`), `contact_sheet.png` (neutral beside enhanced), `results.json`, a table.
 
 Exit status: 0 if every file is developed, 1 if any failed, 2 if the batch could not begin or go on
 (a full disk), 130 after Ctrl-C. What is done stays done.
@@ -46,6 +47,11 @@ class Settings:
     """Quality model of the reward, best the one that the agent was trained by."""
     refine: int = 4
     """Steps of gradient ascent through ISP and reward from the agent's choice, a render each."""
+    strength: float = 1.0
+    """Share of the chosen change that is made, 0 to 1; 0 renders neutral."""
+    keep: tuple[str, ...] = ()
+    """Knobs or stages that the agent leaves alone, such as exposure white-balance: they stay as
+    the sidecar of the RAW file has them, or neutral."""
     workers: int = 2
     """Processes; 0 renders in this one, without limits."""
     format: Literal["jpg", "png", "tif"] = "jpg"
@@ -100,7 +106,13 @@ def _enhance(settings: Settings) -> int:
             quality=settings.quality,
             lens=settings.lens,
             pattern=settings.pattern,
-            choose=AgentChooser.of(settings.agent, settings.reward, settings.refine),
+            choose=AgentChooser.of(
+                settings.agent,
+                settings.reward,
+                settings.refine,
+                settings.strength,
+                settings.keep,
+            ),
             review=review,
             overwrite=settings.overwrite,
         ),
@@ -114,15 +126,22 @@ def _enhance(settings: Settings) -> int:
 
 
 def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreReview") -> None:
-    """Write the contact sheet and `results.json`, and print the table."""
+    """Write the page, the contact sheet and `results.json`, and print the table."""
     import json
     from importlib.metadata import version
 
     import torch
 
+    from experiments.review_page import page_data, write_review_page
     from isp_env.files import atomic_path
+    from isp_env.pipeline import DEFAULT_PIPELINE
 
+    failed = [r for r in results if r.status == "failed"]
+    failures = [{"file": str(r.source), "reason": r.reason or ""} for r in failed]
     there = [_told(r, settings.out) for r in results if r.status != "failed"]
+    previews = {one["photograph"]: review.previews(one["photograph"]) for one in there}
+    page = page_data(there, failures, previews, DEFAULT_PIPELINE.parameters)
+    write_review_page(page, settings.out / "index.html")
     _contact_sheets(there, settings.out, review)
     summary = summarise(there)
     report = {
@@ -131,9 +150,7 @@ def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreRev
         "torch": torch.__version__,
         "summary": summary,
         "results": there,
-        "failures": [
-            {"file": str(r.source), "reason": r.reason} for r in results if r.status == "failed"
-        ],
+        "failures": failures,
     }
     with atomic_path(settings.out / "results.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2, default=str) + "\n")
@@ -146,7 +163,10 @@ def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
     from isp_env.manifest import read_sidecar
 
     sidecar = read_sidecar(rendered.output)
-    keys = ("camera", "simulated", "fallbacks", "metadata left out", "parameters", "renders")
+    keys = (
+        *("camera", "simulated", "fallbacks", "metadata left out", "output", "parameters"),
+        *("strength", "kept", "renders"),
+    )
     return {
         "source": str(rendered.source),
         "photograph": rendered.output.relative_to(out).as_posix(),
@@ -156,7 +176,7 @@ def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
 
 
 def _contact_sheets(results: list[dict[str, Any]], out: Path, review: "ScoreReview") -> None:
-    from isp_env.contact_sheet import Pair, write_contact_sheet
+    from isp_env.contact_sheet import Pair, thumbnail, write_contact_sheet
     from isp_env.files import shown
 
     pairs = []
@@ -168,7 +188,8 @@ def _contact_sheets(results: list[dict[str, Any]], out: Path, review: "ScoreRevi
             else ("neutral", "enhanced")
         )
         title = shown(Path(result["source"]).stem)
-        pairs.append(Pair(*review.thumbnails(result["photograph"]), title, captions))
+        before, after = (thumbnail(out / path) for path in review.previews(result["photograph"]))
+        pairs.append(Pair(before, after, title, captions))
     for number, first in enumerate(range(0, len(pairs), PAIRS), 1):
         name = "contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"
         write_contact_sheet(pairs[first : first + PAIRS], out / name)

@@ -9,8 +9,8 @@ Every file is rendered in a process of its own kind, with limits on memory and t
 is named with its reason, and all others are done. Run again, a batch goes on where it was stopped.
 Beside each picture lies `PICTURE.json` with its parameters; given as a sidecar (`PHOTO.dng.json`)
 or a preset it renders the same picture again. Parameters come from the sidecar, the preset, the
-command line and the agent; the later ones win. `render-log.jsonl` in the output folder says what
-became of each file.
+command line and the agent; the later ones win, but for knobs that the agent is to `--keep`.
+`render-log.jsonl` in the output folder says what became of each file.
 
 Exit status: 0 if every file is rendered, 1 if any failed, 2 if the batch could not begin or go on
 (a full disk), 130 after Ctrl-C. What is done stays done.
@@ -67,6 +67,11 @@ class Settings:
     """An agent that chooses: "embedded" or the path of its .json card."""
     refine: int = 4
     """Steps of gradient ascent through ISP and reward from the agent's choice."""
+    strength: float = 1.0
+    """Share of the agent's change that is made, 0 to 1; 0 renders neutral."""
+    keep: tuple[str, ...] = ()
+    """Knobs or stages that the agent leaves alone, such as exposure white-balance: they stay as
+    sidecar, preset or --parameters have them, or neutral."""
     overwrite: bool = False
     """Render again what is there, and replace pictures of other programs and other RAW files."""
     dry_run: bool = False
@@ -112,7 +117,7 @@ def _render(settings: Settings) -> int:
             sidecars=settings.sidecars,
             preset=settings.preset,
             parameters=_parameters(settings.parameters),
-            choose=_chooser(settings.agent, settings.refine),
+            choose=_chooser(settings),
             overwrite=settings.overwrite,
         ),
         workers=settings.workers,
@@ -136,12 +141,18 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _chooser(agent: str | None, refine: int):
-    if agent is None:
+def _chooser(settings: Settings):
+    if settings.agent is None:
+        if settings.strength != 1.0 or settings.keep:
+            from isp_env.batch_inputs import BatchError
+
+            raise BatchError("--strength and --keep need an --agent that chooses")
         return None
     from experiments.agent_chooser import AgentChooser
 
-    return AgentChooser.of(agent, refine=refine)
+    return AgentChooser.of(
+        settings.agent, refine=settings.refine, strength=settings.strength, keep=settings.keep
+    )
 
 
 def _cluster(settings: Settings, limits):

@@ -1,8 +1,11 @@
-"""Scores of a neutral and a finished rendering as a review for `isp_env.render_job`."""
+"""Scores and previews of a neutral and a finished rendering, as a review for `isp_env.render_job`.
+
+OUT/page/IMG_1.jpg.neutral.jpg, OUT/page/IMG_1.jpg.enhanced.jpg    of OUT/IMG_1.jpg
+"""
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,26 +17,26 @@ from torch import Tensor
 from attiqa.attributes import ATTRIBUTES
 from attiqa.errors import AttiqaError
 from attiqa.scoring import QualityModel, load_model
-from isp_env.contact_sheet import thumbnail
 from isp_env.development import LinearImage, resize
 from isp_env.fidelity import fidelity
-from isp_env.files import atomic_path, name_hash
+from isp_env.files import atomic_path, fitting
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage
 from isp_env.reduced import preview
 from isp_env.samples import truth_of
 
-SCORING_SIDE = 640  # renderings are scored and compared with the truth at this size
-THUMBNAILS = ".contact-sheet"
+SCORING_SIDE = 640  # renderings are scored, compared with the truth and kept at this size
+PREVIEWS = "page"
+PREVIEW_QUALITY = 85  # of JPEG
 
 
 @dataclass(frozen=True)
 class ScoreReview:
-    """Scores before and after, the fidelity to a truth where there is one, and thumbnails.
+    """Scores before and after, the fidelity to a truth where there is one, and previews.
 
     Attributes:
         judge: What `load_model` takes.
-        folder: Of the photographs: the thumbnails lie in a hidden folder inside.
+        folder: Of the photographs: the previews lie in a folder inside.
         identity: Says which judge this is, by its content.
     """
 
@@ -50,7 +53,8 @@ class ScoreReview:
         """Scores of the picture `name`, or the reason why there are none."""
         small = preview(raw, SCORING_SIDE)
         before, after = (_render(small, x) for x in (torch.zeros_like(theta), theta))
-        self._keep(before, after, name)
+        for picture, path in zip((before, after), self.previews(name), strict=True):
+            _keep(picture, self.folder / path)
         judged: dict[str, Any] = {"by": self.identity}
         try:
             found = _load(self.judge).score([before, after])
@@ -68,33 +72,26 @@ class ScoreReview:
         return judged
 
     def covers(self, judged: Any, name: str) -> bool:
-        """Whether these are this judge's scores, with the thumbnails of the picture `name`."""
+        """Whether these are this judge's scores, with the previews of the picture `name`."""
         by = judged.get("by") if isinstance(judged, dict) else None
-        return by == self.identity and self._thumbnails(name).is_file()
+        there = all((self.folder / path).is_file() for path in self.previews(name))
+        return by == self.identity and there
 
-    def thumbnails(self, name: str) -> tuple[Image.Image, Image.Image]:
-        """The neutral and the finished rendering of the picture `name`, small.
+    def previews(self, name: str) -> tuple[PurePosixPath, PurePosixPath]:
+        """Files of the neutral and the finished rendering of the picture `name`, in `folder`."""
+        picture = PurePosixPath(PREVIEWS, name)
+        neutral, enhanced = (
+            picture.with_name(fitting(picture.name, f".{which}.jpg"))
+            for which in ("neutral", "enhanced")
+        )
+        return neutral, enhanced
 
-        Raises:
-            OSError: They are damaged or not there.
-        """
-        with Image.open(self._thumbnails(name)) as both:
-            width, height = both.width // 2, both.height
-            before = both.crop((0, 0, width, height))
-            return before, both.crop((width, 0, 2 * width, height))
 
-    def _keep(self, before: Tensor, after: Tensor, name: str) -> None:
-        halves = [thumbnail(x) for x in (before, after)]
-        both = Image.new("RGB", (2 * halves[0].width, halves[0].height))
-        for half, x in zip(halves, (0, halves[0].width), strict=True):
-            both.paste(half, (x, 0))
-        path = self._thumbnails(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            both.save(temporary)
-
-    def _thumbnails(self, name: str) -> Path:
-        return self.folder / THUMBNAILS / f"{name_hash(name)}.png"
+def _keep(picture: Float[Tensor, "3 h w"], path: Path) -> None:
+    pixels = (picture.clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, quality=PREVIEW_QUALITY)
 
 
 def _change(before: Any, after: Any) -> dict[str, Any]:

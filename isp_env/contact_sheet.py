@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from isp_env.files import atomic_path
 
@@ -51,12 +48,15 @@ def write_contact_sheet(pairs: Sequence[Pair], path: Path, pairs_per_row: int = 
         sheet.save(temporary, optimize=True)
 
 
-def thumbnail(image: Float[Tensor, "3 h w"]) -> Image.Image:
-    """A picture of the sheet from encoded sRGB in [0, 1]."""
-    pixels = (image.clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return picture
+def thumbnail(path: Path) -> Image.Image:
+    """Read a picture as small as it stands on the sheet.
+
+    Raises:
+        OSError: It is damaged or not there.
+    """
+    with Image.open(path) as picture:
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        return picture.convert("RGB")
 
 
 def shortened(title: str) -> str:

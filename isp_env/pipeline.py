@@ -92,6 +92,27 @@ class IspPipeline:
             raise ValueError(f"unknown parameter {', '.join(unknown)}; known: {', '.join(known)}")
         return replace(self, knobs=tuple(knobs))
 
+    def knobs_named(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Names of the knobs that are called by their own names or by those of their stages.
+
+        Args:
+            words: "white-balance", "local_contrast" and "Local Contrast" all name what they seem
+                to; a stage stands for all its knobs.
+
+        Returns:
+            Each knob once, in the order of `parameters`.
+
+        Raises:
+            ValueError: A word that names neither a knob nor a stage.
+        """
+        own = {_spaced(p.name): {p.name} for p in self.parameters}
+        known = own | {_spaced(s.name): {p.name for p in s.parameters} for s in self.stages}
+        if unknown := [word for word in words if _spaced(word) not in known]:
+            names = ", ".join(name.replace(" ", "-") for name in known)
+            raise ValueError(f"unknown knob {', '.join(unknown)}; known: {names}")
+        named = set[str]().union(*(known[_spaced(word)] for word in words))
+        return tuple(p.name for p in self.parameters if p.name in named)
+
     def neutral(self, batch: int = 1) -> Float[Tensor, "b d"]:
         """Theta of the neutral rendering: zeros."""
         return torch.zeros(batch, len(self.parameters))
@@ -158,6 +179,10 @@ class IspPipeline:
         """What `apply` needs beside the maps: one number for each picture, (B, 1, 1)."""
         derived = {name: v for stage in self.stages for name, v in stage.prepare(values).items()}
         return {name: v[:, None, None] for name, v in {**values, **derived}.items()}
+
+
+def _spaced(name: str) -> str:
+    return name.lower().replace("-", " ").replace("_", " ").strip()
 
 
 def _measure_denoise(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:

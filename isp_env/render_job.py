@@ -33,10 +33,14 @@ class Choice:
     Attributes:
         parameters: Physical values by name; those not named stay as other layers set them.
         renders: Pictures that were made on the way.
+        strength: Share of the change from neutral that is taken, 0 to 1.
+        kept: Names of the parameters that were not to be chosen.
     """
 
     parameters: Mapping[str, float]
     renders: int = 0
+    strength: float = 1.0
+    kept: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -48,8 +52,8 @@ class Chooser(Protocol):
         """Says what chooses: a change of it renders a picture again."""
         ...
 
-    def __call__(self, raw: RawImage) -> Choice:
-        """Parameters for this picture."""
+    def __call__(self, raw: RawImage, given: Mapping[str, float], /) -> Choice:
+        """Parameters for this picture; `given` are the physical values of the other layers."""
         ...
 
 
@@ -132,7 +136,7 @@ def render_file(job: RenderJob) -> Entry:
     pipeline = _pipeline(settings.space)
     values, choice = dict(job.parameters), None
     if settings.choose is not None:
-        choice = settings.choose(raw)
+        choice = settings.choose(raw, values)
         values |= check_parameters(choice.parameters, pipeline.parameters, "chosen parameters")
     theta = to_theta(pipeline.parameters, values)[0]
     pixels = render_raw(raw, theta, pipeline=pipeline, size=settings.size, bits=settings.bits)
@@ -159,6 +163,8 @@ def render_file(job: RenderJob) -> Entry:
             "space": SPACES[settings.space].name,
         },
         "chosen by": settings.choose.identity if settings.choose else None,
+        "strength": choice.strength if choice else None,
+        "kept": list(choice.kept) if choice else [],
         "renders": choice.renders if choice else 0,
         "recipe": job.recipe,
         "version": version("attiqa"),

@@ -211,6 +211,34 @@ def test_what_a_proposal_cost_on_one_scene_takes_no_steps_from_another():
     assert together.value[0] > together.value[1]  # four steps against one
 
 
+def test_held_knobs_stay_and_the_others_are_refined_with_them():
+    held = {0: 0.25, 3: -0.7}
+    scenes = bowl()
+    found = refined(halfway, [1, 60], held=held)(scenes, ROWS)
+    for column, value in held.items():
+        assert (found.theta[:, column] == np.float32(value)).all()
+        tried = torch.cat(scenes.thetas[1:])[:, column]  # the first is the proposal's own
+        assert (tried == value).all()
+    free = np.setdiff1d(np.arange(KNOBS), list(held))
+    optimum = scenes.optimum(ROWS).numpy()
+    assert found.theta[:, free] == pytest.approx(optimum[:, free], abs=0.05)
+    assert (found.earlier[0].theta[:, free] == halfway(scenes, ROWS).theta[:, free]).all()
+    lost = sum((value - optimum[:, column]) ** 2 for column, value in held.items())
+    assert found.value == pytest.approx(1 - lost, abs=0.02)
+
+
+def test_neutral_competes_with_the_held_knobs_as_they_are():
+    def worst(judged, rows):
+        theta = -judged.optimum(rows).sign()
+        ones = np.ones(len(rows), int)
+        return Found(theta.numpy(), ones.astype(float), ones.astype(float), ones)
+
+    found = refined(worst, [1], held={2: 0.5})(bowl(), ROWS)
+    expected = np.zeros((len(ROWS), KNOBS), np.float32)
+    expected[:, 2] = 0.5
+    assert (found.theta == expected).all()
+
+
 def test_gradient_ascent_finds_the_optimum():
     found = gradient_ascent([50, 200])(bowl(), ROWS)
     assert (found.earlier[0].value > 0.99).all()

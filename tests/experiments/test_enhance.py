@@ -1,6 +1,7 @@
 """The main job on the embedded samples, with the embedded judge and agent."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from isp_env.samples import NIKON_D750, sample_files, truth_of
 from isp_env.sidecars import read_parameters
 from isp_env.simulation import Capture, simulate
 
+REPORTS = {"results.json", "render-log.jsonl", "index.html"}
 HERE = 0  # workers: none, in this process, which has the networks loaded
 
 
@@ -33,6 +35,12 @@ def samples(tmp_path_factory) -> list[Path]:
 def size(path: Path) -> tuple[int, int]:
     with Image.open(path) as picture:
         return picture.size
+
+
+def page_json(page: str) -> dict:
+    block = re.search(r'<script type="application/json" id="data">(.*)</script>', page)
+    assert block is not None
+    return json.loads(block[1])
 
 
 def sidecar(path: Path) -> dict:
@@ -62,7 +70,9 @@ def test_every_good_file_is_developed_and_the_bad_one_named(run):
     assert failure["reason"]
     expected = {f"{p.stem}.jpg{suffix}" for p in good for suffix in ("", ".json")}
     shown = {p.name for p in out.iterdir() if not p.name.startswith(".")}
-    assert shown == expected | {"results.json", "contact_sheet.png", "render-log.jsonl"}
+    assert shown == expected | REPORTS | {"contact_sheet.png", "page"}
+    previews = {f"{p.stem}.jpg.{which}.jpg" for p in good for which in ("neutral", "enhanced")}
+    assert {p.name for p in (out / "page").iterdir()} == previews
 
 
 def test_it_gives_the_pictures_of_the_batch_renderer(run, tmp_path):
@@ -95,6 +105,35 @@ def test_workers_give_the_same_and_a_second_run_skips_but_reports_all(run, tmp_p
     again = json.loads((tmp_path / "results.json").read_text())
     assert again == reports[1]
     assert (tmp_path / "contact_sheet.png").read_bytes() == sheet
+    pages = [(folder / "index.html").read_text() for folder in (out, tmp_path)]
+    assert page_json(pages[1])["photos"] == page_json(pages[0])["photos"]
+
+
+def test_a_lost_preview_is_made_again(run, samples, tmp_path):
+    settings = Settings(raw=[str(samples[1])], out=tmp_path, refine=0, workers=HERE)
+    assert main(settings) == 0
+    (preview,) = (tmp_path / "page").glob("*.neutral.jpg")
+    before = preview.read_bytes()
+    preview.unlink()
+    assert main(settings) == 0
+    assert preview.read_bytes() == before
+
+
+def test_the_page_has_the_scores_and_parameters_of_the_sidecars(run):
+    _, out, good = run
+    page = page_json((out / "index.html").read_text())
+    assert [photo["name"] for photo in page["photos"]] == [path.name for path in good]
+    assert [failure["reason"] != "" for failure in page["failures"]] == [True]
+    for path, photo in zip(good, page["photos"], strict=True):
+        told = sidecar(out / f"{path.stem}.jpg")
+        score = told["judged"]["score"]
+        assert photo["score"] == pytest.approx([score["before"], score["after"]], abs=1e-5)
+        values = read_parameters(out / f"{path.stem}.jpg.json", DEFAULT_PIPELINE.parameters)
+        theta = to_theta(DEFAULT_PIPELINE.parameters, values)[0].tolist()
+        assert photo["theta"] == pytest.approx(theta, abs=1e-4)
+        assert size(out / photo["photograph"]) == tuple(photo["size"])
+        previews = [size(out / photo[which]) for which in ("neutral", "enhanced")]
+        assert [max(shape) for shape in previews] == [min(640, max(photo["size"]))] * 2
 
 
 def test_the_agents_choice_is_refined(run, samples, tmp_path):
@@ -191,7 +230,7 @@ def test_pictures_that_cannot_be_scored_are_pictures(tmp_path):
     assert judged["reason"].startswith("not scored: ")
     assert review.covers(judged, "long.jpg")
     assert not review.covers(judged, "other.jpg")
-    assert [x.size for x in review.thumbnails("long.jpg")] == [(288, 12)] * 2
+    assert [size(tmp_path / path) for path in review.previews("long.jpg")] == [(640, 27)] * 2
 
 
 @pytest.mark.parametrize(
@@ -203,6 +242,8 @@ def test_pictures_that_cannot_be_scored_are_pictures(tmp_path):
         {"reward": "MISSING"},
         {"workers": -1},
         {"quality": 0},
+        {"strength": -0.1},
+        {"keep": ("exposure", "warmth")},
     ],
 )
 def test_a_run_that_cannot_begin_says_why_in_a_line(samples, tmp_path, capsys, wrong):
@@ -223,7 +264,7 @@ def test_broken_files_are_named_and_leave_no_picture(data, tmp_path, capsys):
     assert [Path(f["file"]).name for f in report["failures"]] == [p.name for p in broken]
     assert all(f["reason"] for f in report["failures"])
     shown = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
-    assert shown == {"results.json", "render-log.jsonl"}
+    assert shown == REPORTS
     assert "Traceback" not in capsys.readouterr().out
 
 

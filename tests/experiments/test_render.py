@@ -74,8 +74,15 @@ def test_dry_run_writes_nothing(shots, tmp_path, capsys):
         {"parameters": ("blur=1",)},
         {"quality": 0},
         {"workers": -1},
+        {"agent": "embedded", "keep": ("exposure", "warmth")},
+        {"agent": "embedded", "strength": 1.5},
+        {"keep": ("exposure",)},
+        {"strength": 0.5},
     ],
-    ids=["nothing", "no such file", "no number", "no such knob", "no quality", "no workers"],
+    ids=[
+        *("nothing", "no such file", "no number", "no such knob", "no quality", "no workers"),
+        *("no knob to keep", "no strength", "keep without an agent", "strength without an agent"),
+    ],
 )
 def test_a_batch_that_cannot_begin_exits_with_2(shots, tmp_path, wrong):
     settings = {"raw": [str(shots)]} | wrong

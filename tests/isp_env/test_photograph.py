@@ -185,9 +185,10 @@ def test_unknown_suffix_leaves_no_file(tmp_path):
 
 
 def test_contact_sheet(tmp_path):
-    red, blue = torch.zeros(3, 20, 30), torch.zeros(3, 20, 30)
-    red[0], blue[2] = 1, 1
-    pair = Pair(thumbnail(red), thumbnail(blue), "scene" * 50, ("a", "b"))
+    for color in ("red", "blue"):
+        Image.new("RGB", (30, 20), color).save(tmp_path / f"{color}.png")
+    red, blue = (thumbnail(tmp_path / f"{color}.png") for color in ("red", "blue"))
+    pair = Pair(red, blue, "scene" * 50, ("a", "b"))
     write_contact_sheet([pair] * 3, tmp_path / "sheet.png", 2)
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape[2] == 3

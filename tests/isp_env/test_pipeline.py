@@ -181,6 +181,25 @@ def test_fewer_knobs_in_another_order_and_the_others_neutral():
         PIPELINE.only(["blur"])
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["exposure"], ("exposure",)),
+        (["white-balance"], ("temperature", "tint")),
+        (["Local_Contrast", "local contrast"], ("local_contrast",)),
+        (["color", "tint"], ("tint", "saturation", "vibrance")),
+        ([], ()),
+    ],
+)
+def test_knobs_are_named_by_themselves_or_by_their_stages(words, names):
+    assert PIPELINE.knobs_named(words) == names
+
+
+def test_a_word_that_names_no_knob_is_refused_with_those_that_do():
+    with pytest.raises(ValueError, match=r"unknown knob blur; known: .*tint.*white-balance"):
+        PIPELINE.knobs_named(["tint", "blur"])
+
+
 @pytest.mark.parametrize("values", [{}, {"sharpen": 1.5, "denoise": 1.0, "shadows": 1.0}])
 def test_a_preview_looks_like_the_reduced_full_rendering(values):
     linear = photo("astronaut")

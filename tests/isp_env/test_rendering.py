@@ -96,7 +96,7 @@ def test_layers_of_parameters_later_ones_win(shots, tmp_path):
     class Chooser:
         identity: str = "test"
 
-        def __call__(self, raw) -> Choice:
+        def __call__(self, raw, given) -> Choice:
             return Choice({"gamma": 1.4})
 
     write = lambda path, **values: path.write_text(  # noqa: E731
