@@ -2,7 +2,7 @@ r"""Agents beside every control, on the same held-out scenes, before referees no
 
     python experiments/train_agent.py ...   # once for each seed
     python experiments/evaluate_agents.py --scenes runs/scenes/held_out \
-        --agents runs/seed0/agent.json runs/seed1/agent.json --libraw --raw CAMERAS
+        --agents runs/seed0/agent.json runs/seed1/agent.json --raw CAMERAS
 
 What searches find is kept in `--out`, a few scenes at a time: an interrupted run goes on. Writes
 agents.json (everything, with paired 95 % bootstrap intervals over the scenes), agents.md (the
@@ -23,17 +23,25 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from agents.cloning import fit_truth
 from rich import print as show
 from rich.logging import RichHandler
 from rich.progress import track
 
 from agents.automatic import auto_adjust
+from agents.controllers.nearest_truth import fit_truth
+from agents.controllers.prior import prior_control, prior_thetas
 from agents.controls import Found, neutral
 from agents.evaluation import Measured, batches, compare, joined, measure, measure_pictures
 from agents.playing import controller
-from agents.policies import Agent, agent_files, load_agent, warn_of_another_judge
-from agents.referees import Referee, Trial, broken_edits, trial
+from agents.policies import (
+    Agent,
+    agent_files,
+    load_agent,
+    load_prior,
+    prior_identity,
+    warn_of_another_judge,
+)
+from agents.referees import trial
 from agents.search import REFINING_RATE, cma_es, gradient_ascent, random_search, refined
 from attiqa.scoring import load_model
 from attiqa.versions import versions
@@ -52,7 +60,9 @@ from isp_env.previews import PreviewSet
 from isp_env.raw import read_raw
 from isp_env.rewards import QualityReward, RewardSettings
 
-NEUTRAL, AGENT = "neutral", "agent"
+NEUTRAL, PRIOR, AGENT = "neutral", "prior", "agent"
+TRUTH = "-CIEDE2000"
+BANDS = ((0, 4), (4, 8), (8, 15), (15, 100))  # CIEDE2000
 FIT_STEPS = 100  # of the fit of theta to the truth
 
 
@@ -62,10 +72,11 @@ class Settings:
 
     scenes: Path
     """Store of held-out scenes with truths (see `build_previews.py`)."""
-    agents: list[Path]
+    agents: list[Path] = field(default_factory=list)
     """Cards of agents, one for each seed."""
-    cloned: Path | None = None
-    """Card of an agent that imitates the nearest theta (see `clone_agent.py`): another control."""
+    prior: str = "prior"
+    """The policy that anchors the reward, and a control: "prior", the embedded one; the path of its
+    card; or "none"."""
     out: Path = Path("runs/evaluate_agents")
     """Folder for the results."""
     count: int = 200
@@ -110,14 +121,18 @@ def main(settings: Settings) -> None:
         warn_of_another_judge(agent.card, judge.card.sha256)
     reward = QualityReward(judge.for_reward(), settings.reward)
     pipeline = compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE
-    judged = JudgedScenes(scenes, reward, pipeline, settings.device)
+    prior = load_prior(settings.prior, settings.device)
+    anchors = None
+    if prior is not None:
+        anchors = prior_thetas(prior, scenes, DEFAULT_PIPELINE, device=settings.device)
+    judged = JudgedScenes(scenes, reward, pipeline, settings.device, anchors)
     count = min(settings.count, len(scenes))
     referees = independent_referees(settings.referee, settings.device)
     identity = _identity(settings, store, str(judge.card.sha256))
     kept = KeptFindings(settings.out / "found", identity)
     found: dict[str, Found] = {}
     seconds: dict[str, float] = {}
-    for contender in contenders(settings, agents, count):
+    for contender in contenders(settings, prior, agents, count):
         named, seconds[contender.name] = kept.run(contender, judged)
         found |= named
     measured: dict[str, Measured] = {}
@@ -139,14 +154,20 @@ def main(settings: Settings) -> None:
     results = {
         "scenes": count,
         "best search": best,
-        "trials": trials(referees, judged, count),
+        "trials": {
+            one.name: asdict(tried) | {"accuracy": tried.accuracy, "used": tried.used}
+            for one in track(referees, "trying the referees")
+            for tried in [trial(one, judged, np.arange(count), settings.seed)]
+        },
         "controls": {
             name: summarise(values, measured[NEUTRAL], measured.get(best, {}))
             for name, values in measured.items()
         },
         "agent": over_seeds(measured, [f"{AGENT} {n}" for n in range(len(agents))]),
-        "against auto-adjust": pairs(measured, "auto-adjust"),
-        "files": on_files(files, settings, reward, agents, max(scenes.linear.shape[-2:])),
+        "against controls": {
+            other: pairs(measured, other) for other in measured if not other.startswith(AGENT)
+        },
+        "files": on_files(files, settings, reward, prior, agents, max(scenes.linear.shape[-2:])),
         "seconds per scene": seconds,
         "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path | list)},
         "judge": f"{judge.card.name} {judge.card.sha256}",
@@ -161,7 +182,9 @@ def main(settings: Settings) -> None:
     show(table(results))
 
 
-def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[Contender]:
+def contenders(
+    settings: Settings, prior: Agent | None, agents: Sequence[Agent], count: int
+) -> list[Contender]:
     """Every control, and how many of the scenes it sees."""
     costly = min(settings.costly, count)
     searches = (
@@ -170,7 +193,7 @@ def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[
         ("random search", settings.random, partial(random_search, seed=settings.seed)),
     )
     return [
-        *quick_contenders(settings, agents, count),
+        *quick_contenders(settings, prior, agents, count),
         Contender("nearest to the truth", fit_truth(FIT_STEPS), costly, str(FIT_STEPS)),
         *(
             Contender(name, search(budgets), costly, "-".join(map(str, budgets)), search=True)
@@ -180,23 +203,25 @@ def contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[
     ]
 
 
-def quick_contenders(settings: Settings, agents: Sequence[Agent], count: int) -> list[Contender]:
+def quick_contenders(
+    settings: Settings, prior: Agent | None, agents: Sequence[Agent], count: int
+) -> list[Contender]:
     """The controls that take a few renders of a scene at most."""
     versions = [_content(path) for path in settings.agents]
     players = [
         Contender(f"{AGENT} {number}", controller(agent), count, version)
         for number, (agent, version) in enumerate(zip(agents, versions, strict=True))
     ]
-    cloned = []
-    if path := settings.cloned:
-        clone = controller(load_agent(path, DEFAULT_PIPELINE, settings.device))
-        cloned = [Contender("behaviour cloning", clone, count, _content(path))]
+    priors = []
+    if prior is not None:
+        version = prior_identity(settings.prior)[:12]
+        priors = [Contender(PRIOR, prior_control(prior), count, version)]
     return [
         Contender(NEUTRAL, neutral, count),
         Contender("auto-adjust", auto_adjust, count),
-        *cloned,
+        *priors,
         *players,
-        *refinements(settings.refined, players, count),
+        *refinements(settings.refined, [*priors, *players], count),
     ]
 
 
@@ -221,6 +246,7 @@ def on_files(
     paths: Sequence[Path],
     settings: Settings,
     reward: QualityReward,
+    prior: Agent | None,
     agents: Sequence[Agent],
     side: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -239,13 +265,16 @@ def on_files(
         except (IspEnvError, OSError) as error:
             logging.error("%s", error)
             continue
-        judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE, settings.device)
+        anchors = None
+        if prior is not None:
+            anchors = prior_thetas(prior, scene, DEFAULT_PIPELINE, device=settings.device)
+        judged = JudgedScenes(scene, reward, DEFAULT_PIPELINE, settings.device, anchors)
         found[os.path.relpath(path, folder)] = {
             each.name: {
                 name: float(values[0])
                 for name, values in measure(judged, row, each.control(judged, row)).items()
             }
-            for each in quick_contenders(settings, agents, 1)
+            for each in quick_contenders(settings, prior, agents, 1)
         }
     return found
 
@@ -260,6 +289,7 @@ def summarise(values: Measured, start: Measured, best: Measured) -> dict[str, An
     }
     summary: dict[str, Any] = {
         "scenes": count,
+        "by distance of neutral": by_distance(values, start),
         "mean": {name: _finite_mean(v) for name, v in values.items()},
         "change": changes,
     }
@@ -273,6 +303,25 @@ def summarise(values: Measured, start: Measured, best: Measured) -> dict[str, An
             name: float(own / searched) for name, (own, searched) in gains.items() if searched > 0
         }
     return summary
+
+
+def by_distance(values: Measured, start: Measured) -> dict[str, Any]:
+    """How CIEDE2000 to the truth changes, by how far the neutral rendering was from it."""
+    if TRUTH not in values:
+        return {}
+    after = -np.asarray(values[TRUTH])
+    before = -np.asarray(start[TRUTH][: len(after)])
+    change = after - before
+    told: dict[str, Any] = {"worse by more than 2": float((change > 2).mean())}
+    for low, high in BANDS:
+        inside = (before >= low) & (before < high)
+        if inside.any():
+            told[f"{low} to {high}"] = {
+                "scenes": int(inside.sum()),
+                "change": float(change[inside].mean()),
+                "nearer": float((change[inside] < 0).mean()),
+            }
+    return told
 
 
 def _finite_mean(values: np.ndarray) -> float | None:
@@ -309,28 +358,6 @@ def pairs(measured: Mapping[str, Measured], other: str) -> dict[str, Any]:
     }
 
 
-def trials(
-    referees: Sequence[Referee], judged: JudgedScenes, count: int
-) -> dict[str, dict[str, Any]]:
-    """Whether each referee ranks truth above neutral above what was broken on purpose."""
-    right: dict[str, list[Mapping[str, float]]] = {referee.name: [] for referee in referees}
-    sizes = []
-    for rows in track(list(batches(count)), "trying the referees"):
-        images, _ = judged.neutral(rows)
-        truth = judged.scenes.truths(rows, judged.device)
-        broken = broken_edits(images, truth)
-        for referee in referees:
-            right[referee.name].append(trial(referee, truth, images, broken).right)
-        sizes.append(len(rows))
-    return {name: _trial(parts, sizes) for name, parts in right.items()}
-
-
-def _trial(parts: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[str, Any]:
-    right = {key: float(np.average([p[key] for p in parts], weights=sizes)) for key in parts[0]}
-    whole = Trial(right)
-    return {"right": right, "accuracy": whole.accuracy, "used": whole.used}
-
-
 def _content(agent: Path) -> str:
     """Changes with the card and with the weights."""
     content = b"".join(path.read_bytes() for path in agent_files(agent))
@@ -339,7 +366,8 @@ def _content(agent: Path) -> str:
 
 def _identity(settings: Settings, store: PreviewStore, judge: str) -> str:
     """Changes with scenes, judge, reward and seed; what a control is, its version says."""
-    said = [store.sha256(), judge, asdict(settings.reward), settings.seed]
+    anchored = "none" if settings.prior == "none" else prior_identity(settings.prior)
+    said = [store.sha256(), judge, asdict(settings.reward), settings.seed, anchored]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 

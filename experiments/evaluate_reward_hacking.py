@@ -1,13 +1,15 @@
 r"""Does more reward mean better photographs, or only more reward?
 
 Climbs the potential of held-out simulated scenes along its gradient through the ISP, the strongest
-optimiser there is, on the leash and without it; an agent that trains long enough follows. What the
-reward says on the way is compared with referees that it does not know:
+optimiser there is: with penalties for distance from the prior's development, for distance from
+neutral, and without any; an agent that trains long enough follows. What the reward says on the way
+is compared with referees that it does not know:
 
     python experiments/evaluate_reward_hacking.py --scenes runs/scenes/held_out
 
 The scenes are a store of previews with truths, as `train_agent.py` keeps them. First of all the
-referees are tried on pairs whose order is known; those that fail are marked as not used. Writes
+referees are tried on developments whose order is known; those that fail are marked as not used. All
+ascents begin at neutral, but for one that begins at the prior's development. Writes
 reward_hacking.json and reward_hacking.png. `--history` adds the curves of a training run: a line of
 JSON for each checkpoint with its `step` and measures by the names used here, as changes against
 neutral.
@@ -17,6 +19,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,9 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from agents.referees import Referee, Trial, broken_edits, trial
+from agents.controllers.prior import prior_thetas
+from agents.policies import load_agent
+from agents.referees import Referee, trial
 from agents.search import climb
 from attiqa.checkpoints import write_atomically
 from attiqa.scoring import load_model
@@ -37,11 +42,13 @@ from attiqa.versions import versions
 from experiments.independent_referees import independent_referees
 from experiments.reward_hacking_figure import write_figure
 from isp_env.judged import JudgedScenes
+from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_store import PreviewStore
 from isp_env.rewards import QualityReward, RewardSettings, clipped_share
 from isp_env.side_effects import halo, mean_chroma
 
-LEASHED, FREE = "on the leash", "without the leash"
+PRIOR, ANCHORED = "penalties from the prior", "the same, begun at the prior"
+NEUTRAL, FREE = "penalties from neutral", "no penalties"
 CHUNK = 8  # pictures measured at once
 
 Images = Float[Tensor, "b 3 h w"]
@@ -67,9 +74,11 @@ class Settings:
     """Quality model of the reward: a name or a path."""
     referee: str = "attiqa-referee"
     """The second quality model: a name or a path."""
+    prior: str = "prior"
+    """The policy that anchors the penalties: "prior", the embedded one, or the path of its card."""
     reward: RewardSettings = field(default_factory=RewardSettings)
-    """The potential on the leash; without it, the weights of all but the score are zero."""
-    leashes: tuple[float, ...] = ()
+    """The potential; without penalties, the weights of all but the score are zero."""
+    weights: tuple[float, ...] = ()
     """Other weights of theta to climb with besides: how the embedded one was chosen."""
     history: Path | None = None
     """JSONL of a training run."""
@@ -84,22 +93,40 @@ def main(settings: Settings) -> None:
     store = PreviewStore.open(settings.scenes)
     scenes = store.previews()
     model = load_model(settings.judge, settings.device)
-    rewards = {LEASHED: settings.reward, FREE: unleashed(settings.reward)}
-    for weight in settings.leashes:
-        rewards[f"theta weight {weight:g}"] = replace(settings.reward, theta_weight=weight)
-    potentials = {
-        name: JudgedScenes(scenes, QualityReward(model.predict, reward), device=settings.device)
-        for name, reward in rewards.items()
-    }
+    prior = load_agent(settings.prior, DEFAULT_PIPELINE, settings.device)
     rows = np.arange(min(settings.count, len(scenes)))
-    neutral, _ = potentials[LEASHED].neutral(rows)
+    scenes = scenes.some(rows)
+    anchors = prior_thetas(prior, scenes, DEFAULT_PIPELINE, device=settings.device)
+
+    def judged_by(reward: RewardSettings, anchored: bool = True) -> JudgedScenes:
+        judge = QualityReward(model.for_reward(), reward)
+        theta = anchors if anchored else None
+        return JudgedScenes(scenes, judge, device=settings.device, anchors=theta)
+
+    arms = {
+        PRIOR: judged_by(settings.reward),
+        ANCHORED: judged_by(settings.reward),
+        NEUTRAL: judged_by(settings.reward, anchored=False),
+        FREE: judged_by(unleashed(settings.reward)),
+    }
+    for weight in settings.weights:
+        arms[f"theta weight {weight:g}"] = judged_by(replace(settings.reward, theta_weight=weight))
+    neutral, _ = arms[PRIOR].neutral(rows)
     truth = scenes.truths(rows, settings.device)
     referees = independent_referees(settings.referee, settings.device)
-    trials = {referee.name: on_trial(referee, truth, neutral) for referee in referees}
-    measures = measures_of(potentials[LEASHED].reward, referees)
+    trials = {referee.name: on_trial(referee, arms[PRIOR], rows) for referee in referees}
+    measures = measures_of(referees)
     curves: dict[str, Any] = {
-        name: follow(judged, rows, measures, neutral, truth, settings, name)
-        for name, judged in potentials.items()
+        name: follow(
+            judged,
+            torch.from_numpy(anchors if name == ANCHORED else 0 * anchors).to(settings.device),
+            measures,
+            neutral,
+            truth,
+            settings,
+            name,
+        )
+        for name, judged in arms.items()
     }
     results = {
         "judge": model.card.name,
@@ -123,29 +150,21 @@ def unleashed(reward: RewardSettings) -> RewardSettings:
     return replace(reward.leash_free(), confidence=0.0, attribute_weight=0.0)
 
 
-def on_trial(referee: Referee, truth: Images, neutral: Images) -> dict[str, Any]:
-    """Try a referee on all scenes; its speed counts every picture it sees."""
-    edits = broken_edits(neutral, truth)
+def on_trial(referee: Referee, judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> dict[str, Any]:
+    """Try a referee on all scenes."""
     start = time.perf_counter()
-    found: Trial = trial(_in_chunks(referee), truth, neutral, edits)
-    seen = len(truth) * (2 + len(edits))
+    found = trial(referee, judged, rows)
     return {
         "right": dict(found.right),
         "accuracy": found.accuracy,
         "used": found.used,
-        "images per second": seen / (time.perf_counter() - start),
+        "scenes per second": len(rows) / (time.perf_counter() - start),
     }
 
 
-def measures_of(reward: QualityReward, referees: Sequence[Referee]) -> dict[str, Measure]:
-    """What is watched: the reward's score, what it may overdo, and the referees."""
-
-    def score(images: Images, neutral: Images, truth: Images) -> Tensor:
-        theta = images.new_zeros(len(images), 1)
-        return reward(images, neutral, theta).score
-
+def measures_of(referees: Sequence[Referee]) -> dict[str, Measure]:
+    """What is watched beside the reward's score: what it may overdo, and the referees."""
     side_effects: dict[str, Measure] = {
-        "score": score,
         "clipping": lambda images, neutral, truth: clipped_share(images),
         "chroma": lambda images, neutral, truth: mean_chroma(images),
         "halo": lambda images, neutral, truth: halo(images, neutral),
@@ -155,7 +174,7 @@ def measures_of(reward: QualityReward, referees: Sequence[Referee]) -> dict[str,
 
 def follow(
     judged: JudgedScenes,
-    rows: Int[np.ndarray, " n"],
+    start: Float[Tensor, "n d"],
     measures: dict[str, Measure],
     neutral: Images,
     truth: Images,
@@ -169,15 +188,23 @@ def follow(
         `high`, one for each of the steps; `scenes`: how many had a finite value.
     """
     looks = sorted({0, settings.steps, *(n for n in settings.looks if n < settings.steps)})
-    seen: dict[str, list[np.ndarray]] = {measure: [] for measure in measures}
-    start = torch.zeros(len(rows), judged.knobs, device=judged.device)
-    path = climb(lambda theta: judged.gradient(rows, theta, neutral), start, settings.steps + 1)
+    rows = np.arange(len(start))
+    seen: dict[str, list[np.ndarray]] = {measure: [] for measure in ("score", *measures)}
+
+    def measured(images: Images, score: Tensor) -> dict[str, np.ndarray]:
+        values = measure_all(measures, images, neutral, truth)
+        return {"score": score.cpu().double().numpy()} | values
+
+    first = measured(neutral, judged.neutral(rows)[1].score)
+    path = climb(partial(judged.gradient, rows), start, settings.steps + 1)
     for step, (theta, _) in enumerate(track(path, name, settings.steps + 1, console=console)):
         if step in looks:
-            images, _ = judged.judge(rows, theta, neutral)
-            for measure, values in measure_all(measures, images, neutral, truth).items():
+            images, potential = judged.judge(rows, theta)
+            for measure, values in measured(images, potential.score).items():
                 seen[measure].append(values)
-    curves: dict[str, Any] = {measure: summary(np.stack(v)) for measure, v in seen.items()}
+    curves: dict[str, Any] = {
+        measure: summary(np.stack([first[measure], *v])) for measure, v in seen.items()
+    }
     return {"step": looks} | curves
 
 
@@ -194,9 +221,9 @@ def measure_all(
 
 
 def summary(values: Float[np.ndarray, "looks n"]) -> dict[str, Any]:
-    """Means over the scenes of the change since the first look, with normal 95 % bands."""
+    """Means over the scenes of the change against neutral, the first row, with 95 % bands."""
     kept = values[:, np.isfinite(values).all(0)]
-    change = kept - kept[0]
+    change = kept[1:] - kept[0]
     mean, scenes = change.mean(1), change.shape[1]
     band = 1.96 * change.std(1, ddof=1) / np.sqrt(scenes)
     return {
@@ -216,28 +243,20 @@ def read_history(path: Path) -> list[dict[str, float]]:
 def show(results: dict[str, Any]) -> None:
     """Print the trials, and where the ascents end."""
     curves = results["curves"]
-    table = Table("measure", *curves, "right pairs", "images/s")
+    table = Table("measure", *curves, "right pairs", "scenes/s")
     for name in list(curves[FREE])[1:]:
         ends = [curve[name] for curve in curves.values()]
         cells = [f"{x['change'][-1]:+.3f} ± {x['high'][-1] - x['change'][-1]:.3f}" for x in ends]
         tried = results["trials"].get(name)
         if tried:
             used = "" if tried["used"] else ", not used"
-            cells += [f"{tried['accuracy']:.0%}{used}", f"{tried['images per second']:.0f}"]
+            cells += [f"{tried['accuracy']:.0%}{used}", f"{tried['scenes per second']:.1f}"]
         table.add_row(name, *cells)
     console.print(table)
 
 
 def _measure(referee: Referee) -> Measure:
-    return lambda images, neutral, truth: referee(images, truth)
-
-
-def _in_chunks(referee: Referee) -> Referee:
-    def opinion(images: Images, truth: Images) -> Tensor:
-        parts = zip(images.split(CHUNK), truth.split(CHUNK), strict=True)
-        return torch.cat([referee(*part) for part in parts])
-
-    return replace(referee, opinion=opinion)
+    return lambda images, neutral, truth: referee(images, truth, neutral)
 
 
 if __name__ == "__main__":

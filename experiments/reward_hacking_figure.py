@@ -19,7 +19,6 @@ TITLES = {
     "PSNR": "PSNR to the truth, dB",
     "SSIM": "SSIM to the truth",
     "-CIEDE2000": "−CIEDE2000 to the truth",
-    "-NIQE": "−NIQE",
 }
 WARNINGS = ("clipping", "chroma", "halo")  # neither good nor bad; all others are better upwards
 

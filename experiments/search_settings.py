@@ -3,16 +3,14 @@
     python experiments/search_settings.py --scenes runs/scenes/training --algorithm ppo
 
 Trial 0 has the settings that are the defaults now; each of the others draws its own from the ranges
-of `drawn`. SAC and TD3 are compared in what follows the warm start: their trials share the first's.
-All train on the same scenes and are compared by the mean gain in potential on other ones, of
-photographs that none of them sees; the held-out scenes, by which agents are judged in the end, have
-no say. A trial is a folder: an interrupted search goes on, `--first` lets several processes share
+of `drawn`. All begin as the prior, train on the same scenes, and are compared by the mean gain in
+potential on other ones, of photographs that none of them sees; the held-out scenes, by which agents
+are judged in the end, have no say. A trial is a folder: an interrupted search goes on, `--first` lets several processes share
 one, and every call reports all the trials that have been finished.
 """
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,18 +24,20 @@ from rich import print as show
 from rich.logging import RichHandler
 
 from agents.algorithms import AgentSettings, PPOSettings, ReplaySettings, SACSettings, TD3Settings
+from agents.controllers.prior import prior_thetas
 from agents.controls import Controller, Found, neutral
 from agents.evaluation import batches, compare
 from agents.playing import controller
-from agents.policies import AgentError, PolicySettings
+from agents.policies import AgentError, load_prior
 from agents.training import train
 from attiqa.scoring import load_model
 from attiqa.versions import versions
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
 from isp_env.judged import JudgedScenes
-from isp_env.preview_sources import SimulatedSource
+from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_store import PreviewStore
+from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
 
 ALGORITHMS: Mapping[str, type[AgentSettings]] = {
@@ -45,7 +45,6 @@ ALGORITHMS: Mapping[str, type[AgentSettings]] = {
     "sac": SACSettings,
     "td3": TD3Settings,
 }
-WIDTHS = ((64, 64), (128, 128), (256, 128), (256, 256))
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Settings:
     """Folder for trials, search.json and search.md, one folder in it for each algorithm."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
+    prior: str = "prior"
+    """The policy to begin with: "prior", the path of its card, or "none"."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))
@@ -88,7 +89,15 @@ def main(settings: Settings) -> None:
     judge = load_model(settings.judge, device=settings.device)
     reward = QualityReward(judge.for_reward(), settings.reward)
     scenes = store.previews()
-    judged = JudgedScenes(scenes.some(kept), reward, device=settings.device)
+    prior = load_prior(settings.prior, settings.device)
+
+    def anchors(scenes: PreviewSet) -> np.ndarray | None:
+        if prior is None:
+            return None
+        return prior_thetas(prior, scenes, DEFAULT_PIPELINE, device=settings.device)
+
+    compared = scenes.some(kept)
+    judged = JudgedScenes(compared, reward, device=settings.device, anchors=anchors(compared))
     folder = settings.out / settings.algorithm
     origin = f"{len(training)} scenes of {settings.scenes.name}, judge {judge.card.sha256}"
     for number in range(settings.first, settings.first + settings.trials):
@@ -97,16 +106,16 @@ def main(settings: Settings) -> None:
         if path.exists():
             continue
         start = time.perf_counter()
+        own = scenes.some(training)
         env = IspTuningVectorEnv(
-            scenes.some(training),
+            own,
             reward,
             settings.environments,
             settings=settings.task,
             device=settings.device,
+            anchors=anchors(own),
         )
-        if isinstance(chosen, ReplaySettings) and number:
-            share_warm_start(folder / "0", path.parent)
-        agent = train(env, chosen, path.parent, settings.device, origin=origin)
+        agent = train(env, chosen, path.parent, settings.device, origin=origin, prior=prior)
         trial = {
             "number": number,
             "origin": origin,
@@ -124,7 +133,7 @@ def divided(
     names: tuple[str, ...], share: float
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
     """Rows of the scenes to train on and of those to compare by; each photo on one side."""
-    photos = [SimulatedSource.named(name).path for name in names]
+    photos = [name.rsplit(", shot ", 1)[0] for name in names]
     each = sorted(set(photos))
     aside = np.random.default_rng(0).permutation(len(each))[: round(share * len(each))]
     kept = {each[number] for number in aside}
@@ -138,17 +147,8 @@ def settings_of(algorithm: str, number: int, seed: int) -> AgentSettings:
     return default if number == 0 else drawn(default, np.random.default_rng((seed, number)))
 
 
-def share_warm_start(first: Path, trial: Path) -> None:
-    """Let a trial begin where the ascent of the first one ended, if that is done."""
-    source, own = (folder / "warm_start.pt" for folder in (first, trial))
-    if source.exists() and not own.exists():
-        trial.mkdir(parents=True, exist_ok=True)
-        with atomic_path(own) as temporary:
-            shutil.copyfile(source, temporary)
-
-
 def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
-    """Another learning rate and what the algorithm has besides; of PPO, network and ascent, too."""
+    """Another learning rate, and what the algorithm has besides."""
 
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(random.uniform(np.log(low), np.log(high))))
@@ -158,17 +158,9 @@ def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
 
     match default:
         case PPOSettings():
-            start = replace(
-                default.warm_start,
-                iterations=one_of(0, 420, 420, 420),
-                learning_rate=log_uniform(3e-4, 3e-3),
-                weight_decay=log_uniform(1e-3, 1e-1),
-            )
-            network = PolicySettings(one_of(32, 64, 128), one_of(*WIDTHS))
             own = {
                 "learning_rate": log_uniform(3e-5, 1e-3),
-                "warm_start": start,
-                "policy": replace(network, log_std=random.uniform(-3.5, -1.5)),
+                "policy": replace(default.policy, log_std=random.uniform(-3.5, -1.5)),
                 "epochs": one_of(4, 8, 16),
                 "clip": one_of(0.1, 0.2, 0.3),
                 "target_kl": log_uniform(0.01, 0.1),

@@ -1,8 +1,9 @@
-"""Train an agent to tune the ISP on simulated scenes, from the supervised prior.
+r"""Train an agent to tune the ISP on simulated scenes, from the supervised prior.
 
 Repeats the embedded agent (two CPU cores):
 
-    python experiments/train_agent.py --scenes.truths.photos PHOTOS --scenes.truths.biq2021 BIQ2021 \\
+    python experiments/train_agent.py --scenes.truths.photos PHOTOS \
+        --scenes.truths.biq2021 BIQ2021 \
         --export agents/weights/ppo
 
 The scenes are simulated shots of clean photographs, kept in `--stores`. Scenes of your own, from
@@ -78,8 +79,8 @@ class Settings:
     export: Path | None = None
     """Where to write the agent besides: path without suffix."""
     prior: str = "prior"
-    """The policy to begin with, which anchors the reward: "prior", the embedded one; the path of its
-    .json card; or "none"."""
+    """The policy to begin with, which anchors the reward: "prior", the embedded one; the path of
+    its .json card; or "none"."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
     environments: int = 32
