@@ -5,8 +5,8 @@
 Trial 0 has the settings that are the defaults now; each of the others draws its own from the ranges
 of `drawn`. All begin as the prior, train on the same scenes, and are compared by the mean gain in
 potential on other ones, of photographs that none of them sees; the held-out scenes, by which agents
-are judged in the end, have no say. A trial is a folder: an interrupted search goes on, `--first` lets several processes share
-one, and every call reports all the trials that have been finished.
+are judged in the end, have no say. A trial is a folder: an interrupted search goes on, `--first`
+lets several processes share one, and every call reports all the trials that have been finished.
 """
 
 import json

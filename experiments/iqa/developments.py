@@ -1,8 +1,9 @@
 """Developments of simulated shots with their distances to the truth: what the reward learns from.
 
-Of each shot the neutral rendering and the truth, and developments between and beyond: settings of
-the knobs, pictures on the way from neutral to the truth, edits that optimisers overdo, and settings
-that the model itself likes better than others, so that it learns where it errs.
+Of each shot the reference that the model knows, which is a prior's development or the neutral
+rendering, the truth, and developments between and beyond: settings of the knobs, pictures on the
+way from neutral to the truth, edits that optimisers overdo, and settings that the model itself
+likes better than others, so that it learns where it errs.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,8 @@ from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops, random_size
 
 Slope = Callable[[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]], Float[Tensor, " b"]]
-"""(developments, neutral renderings) -> predicted distance of each, differentiable."""
+"""(developments, references) -> predicted distance of each, differentiable."""
+Prior = Callable[[Shots], Float[Tensor, "b d"]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class DevelopmentSettings:
     Attributes:
         shots: Shots of a batch.
         long_side: Their pixels.
-        settings: Developments of a shot by random settings of the knobs.
+        settings: Developments of a shot by random settings of the knobs, about neutral or about
+            the prior's.
+        neutral_every: In every so many batches, the reference is the neutral rendering.
         between: Developments of a shot on the way from neutral to the truth, or a little beyond.
         edits: Edits of neutral, of the truth or of another development.
         spreads: Standard deviations of theta, each as often.
@@ -48,6 +52,7 @@ class DevelopmentSettings:
     shots: int = 6
     long_side: int = 128
     settings: int = 2
+    neutral_every: int = 4
     between: int = 1
     edits: int = 1
     spreads: tuple[float, ...] = (0.1, 0.25, 0.45)
@@ -57,34 +62,43 @@ class DevelopmentSettings:
 
 
 class Developments(NamedTuple):
-    """Pictures of k developments of s shots; the first is neutral, the last the truth."""
+    """Pictures of k developments of s shots; the first is the reference, the last the truth."""
 
     images: Float[Tensor, "s k 3 h w"]
     distance: Float[Tensor, "s k"]  # to the truth, in units of CIEDE2000
 
 
 def simulated_developments(
-    photos: list[UInt8[np.ndarray, "h w 3"]],
+    photos: list[UInt8[np.ndarray, "_ _ 3"]],
     shots: ShotSettings,
     settings: DevelopmentSettings,
     seed: int,
     number: int,
     predict: Slope | None = None,
+    prior: Prior | None = None,
 ) -> Developments:
-    """Make batch `number`; it depends on (seed, number), and on `predict` where that is given."""
+    """Make batch `number`; it depends on (seed, number), on `predict` and `prior` if given."""
     random = np.random.default_rng((seed, number))
     rows = random.choice(len(photos), settings.shots, replace=len(photos) < settings.shots)
     size = random_size(random, settings.long_side)
     truth = random_crops([photos[row] for row in rows], size, random)
     numbers = torch.Generator().manual_seed(int(random.integers(2**62)))
     shot = random_shots(truth, numbers, shots)
-    neutral = _render(shot, torch.zeros(len(truth), len(DEFAULT_PIPELINE.parameters)))
-    images = [neutral]
+    zeros = torch.zeros(len(truth), len(DEFAULT_PIPELINE.parameters))
+    neutral = reference = _render(shot, zeros)
+    images, centres = [neutral], [zeros]
+    if prior is not None:
+        centres.append(prior(shot))
+        images.append(_render(shot, centres[1]))
+        if number % settings.neutral_every:
+            images.reverse()
+            reference = images[0]
     ascended = settings.ascended_every and number % settings.ascended_every == 0
     for index in range(settings.settings):
         theta = random_theta(len(truth), settings.spreads, numbers)
-        if predict is not None and ascended and index == 0:
-            theta = _ascended(shot, theta, neutral, settings.ascent, predict, numbers)
+        theta = (theta + centres[index % len(centres)]).clamp(-1, 1)
+        if predict is not None and ascended and index == settings.settings - 1:
+            theta = _ascended(shot, theta, reference, settings.ascent, predict, numbers)
         images.append(_render(shot, theta))
     for _ in range(settings.between):
         part = 0.1 + 1.1 * torch.rand(len(truth), 1, 1, 1, generator=numbers)
@@ -118,14 +132,14 @@ def _render(shot: Shots, theta: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"
 def _ascended(
     shot: Shots,
     theta: Float[Tensor, "b d"],
-    neutral: Float[Tensor, "b 3 h w"],
+    reference: Float[Tensor, "b 3 h w"],
     most: float,
     predict: Slope,
     random: torch.Generator,
 ) -> Float[Tensor, "b d"]:
     """Move theta down the predicted distance, by a random length."""
     knobs = theta.clone().requires_grad_()
-    distance = predict(DEFAULT_PIPELINE(shot.linear, knobs, shot.noise), neutral)
+    distance = predict(DEFAULT_PIPELINE(shot.linear, knobs, shot.noise), reference)
     (slope,) = torch.autograd.grad(distance.sum(), knobs)
     length = most * torch.rand(len(theta), 1, generator=random)
     return (theta - length * slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-6)).clamp(-1, 1)

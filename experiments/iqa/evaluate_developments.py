@@ -2,6 +2,9 @@
 
     python experiments/iqa/evaluate_developments.py --photos PHOTOS --model embedded
 
+The model sees each development beside a prior's of the same shot, or beside the neutral rendering
+(`--prior none`).
+
 Clean photographs that no training saw at 128 pixels, each shot once by a random camera with a
 random mishap; six developments of each shot: neutral, and five with theta drawn from N(0, 0.25).
 Of two developments the one with the smaller mean CIEDE2000 to the photograph is the better.
@@ -12,6 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +25,17 @@ from rich import print_json
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
+from agents.policies import Agent, load_prior
+from agents.policies.looks import answers
 from attiqa.scoring import load_model
+from experiments.iqa.developments import Prior
+from isp_env.color_difference import cie94
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings, random_shots
 from isp_env.scenes.truths import part_of, photographs_in, random_crops, random_size, read_truths
 
 Judge = Callable[[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]], Float[Tensor, " b"]]
-"""(developments, neutral renderings of their shots) -> higher is better."""
+"""(developments, reference of their shots) -> higher is better."""
 
 DEVELOPMENTS = 6
 SPREAD = 0.25
@@ -40,6 +48,9 @@ class Settings:
 
     photos: Path
     """Folder of clean photographs; those held out are used."""
+    prior: str = "prior"
+    """Whose developments are the reference: "prior", the embedded one, the path of a card, or
+    "none" for neutral renderings."""
     model: str = "embedded"
     """What `attiqa.scoring.load_model` takes."""
     count: int = 240
@@ -58,9 +69,14 @@ def main(settings: Settings) -> None:
     paths = [p for p in photographs_in(settings.photos) if part_of(p.name) == "held out"]
     photos = read_truths(paths[: settings.count], 2 * settings.long_side)
     model = load_model(settings.model)
-    result = {"model": f"{model.card.name} {model.card.sha256[:16]}"} | pair_accuracy(
-        model.nearness, photos, settings.seed, settings.long_side
+    agent = load_prior(settings.prior)
+    prior = None if agent is None else answering(agent)
+    result: dict[str, Any] = {"model": f"{model.card.name} {model.card.sha256[:16]}"} | pair_accuracy(
+        model.nearness, photos, settings.seed, settings.long_side, prior
     )
+    if prior is not None:
+        alone = pair_accuracy(nearness_to_reference, photos, settings.seed, prior=prior)
+        result["by colour difference to the prior's development alone"] = alone
     if settings.out:
         settings.out.write_text(json.dumps(result, indent=1) + "\n")
     print_json(json.dumps(result))
@@ -69,9 +85,10 @@ def main(settings: Settings) -> None:
 @torch.inference_mode()
 def pair_accuracy(
     judge: Judge,
-    photos: list[UInt8[np.ndarray, "h w 3"]],
+    photos: list[UInt8[np.ndarray, "_ _ 3"]],
     seed: int = 7,
     long_side: int = 128,
+    prior: Prior | None = None,
 ) -> dict[str, float]:
     """Return the share of pairs that a judge orders rightly, by how far they are apart.
 
@@ -80,11 +97,12 @@ def pair_accuracy(
         photos: Clean ones, 8-bit sRGB.
         seed: Shot i depends on (seed, i) alone.
         long_side: Pixels of the developments.
+        prior: Whose development is the reference; the neutral rendering if not given.
     """
     right: dict[float, list[np.ndarray]] = {gap: [] for gap in GAPS}
     for number, photo in enumerate(photos):
-        images, truth = developments(photo, seed, number, long_side)
-        said = judge(images, images[:1].expand_as(images)).numpy()
+        images, truth, reference = developments(photo, seed, number, long_side, prior)
+        said = judge(images, reference[None].expand_as(images)).numpy()
         labs = [rgb2lab(x.permute(0, 2, 3, 1).numpy()) for x in (images, truth[None])]
         distance = deltaE_ciede2000(labs[1], labs[0]).mean((1, 2))
         first, second = np.triu_indices(len(images), 1)
@@ -103,9 +121,13 @@ def pair_accuracy(
 
 
 def developments(
-    photo: UInt8[np.ndarray, "h w 3"], seed: int, number: int, long_side: int
-) -> tuple[Float[Tensor, "k 3 h w"], Float[Tensor, "3 h w"]]:
-    """Make the developments of one shot, the neutral one first, and the truth."""
+    photo: UInt8[np.ndarray, "_ _ 3"],
+    seed: int,
+    number: int,
+    long_side: int,
+    prior: Prior | None = None,
+) -> tuple[Float[Tensor, "k 3 h w"], Float[Tensor, "3 h w"], Float[Tensor, "3 h w"]]:
+    """Make the developments of one shot, the neutral one first, the truth, and the reference."""
     random = np.random.default_rng((seed, number))
     truth = random_crops([photo], random_size(random, long_side), random)
     numbers = torch.Generator().manual_seed(int(random.integers(2**62)))
@@ -113,7 +135,23 @@ def developments(
     theta = SPREAD * torch.randn(DEVELOPMENTS, len(DEFAULT_PIPELINE.parameters), generator=numbers)
     theta[0] = 0
     linear, noise = (x.expand(DEVELOPMENTS, *x.shape[1:]) for x in (shot.linear, shot.noise))
-    return DEFAULT_PIPELINE(linear, theta.clamp(-1, 1), noise), truth[0]
+    images = DEFAULT_PIPELINE(linear, theta.clamp(-1, 1), noise)
+    if prior is None:
+        return images, truth[0], images[0]
+    return images, truth[0], DEFAULT_PIPELINE(shot.linear, prior(shot), shot.noise)[0]
+
+
+def answering(agent: Agent) -> Prior:
+    """Return what a supervised policy chooses for shots."""
+    looks = agent.card.task.horizon
+    return lambda shots: answers(agent.policy, DEFAULT_PIPELINE, shots, looks)[-1]
+
+
+def nearness_to_reference(
+    images: Float[Tensor, "b 3 h w"], reference: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, " b"]:
+    """Return the negative colour difference (CIE94) to the reference."""
+    return -cie94(images, reference).mean((1, 2))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import tyro
 from rich import print, print_json
 from rich.logging import RichHandler
 
+from agents.policies import load_prior
 from attiqa.checkpoints import save_checkpoint
 from attiqa.datasets.biq2021 import read_biq2021
 from attiqa.datasets.folder import cache_photos
@@ -35,8 +36,12 @@ from attiqa.models import QualityNet
 from attiqa.scoring import WEIGHTS, load_model
 from attiqa.versions import versions
 from experiments.agent_scenes import TruthSettings
-from experiments.iqa.developments import DevelopmentSettings, simulated_developments
-from experiments.iqa.evaluate_developments import pair_accuracy
+from experiments.iqa.developments import (
+    DevelopmentSettings,
+    Prior,
+    simulated_developments,
+)
+from experiments.iqa.evaluate_developments import answering, pair_accuracy
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
 
@@ -47,6 +52,9 @@ class Settings:
 
     truths: TruthSettings
     """Photographs that are shot; of BIQ2021, what is said of the photographs is kept."""
+    prior: str = "prior"
+    """Whose developments the model sees others beside: "prior", the embedded one, the path of a
+    card, or "none" for neutral renderings."""
     start: str = "embedded"
     """The model that is taught: what `load_model` takes."""
     part: Part = "training"
@@ -78,7 +86,9 @@ def main(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     start = load_model(settings.start)
     lesson = settings.lesson
-    net = with_development_head(start.net, lesson.features, lesson.seed)
+    net = start.net
+    if not net.architecture.development_features:
+        net = with_development_head(net, lesson.features, lesson.seed)
     if settings.truths.biq2021 is None:
         raise ValueError("truths.biq2021: needed for what is not to be forgotten")
     rated = read_biq2021(settings.truths.biq2021, subset=True)
@@ -89,20 +99,23 @@ def main(settings: Settings) -> None:
     photos = read_truths(settings.truths.paths(settings.part), 2 * long_side)
     held_out = read_truths(settings.truths.paths("held out"), 2 * long_side)
 
+    agent = load_prior(settings.prior)
+    prior = None if agent is None else answering(agent)
+
     def source(number: int, predict: Predict) -> tuple[torch.Tensor, torch.Tensor]:
         return simulated_developments(
-            photos, settings.shots, settings.developments, lesson.seed, number, predict
+            photos, settings.shots, settings.developments, lesson.seed, number, predict, prior
         )
 
     def watch(net: QualityNet) -> dict[str, float]:
-        return accuracy(net, held_out[: settings.watched])
+        return accuracy(net, held_out[: settings.watched], prior)
 
     kept = [pixels[row] for row in split.train]
     history = learn_developments(net, source, kept, lesson, settings.out, watch)
     tested = [pixels[row] for row in split.test]
     scores = quality_scores(net, tested, start.card.protocol)
     metrics = {
-        "developments of held-out photographs": accuracy(net, held_out),
+        "developments of held-out photographs": accuracy(net, held_out, prior),
         f"test, {len(tested)} photographs": {
             "five crops": correlations(scores, rated.mos[split.test])
         },
@@ -129,13 +142,13 @@ def main(settings: Settings) -> None:
     print_json(json.dumps(metrics))
 
 
-def accuracy(net: QualityNet, photos: list) -> dict[str, float]:
+def accuracy(net: QualityNet, photos: list, prior: Prior | None) -> dict[str, float]:
     """Ask a network about pairs of developments."""
 
-    def judge(images: torch.Tensor, neutral: torch.Tensor) -> torch.Tensor:
-        return -net.development(net.see(images), net.see(neutral))
+    def judge(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        return -net.development(net.see(images), net.see(reference))
 
-    return pair_accuracy(judge, photos)
+    return pair_accuracy(judge, photos, prior=prior)
 
 
 def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:

@@ -57,11 +57,11 @@ def random_size(random: np.random.Generator, long_side: int) -> tuple[int, int]:
 
 
 def random_crops(
-    photos: Sequence[UInt8[np.ndarray, "h w 3"]],
+    photos: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     size: tuple[int, int],
     random: np.random.Generator,
     least: float = 0.75,
-) -> Float[Tensor, "b 3 h w"]:
+) -> Float[Tensor, "b 3 rows columns"]:
     """Cut a crop of one shape out of each photograph, flipped or not.
 
     Args:

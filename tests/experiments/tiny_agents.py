@@ -1,0 +1,82 @@
+"""Tiny policies, stores and a tiny quality model that compares developments, for runs of scripts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from agents.policies import (
+    Agent,
+    AgentCard,
+    PolicySettings,
+    build_policy,
+    knobs,
+    save_agent,
+)
+from attiqa.checkpoints import save_checkpoint
+from attiqa.model.learn_developments import with_development_head
+from attiqa.models import Architecture, AttributeNet, QualityNet
+from attiqa.scoring import load_model
+from isp_env.environment import TaskSettings
+from isp_env.observations import observation_space
+from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.preview_store import PreviewStore
+from isp_env.rewards import RewardSettings
+from isp_env.scenes.random_shots import ShotSettings
+from isp_env.scenes.simulated_store import write_simulated_store
+
+NETWORK = PolicySettings(backbone="test_efficientnet", side=32, hidden=8, critic=(8,))
+TINY = Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8)
+
+
+def photographs(count: int, side: int = 72) -> dict[str, np.ndarray]:
+    """Smooth colourful pictures, 8-bit sRGB."""
+    rows, columns = np.mgrid[:side, :side] / 7
+    pictures = {}
+    for number in range(count):
+        planes = [np.sin(rows + number), np.cos(columns), np.sin(rows + columns)]
+        pixels = 0.5 + 0.3 * np.stack(planes, axis=-1)
+        pictures[f"{number}.png"] = (255 * pixels).astype(np.uint8)
+    return pictures
+
+
+def folder_of_photographs(folder: Path, count: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, pixels in photographs(count).items():
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def store_of(folder: Path, scenes: int, photos: int = 4) -> PreviewStore:
+    return write_simulated_store(folder, photographs(photos), scenes, (48, 64), ShotSettings(), 0)
+
+
+def tiny_agent(stem: Path, algorithm="supervised", seed: int = 0, prior: str = "") -> Path:
+    """Random weights; answers small thetas. Returns the card's path."""
+    torch.manual_seed(seed)
+    count = len(DEFAULT_PIPELINE.parameters)
+    attributes = 0 if algorithm == "supervised" else 5
+    policy = build_policy(algorithm, NETWORK, observation_space(count, attributes), count, count)
+    card = AgentCard(
+        algorithm,
+        knobs(DEFAULT_PIPELINE),
+        attributes,
+        0,
+        TaskSettings(horizon=2 if algorithm == "supervised" else 1, absolute=True),
+        NETWORK,
+        64,
+        RewardSettings(),
+        prior=prior,
+    )
+    save_agent(Agent(policy, card), stem)
+    return stem.with_suffix(".json")
+
+
+def tiny_judge(folder: Path) -> str:
+    """A random quality model that compares developments; the embedded model's card."""
+    torch.manual_seed(0)
+    net = with_development_head(QualityNet(AttributeNet(TINY)), 8)
+    card = replace(load_model().card, name="tiny", architecture=net.architecture)
+    return str(save_checkpoint(folder, net, card))
