@@ -36,7 +36,7 @@ class WarmStartSettings:
     """Gradient ascent of the mean action before reinforcement learning.
 
     Attributes:
-        iterations: Gradient steps; 0 leaves the policy as it is.
+        iterations: Gradient steps; 0 leaves the policy as it is, as after a supervised prior.
         single: The first iterations practise the first step of an episode only, which matters most;
             the others all of its steps.
         batch_size: Scenes of a gradient step.
@@ -44,8 +44,8 @@ class WarmStartSettings:
         weight_decay: Decoupled weight decay.
     """
 
-    iterations: int = 420
-    single: int = 420
+    iterations: int = 0
+    single: int = 0
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2

@@ -5,7 +5,7 @@ Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes) from Imag
 
     python experiments/train_referee.py --data BIQ2021 --init lite0.safetensors
 
-An agent that learned to please `attiqa-judge` has not pleased this one unless the photographs are
+An agent that learned to please `attiqa-mini` has not pleased this one unless the photographs are
 better. What can differ from the judge does: the architecture, the initial weights, the seed,
 the scale of the views and most of the ranked pairs. The photographs and their scores are the same,
 with the same ones kept aside.

@@ -12,7 +12,8 @@ from people alone first, as an expert of another architecture does; then it lear
 forgetting, the mean of what they say of photographs, together with what distortions cost
 (`experiments/committee.py`).
 
-`train_judge.py` and `train_referee.py` train the two other models of the package by these stages.
+`train_referee.py` trains the other model of the package by these stages. Comparing developments is
+taught last, by `iqa/learn_developments.py`, which starts from what this script exports.
 
 A run that was interrupted continues where its last epoch ended. On a CPU, set
 MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000: it is then twice as fast.
@@ -206,8 +207,8 @@ REWARD = Recipe(
     "which share photographs with the test part of this one; only of the last stage three settings "
     "were tried here (0.827, 0.827 and 0.828 on the test photographs; before it 0.836)",
     limits="Trained on photographs of 512 pixels only. A first opinion on photographs; no measure "
-    "of art, content or faces. It hardly minds colour casts and overexposure by two stops: "
-    "attiqa-judge compares developments of one photograph better.",
+    "of art, content or faces. Its scores hardly mind colour casts and overexposure by two stops: "
+    "of two developments of one photograph, its comparison tells which is better.",
 )
 
 

@@ -71,9 +71,9 @@ def main(settings: Settings) -> None:
     model = load_model(settings.model)
     agent = load_prior(settings.prior)
     prior = None if agent is None else answering(agent)
-    result: dict[str, Any] = {"model": f"{model.card.name} {model.card.sha256[:16]}"} | pair_accuracy(
-        model.nearness, photos, settings.seed, settings.long_side, prior
-    )
+    result: dict[str, Any] = {
+        "model": f"{model.card.name} {model.card.sha256[:16]}"
+    } | pair_accuracy(model.nearness, photos, settings.seed, settings.long_side, prior)
     if prior is not None:
         alone = pair_accuracy(nearness_to_reference, photos, settings.seed, prior=prior)
         result["by colour difference to the prior's development alone"] = alone

@@ -28,7 +28,7 @@ def judge() -> QualityModel:
     return load_model("embedded")
 
 
-@pytest.mark.parametrize("name", ["embedded", "embedded"])
+@pytest.mark.parametrize("name", ["embedded", "attiqa-referee"])
 def test_the_embedded_models_are_small_and_say_what_they_are(name):
     model = load_model(name)
     files = sorted(WEIGHTS.glob(f"{model.card.name}.*"))

@@ -1,29 +1,23 @@
+"""A tiny comparison of every control, from a store to table and figure."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from gymnasium import spaces
 from PIL import Image
-from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 
-from agents.policies import Agent, AgentCard, PolicySettings, knobs, save_agent
 from experiments import evaluate_agents
-from experiments.evaluate_agents import Settings, main
+from experiments.evaluate_agents import Settings, by_distance, main
 from experiments.other_renderings import LIBRAW
-from isp_env.environment import TaskSettings
-from isp_env.observations import observation_space
-from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_building import build_previews
 from isp_env.preview_sources import simulated_sources
 from isp_env.preview_store import StoreSettings
-from isp_env.rewards import RewardSettings
 from isp_env.samples import sample_files
+from tests.experiments.tiny_agents import tiny_agent, tiny_judge
 
-SIDE, COUNT, FEATURES = 64, 3, 1280
-NETWORK = PolicySettings(8, (8,))
+SIDE, COUNT = 64, 3
 
 
 @pytest.fixture(scope="module")
@@ -40,29 +34,15 @@ def store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def agent(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    task, count = TaskSettings(horizon=1, absolute=True), len(DEFAULT_PIPELINE.parameters)
-    policy = MultiInputActorCriticPolicy(
-        observation_space(count, 5, FEATURES),
-        spaces.Box(-1.0, 1.0, (count,), np.float32),
-        lr_schedule=lambda _: 0.0,
-        **NETWORK.arguments("PPO"),
-    )
-    card = AgentCard(
-        "PPO", knobs(DEFAULT_PIPELINE), 5, FEATURES, task, NETWORK, SIDE, RewardSettings()
-    )
-    path = tmp_path_factory.mktemp("agent") / "agent"
-    save_agent(Agent(policy, card), path)
-    return path.with_suffix(".json")
-
-
-@pytest.fixture(scope="module")
-def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
+def run(store, tmp_path_factory) -> tuple[Settings, dict]:
+    folder = tmp_path_factory.mktemp("parts")
+    prior, judge = tiny_agent(folder / "prior"), tiny_judge(folder)
+    agent = tiny_agent(folder / "agent", "PPO", seed=1, prior=f"{prior} 0123")
     settings = Settings(
         store,
         [agent, agent],
-        cloned=agent,
+        prior=str(prior),
+        judge=judge,
         out=tmp_path_factory.mktemp("out"),
         count=COUNT,
         random=(1, 2),
@@ -72,7 +52,7 @@ def run(store, agent, tmp_path_factory) -> tuple[Settings, dict]:
         costly=2,
         libraw=True,
         raw=[str(sample_files()[0])],
-        referee="embedded",
+        referee=judge,
     )
     main(settings)
     return settings, json.loads((settings.out / "agents.json").read_text())
@@ -82,7 +62,7 @@ def test_every_control_is_in_the_results(run):
     _, results = run
     assert set(results["controls"]) == {
         *("neutral", "auto-adjust", "nearest to the truth", "agent 0", "agent 1"),
-        "behaviour cloning",
+        *("prior", "prior, refined"),
         *("CMA-ES, 2", "CMA-ES, 4", "gradient ascent, 1", "gradient ascent, 2"),
         *("random search, 1", "random search, 2"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),
@@ -94,7 +74,7 @@ def test_every_control_is_in_the_results(run):
     ((name, on_file),) = results["files"].items()
     assert name == sample_files()[0].name  # not where it lies on this machine
     assert set(on_file) == {
-        *("neutral", "auto-adjust", "behaviour cloning", "agent 0", "agent 1"),
+        *("neutral", "auto-adjust", "prior", "prior, refined", "agent 0", "agent 1"),
         *("agent 0, refined", "agent 1, refined", "neutral, refined"),
     }
     assert "PSNR" not in on_file["neutral"]  # nobody knows the truth
@@ -118,7 +98,7 @@ def test_every_control_is_in_the_results(run):
 def test_searches_report_the_gain_of_the_potential(run):
     _, results = run
     for name, values in results["controls"].items():
-        if name not in ("auto-adjust", "nearest to the truth", *LIBRAW):
+        if name not in ("auto-adjust", "nearest to the truth", "prior", *LIBRAW):
             assert values["change"]["potential"]["mean"] >= -1e-6, name
 
 
@@ -150,3 +130,15 @@ def test_a_run_that_is_started_again_does_not_search_again(run, monkeypatch, tmp
     ):
         with pytest.raises(AssertionError, match="searched again"):
             main(other)
+
+
+def test_changes_are_told_by_how_far_neutral_was():
+    start = {"-CIEDE2000": np.array([-2.0, -3.0, -6.0, -20.0])}
+    after = {"-CIEDE2000": np.array([-2.5, -2.0, -8.5, -5.0])}
+    told = by_distance(after, start)
+    assert told["worse by more than 2"] == 0.25
+    assert told["0 to 4"] == {"scenes": 2, "change": -0.25, "nearer": 0.5}
+    assert told["4 to 8"] == {"scenes": 1, "change": 2.5, "nearer": 0.0}
+    assert told["15 to 100"] == {"scenes": 1, "change": -15.0, "nearer": 1.0}
+    assert "8 to 15" not in told
+    assert by_distance({}, start) == {}

@@ -62,7 +62,7 @@ def test_held_out_scenes_show_what_nobody_was_trained_on(scenes, stores):
 
 
 def test_a_store_of_other_scenes_is_not_taken(scenes, stores):
-    with pytest.raises(PreviewStoreError, match=r"training: holds other scenes"):
+    with pytest.raises(PreviewStoreError, match=r"training: holds scenes of other settings"):
         training_scenes(replace(scenes, training=2), stores)
 
 

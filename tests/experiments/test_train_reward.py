@@ -17,7 +17,7 @@ from attiqa.finetuning import FinetuneSettings
 from attiqa.models import Architecture, AttributeNet, QualityNet
 from attiqa.pretraining import PretrainSettings
 from attiqa.training import Schedule
-from experiments import train_judge, train_reward
+from experiments import train_reward
 from experiments.committee import committee
 from experiments.regressor_refit import RefitSettings
 from experiments.reward_measures import previews, unchosen
@@ -107,17 +107,6 @@ def test_the_committee_speaks_in_the_last_stage_alone(trained):
     told = {name for name, epochs in history.items() if "distillation" in epochs[0]}
     assert told == {"touch"}
     assert history["touch"][0]["distillation"] > 0
-
-
-@pytest.mark.slow
-def test_a_judge_has_no_expert(trained, tmp_path):
-    judge = replace(trained, out=tmp_path, weights=tmp_path, touch=LEASHED, refit=None)
-    train_reward.main(judge, train_judge.RECIPE)
-    assert {path.stem for path in tmp_path.glob("*.ckpt")} == {
-        *("pretraining", "whole", "fine", "touch")
-    }
-    _, card = load_checkpoint(tmp_path / "mini.safetensors")
-    assert "committee" not in card.training
 
 
 def test_photographs_that_no_choice_was_made_on():

@@ -1,4 +1,4 @@
-"""Tiny policies, stores and a tiny quality model that compares developments, for runs of scripts."""
+"""Tiny policies, stores, and a tiny quality model that compares developments."""
 
 from dataclasses import replace
 from pathlib import Path
