@@ -32,8 +32,8 @@ from isp_env.raw import RawImage
 from isp_env.render_job import Choice
 from isp_env.rewards import QualityReward
 
-REFINE = 4
-"""Gradient steps from the agent's choice unless told otherwise: five renders with its own."""
+REFINE = 3
+"""Gradient steps from the agent's choice unless told otherwise: five renders with its own two."""
 
 
 NOTHING_KEPT: Mapping[str, float] = MappingProxyType({})

@@ -45,7 +45,7 @@ class Settings:
     """"embedded", or the path of an agent's .json card."""
     reward: str = "embedded"
     """Quality model of the reward, best the one that the agent was trained by."""
-    refine: int = 4
+    refine: int = 3
     """Steps of gradient ascent through ISP and reward from the agent's choice, a render each."""
     strength: float = 1.0
     """Share of the chosen change that is made, 0 to 1; 0 renders neutral."""

@@ -31,7 +31,7 @@ from isp_env.rewards import RewardSettings
 log = logging.getLogger(__name__)
 
 FORMAT = 3
-EMBEDDED = "ppo"  # the agent that ships
+EMBEDDED = "prior"  # the agent that ships
 PRIOR = "prior"  # the supervised policy that ships
 
 

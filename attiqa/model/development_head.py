@@ -63,7 +63,7 @@ class DevelopmentHead(nn.Module):
         mean = areas.mean(1, keepdim=True)
         looked = [self.development(seen), self.neutral(neutral), missing, areas / LAB, mean / LAB]
         scale, more = self.compare(torch.cat(looked, dim=1)).unbind(1)
-        return mean[:, 0] * torch.exp(0.5 * (scale + 2)) * 0.7 + 10 * functional.softplus(more)
+        return 0.7 * mean[:, 0] * torch.exp(0.3 * (scale + 2)) + 10 * functional.softplus(more)
 
 
 def area_distances(difference: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:
