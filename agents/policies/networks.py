@@ -1,5 +1,6 @@
 """The networks of policies: a photograph's features, and the heads that choose theta."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from gymnasium import spaces
 from jaxtyping import Float
 from safetensors.torch import load_file
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import (
     BasePolicy,
     ContinuousCritic,
@@ -142,6 +144,12 @@ class PhotoPolicy(MultiInputActorCriticPolicy):
         self.mlp_extractor = _Critic(
             self.features_dim, self.net_arch, self.activation_fn, self.device
         )
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        """Return a distribution of its own: one kept here has a graph, and is not copied."""
+        own = copy.copy(self.action_dist)
+        assert isinstance(own, DiagGaussianDistribution)
+        return own.proba_distribution(self.action_net(latent_pi), self.log_std)
 
 
 POLICIES: Mapping[Algorithm, type[BasePolicy]] = {
