@@ -79,7 +79,7 @@ class LessonSettings:
 
 
 def simulated_source(
-    photos: Sequence[UInt8[np.ndarray, "h w 3"]],
+    photos: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     settings: ShotSettings,
     long_side: int = 128,
     batch_size: int = 24,

@@ -17,7 +17,7 @@ AT_ONCE = 32
 
 def write_simulated_store(
     folder: Path,
-    photos: Mapping[str, UInt8[np.ndarray, "h w 3"]],
+    photos: Mapping[str, UInt8[np.ndarray, "_ _ 3"]],
     count: int,
     size: tuple[int, int],
     settings: ShotSettings,

@@ -35,7 +35,7 @@ def photographs_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
-def read_truths(paths: Sequence[Path], short_side: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+def read_truths(paths: Sequence[Path], short_side: int) -> list[UInt8[np.ndarray, "_ _ 3"]]:
     """Read photographs upright as sRGB, reduced to at most `short_side` pixels."""
     pictures = []
     for path in paths:
@@ -57,7 +57,7 @@ def random_size(random: np.random.Generator, long_side: int) -> tuple[int, int]:
 
 
 def random_crops(
-    photos: Sequence[UInt8[np.ndarray, "h w 3"]],
+    photos: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     size: tuple[int, int],
     random: np.random.Generator,
     least: float = 0.75,
