@@ -96,6 +96,7 @@ class PhotoFeatures(BaseFeaturesExtractor):
         self.join = nn.Sequential(
             nn.Linear(width + hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
+        self.train()  # with fixed statistics from the beginning
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "b f"]:
         """Compute the features of a batch, those of the light first; pictures are in [0, 1]."""
@@ -123,8 +124,10 @@ class PhotoFeatures(BaseFeaturesExtractor):
         Raises:
             ValueError: They are those of another network.
         """
-        weights = load_file(path)
-        missing, unexpected = self.backbone.load_state_dict(weights, strict=False)
+        try:
+            missing, unexpected = self.backbone.load_state_dict(load_file(path), strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not the weights of this backbone: {error}") from error
         if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
             raise ValueError(f"{path}: not the weights of this backbone: {missing} {unexpected}")
 
