@@ -4,10 +4,10 @@ A Stable-Baselines3 archive is a pickle, and unpickling a stranger's file runs a
 The card says how to build the network; the weights are plain tensors.
 """
 
-import copy
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
 
 from agents.policies.networks import POLICIES, Algorithm, PolicySettings, actor, build_policy
 from isp_env.environment import TaskSettings
@@ -108,9 +109,9 @@ def save_agent(agent: Agent, stem: Path) -> None:
     """Write `stem`.safetensors (16 bits) and `stem`.json, each whole or not at all."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     card, weights = agent_files(stem)
-    halves = copy.deepcopy(actor(agent.policy)).half()
+    halves = {name: x.detach().half().contiguous() for name, x in _weights(agent.policy).items()}
     with atomic_path(weights) as temporary:
-        save_model(halves, str(temporary))  # actor and critic share their extractor
+        save_file(halves, str(temporary))
     with atomic_path(card) as temporary:
         temporary.write_text(json.dumps(asdict(agent.card), indent=2) + "\n")
 
@@ -147,11 +148,31 @@ def load_agent(
     space = observation_space(len(card.parameters), card.attributes, card.features)
     policy = build_policy(card.algorithm, card.policy, space, len(card.parameters), length)
     try:
-        load_model(actor(policy), weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
+        _load(policy, load_file(weights))
+    except (OSError, SafetensorError, ValueError) as error:
         raise AgentError(f"{weights}: not the weights its card describes: {error}") from error
     policy.to(device).set_training_mode(False)
     return Agent(policy, card)
+
+
+def _weights(policy: BasePolicy) -> dict[str, Tensor]:
+    """Weights of what chooses, each once: actor and critic share what they see by."""
+    chooses = actor(policy)
+    named = {**dict(chooses.named_parameters()), **dict(chooses.named_buffers())}
+    return {name: value for name, value in named.items() if value.is_floating_point()}
+
+
+@torch.no_grad()
+def _load(policy: BasePolicy, found: Mapping[str, Tensor]) -> None:
+    expected = {name: tuple(value.shape) for name, value in _weights(policy).items()}
+    shapes = {name: tuple(value.shape) for name, value in found.items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if expected.get(name) != shapes.get(name):
+            raise ValueError(
+                f"{name}: the network has {expected.get(name)}, the file {shapes.get(name)}"
+            )
+    for name, value in _weights(policy).items():
+        value.copy_(found[name])
 
 
 def load_prior(source: str, device: str | torch.device = "cpu") -> Agent | None:
