@@ -1,5 +1,7 @@
 """A supervised policy as a control: it needs no reward, and anchors the reward of others."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float32, Int
@@ -48,7 +50,7 @@ def prior_thetas(
         device: Where the pictures are rendered; the policy's own.
     """
     rows = np.arange(len(scenes)) if rows is None else rows
-    own = pipeline.only(prior.card.knobs)
+    own = replace(pipeline, knobs=None).only(prior.card.knobs)
     parts = [
         answers(prior.policy, own, shots_of(scenes, part, device), prior.card.task.horizon)[-1]
         for part in np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
