@@ -116,7 +116,7 @@ def _tried_on(referee: Referee, judged: JudgedScenes, row: int, seed: int) -> di
     said = referee(pictures, truth.expand(count, -1, -1, -1), neutral.expand(count, -1, -1, -1))
     distance = [fidelity(image, truth[0])["ciede2000"] for image in images]
     pairs = [
-        (said[i] > said[j]).item() == (distance[i] < distance[j])
+        bool(said[i] > said[j] if distance[i] < distance[j] else said[i] < said[j])
         for i in range(len(images))
         for j in range(i)
         if abs(distance[i] - distance[j]) > GAP

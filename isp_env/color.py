@@ -123,6 +123,13 @@ def planckian_uv(mired: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
     return torch.stack([u, v], dim=1)
 
 
+def planckian_normal(mired: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
+    """Unit vector in CIE 1960 (u, v) across the Planckian locus, towards green: v grows."""
+    tangent = torch.nn.functional.normalize(planckian_uv(mired + 1) - planckian_uv(mired), dim=1)
+    normal = torch.stack([tangent[:, 1], -tangent[:, 0]], dim=1)
+    return normal * torch.sign(normal[:, 1:])
+
+
 def white_balance_matrix(
     temperature: Float[Tensor, " b"], tint: Float[Tensor, " b"]
 ) -> Float[Tensor, "b 3 3"]:
@@ -139,10 +146,8 @@ def white_balance_matrix(
     mired = 1e6 / D65_TEMPERATURE
     origin = torch.full_like(temperature, mired)
     locus = planckian_uv(origin)
-    tangent = torch.nn.functional.normalize(planckian_uv(origin + 1) - locus, dim=1)
-    normal = torch.stack([tangent[:, 1], -tangent[:, 0]], dim=1)  # towards green: v grows
-    normal = normal * torch.sign(normal[:, 1:])
-    shift = planckian_uv(origin - temperature) - locus + normal * tint[:, None] / 1000
+    across = planckian_normal(origin) * tint[:, None] / 1000
+    shift = planckian_uv(origin - temperature) - locus + across
     d65 = temperature.new_tensor(D65_UV).expand_as(shift)
     cone = temperature.new_tensor(CAT16)
     gains = (_uv_to_xyz(d65) @ cone.T) / (_uv_to_xyz(d65 + shift) @ cone.T)

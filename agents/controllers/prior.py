@@ -1,5 +1,7 @@
 """A supervised policy as a control: it needs no reward, and anchors the reward of others."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float32, Int
@@ -10,23 +12,9 @@ from agents.policies.looks import answers
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import IspPipeline
 from isp_env.previews import PreviewSet
-from isp_env.scenes.random_shots import Shots
+from isp_env.scenes.preview_shots import shots_of
 
 AT_ONCE = 16
-
-
-def shots_of(
-    scenes: PreviewSet, rows: Int[np.ndarray, " n"], device: str | torch.device = "cpu"
-) -> Shots:
-    """Return scenes of a preview set as a batch; without truths, the truth is empty."""
-    linear, noise = scenes.images(rows, device)
-    return Shots(
-        linear,
-        noise,
-        torch.from_numpy(np.array(scenes.as_shot_neutral[rows])).to(device),
-        torch.from_numpy(np.array(scenes.iso[rows])).to(device),
-        linear[:, :, :0, :0] if scenes.truth is None else scenes.truths(rows, device),
-    )
 
 
 def prior_thetas(
@@ -48,7 +36,7 @@ def prior_thetas(
         device: Where the pictures are rendered; the policy's own.
     """
     rows = np.arange(len(scenes)) if rows is None else rows
-    own = pipeline.only(prior.card.knobs)
+    own = replace(pipeline, knobs=None).only(prior.card.knobs)
     parts = [
         answers(prior.policy, own, shots_of(scenes, part, device), prior.card.task.horizon)[-1]
         for part in np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))

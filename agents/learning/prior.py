@@ -30,6 +30,7 @@ from isp_env.color_difference import cie94
 from isp_env.files import atomic_path
 from isp_env.pipeline import IspPipeline
 from isp_env.previews import PreviewSet
+from isp_env.scenes.preview_shots import shots_of
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops, random_size
 
@@ -79,7 +80,7 @@ class LessonSettings:
 
 
 def simulated_source(
-    photos: Sequence[UInt8[np.ndarray, "h w 3"]],
+    photos: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     settings: ShotSettings,
     long_side: int = 128,
     batch_size: int = 24,
@@ -103,14 +104,7 @@ def store_source(scenes: PreviewSet, batch_size: int = 24, seed: int = 0) -> Sho
     def source(number: int) -> Shots:
         random = np.random.default_rng((seed, number))
         rows = np.sort(random.choice(len(scenes), min(batch_size, len(scenes)), replace=False))
-        linear, noise = scenes.images(rows, "cpu")
-        return Shots(
-            linear,
-            noise,
-            torch.from_numpy(np.array(scenes.as_shot_neutral[rows])),
-            torch.from_numpy(np.array(scenes.iso[rows])),
-            scenes.truths(rows),
-        )
+        return shots_of(scenes, rows)
 
     return source
 

@@ -32,6 +32,7 @@ def start_from(policy: BasePolicy, prior: BasePolicy, env: IspTuningVectorEnv) -
     """
     if not isinstance(prior, PhotoPolicy) or not env.settings.absolute:
         raise TypeError("a start from a prior needs a PhotoPolicy and actions that are theta")
+    policy.set_training_mode(False)
     features = features_of(policy if isinstance(policy, PhotoPolicy) else _actor(policy))
     features.load_state_dict(features_of(prior).state_dict())
     if isinstance(policy, PhotoPolicy):

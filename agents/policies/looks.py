@@ -19,15 +19,15 @@ def look(
     neutral: Float[Tensor, "b 3 h w"],
     theta: Float[Tensor, "b d"],
 ) -> dict[str, Tensor]:
-    """Observe renderings of shots as `PhotoFeatures` reads an observation, in tensors.
+    """Observe renderings of shots as the environment does, in tensors that a policy takes.
 
-    Of `vector` only theta and the capture data are filled in; pictures keep the fractions that the
-    environment's 8 bits lose.
+    Of `vector` only theta and the capture data are filled in; pictures are in [0, 255], as the
+    environment's, but keep the fractions that its 8 bits lose.
     """
     iso, white = (x.cpu().numpy() for x in (shots.iso, shots.as_shot_neutral))
     capture = capture_vector(np.asarray(iso), np.asarray(white)).to(theta)
     return {
-        "image": torch.cat([squeezed(now, IMAGE_SIDE), squeezed(neutral, IMAGE_SIDE)], dim=1),
+        "image": 255 * torch.cat([squeezed(x, IMAGE_SIDE) for x in (now, neutral)], dim=1),
         "linear": see_linear(shots.linear),
         "vector": torch.cat([theta, theta.new_zeros(len(theta), 1), capture], dim=1),
     }

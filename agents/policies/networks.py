@@ -1,5 +1,6 @@
 """The networks of policies: a photograph's features, and the heads that choose theta."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from gymnasium import spaces
 from jaxtyping import Float
 from safetensors.torch import load_file
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import (
     BasePolicy,
     ContinuousCritic,
@@ -94,6 +96,7 @@ class PhotoFeatures(BaseFeaturesExtractor):
         self.join = nn.Sequential(
             nn.Linear(width + hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
+        self.train()  # with fixed statistics from the beginning
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "b f"]:
         """Compute the features of a batch, those of the light first; pictures are in [0, 1]."""
@@ -121,8 +124,10 @@ class PhotoFeatures(BaseFeaturesExtractor):
         Raises:
             ValueError: They are those of another network.
         """
-        weights = load_file(path)
-        missing, unexpected = self.backbone.load_state_dict(weights, strict=False)
+        try:
+            missing, unexpected = self.backbone.load_state_dict(load_file(path), strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not the weights of this backbone: {error}") from error
         if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
             raise ValueError(f"{path}: not the weights of this backbone: {missing} {unexpected}")
 
@@ -142,6 +147,12 @@ class PhotoPolicy(MultiInputActorCriticPolicy):
         self.mlp_extractor = _Critic(
             self.features_dim, self.net_arch, self.activation_fn, self.device
         )
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        """Return a distribution of its own: one kept here has a graph, and is not copied."""
+        own = copy.copy(self.action_dist)
+        assert isinstance(own, DiagGaussianDistribution)
+        return own.proba_distribution(self.action_net(latent_pi), self.log_std)
 
 
 POLICIES: Mapping[Algorithm, type[BasePolicy]] = {

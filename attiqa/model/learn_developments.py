@@ -161,9 +161,9 @@ def learn_developments(
             means = {
                 name: float(np.mean([h[name] for h in recent if name in h])) for name in losses
             }
-            _note(folder, {"step": step + 1} | means)
+            _note(folder, step + 1, means)
         if watch and (step + 1) % watch_every == 0:
-            _note(folder, {"step": step + 1} | watch(cast(QualityNet, average.module)))
+            _note(folder, step + 1, watch(cast(QualityNet, average.module)))
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == settings.steps:
             _save(checkpoint, state, settings, step + 1)
     net.load_state_dict(average.module.state_dict())
@@ -234,10 +234,10 @@ def _crop(
     return crop.float() / 255
 
 
-def _note(folder: Path, told: dict[str, float]) -> None:
-    log.info("%s", {name: round(value, 4) for name, value in told.items()})
+def _note(folder: Path, step: int, told: dict[str, float]) -> None:
+    log.info("step %d: %s", step, {name: round(value, 4) for name, value in told.items()})
     with (folder / "history.jsonl").open("a") as file:
-        file.write(json.dumps(told) + "\n")
+        file.write(json.dumps({"step": step} | told) + "\n")
 
 
 def _save(path: Path, state: dict[str, Any], settings: DevelopmentLesson, done: int) -> None:

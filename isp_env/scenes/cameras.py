@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isp_env.color import XYZ_FROM_REC709, planckian_uv
+from isp_env.color import XYZ_FROM_REC709, planckian_normal, planckian_uv
 
 # DNG ColorMatrix for D65 (tag 50722), times 10,000, as published by Adobe and in dcraw
 COLOR_MATRICES = {
@@ -46,8 +46,8 @@ def camera_neutral(
         kelvin: Colour temperature of the light, 1,000 to 15,000 K.
         duv: Its distance from the Planckian locus in CIE 1960 (u, v); positive is greener.
     """
-    u, v = planckian_uv(1e6 / kelvin).unbind(1)
-    v = v + duv
+    mired = 1e6 / kelvin
+    u, v = (planckian_uv(mired) + duv[:, None] * planckian_normal(mired)).unbind(1)
     x = 3 * u / (2 * v)
     z = (4 - u - 10 * v) / (2 * v)
     seen = torch.einsum("bij,bj->bi", xyz_to_camera, torch.stack([x, torch.ones_like(x), z], 1))

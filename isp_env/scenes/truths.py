@@ -35,7 +35,7 @@ def photographs_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
-def read_truths(paths: Sequence[Path], short_side: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+def read_truths(paths: Sequence[Path], short_side: int) -> list[UInt8[np.ndarray, "_ _ 3"]]:
     """Read photographs upright as sRGB, reduced to at most `short_side` pixels."""
     pictures = []
     for path in paths:

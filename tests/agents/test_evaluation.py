@@ -4,8 +4,8 @@ import torch
 from scipy import stats
 
 from agents.controls import Found
-from agents.evaluation import batches, compare, joined, measure
-from agents.referees import Referee, blind
+from agents.evaluation import batches, compare, joined, measure, measure_pictures
+from agents.referees import Referee, beside_neutral
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
@@ -47,17 +47,36 @@ def test_batches_are_all_rows_once():
 
 def test_what_is_measured_is_the_picture_of_theta(judged):
     rows = np.array([2, 0])
-    error = Referee("error", lambda x, truth: -(x - truth).square().mean((1, 2, 3)))
-    level = blind("level", lambda x: x.mean((1, 2, 3)))
-    values = measure(judged, rows, brightened(rows), [error, level])
+    error = Referee("error", lambda x, truth, _: -(x - truth).square().mean((1, 2, 3)))
+    level = Referee("level", lambda x, *_: x.mean((1, 2, 3)))
+    lift = beside_neutral("lift", lambda x, neutral: (x - neutral).mean((1, 2, 3)))
+    values = measure(judged, rows, brightened(rows), [error, level, lift])
     images = judged.render(rows, torch.from_numpy(brightened(rows).theta))
     truth = torch.from_numpy(judged.scenes.truth[rows].astype(np.float32))
     assert values["level"] == pytest.approx(images.mean((1, 2, 3)).numpy(), abs=1e-6)
     assert values["score"] == pytest.approx(values["level"], abs=1e-6)
     squared = (images - truth).square().mean((1, 2, 3)).numpy()
     assert values["error"] == pytest.approx(-squared, abs=1e-6)
+    neutral = judged.render(rows, torch.zeros(2, KNOBS))
+    assert values["lift"] == pytest.approx((images - neutral).mean((1, 2, 3)).numpy(), abs=1e-6)
+    assert values["lift"].min() > 0.1
     assert values["renders"].tolist() == [7, 7]
     assert (values["halo"] >= 0).all()
+
+
+def test_pictures_of_others_are_measured_as_they_are_and_pay_nothing_for_theta(judged):
+    rows = np.array([1, 2])
+    pictures = judged.render(rows, torch.from_numpy(brightened(rows).theta))
+    level = Referee("level", lambda x, *_: x.mean((1, 2, 3)))
+    own, others = (
+        measure(judged, rows, brightened(rows), [level]),
+        measure_pictures(judged, rows, pictures, [level]),
+    )
+    for name in ("score", "clipping", "chroma", "halo", "level"):
+        assert others[name] == pytest.approx(own[name], abs=1e-6)
+    by_theta = judged.reward.settings.theta_weight * 0.25 / KNOBS
+    assert others["potential"] - own["potential"] == pytest.approx(by_theta, abs=1e-5)
+    assert (others["renders"] == 0).all()
 
 
 def test_parts_join_in_order(judged):

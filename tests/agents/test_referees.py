@@ -4,12 +4,27 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
-from skimage.color import rgb2lab
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from agents.referees import BROKEN, Referee, Trial, blind, broken_edits, full_references, trial
+from agents.referees import (
+    BROKEN,
+    DEVELOPMENTS,
+    Referee,
+    Trial,
+    beside_neutral,
+    broken_edits,
+    full_references,
+    trial,
+)
 from isp_env.color import srgb_decode, srgb_encode
+from isp_env.judged import JudgedScenes
+from isp_env.previews import PreviewSet
+from isp_env.rewards import QualityReward
 from isp_env.side_effects import halo, mean_chroma
+from isp_env.tone import inverse_neutral_tone
+
+ROWS = np.arange(4)
 
 
 @pytest.fixture(scope="module")
@@ -24,40 +39,90 @@ def neutral(truth) -> torch.Tensor:
     return srgb_encode(srgb_decode(truth) / 2)
 
 
-def nearness(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    return -(images - truth).square().mean((1, 2, 3))
+@pytest.fixture(scope="module")
+def judged(truth) -> JudgedScenes:
+    """Shots whose light is half of what it should be, with their truths; nobody judges them."""
+    scenes = PreviewSet(
+        linear=(inverse_neutral_tone(truth) / 2).numpy().astype(np.float16),
+        noise=np.zeros((4, 3, 2), np.float32),
+        as_shot_neutral=np.ones((4, 3), np.float32),
+        iso=np.full(4, 100, np.float32),
+        truth=truth.numpy().astype(np.float16),
+    )
+    return JudgedScenes(scenes, QualityReward(lambda x: (x.mean((1, 2, 3)), x.mean((2, 3)))))
 
 
-def test_a_referee_that_knows_the_truth_is_right_and_its_opposite_is_not_used(truth, neutral):
-    broken = broken_edits(neutral, truth)
-    right = trial(Referee("near", nearness), truth, neutral, broken)
+def nearness(images: torch.Tensor, truth: torch.Tensor, neutral: torch.Tensor) -> torch.Tensor:
+    """Negative CIEDE2000, picture by picture."""
+    labs = [rgb2lab(x.permute(0, 2, 3, 1).double().numpy()) for x in (images, truth)]
+    return torch.from_numpy(-deltaE_ciede2000(labs[1], labs[0]).mean((1, 2)))
+
+
+def test_a_referee_that_knows_the_truth_is_right_and_its_opposite_is_not_used(judged):
+    right = trial(Referee("near", nearness), judged, ROWS)
     assert right.right["truth above neutral"] == 1
-    assert right.accuracy > 0.9
+    assert right.accuracy == 1
     assert right.used
-    wrong = trial(Referee("far", lambda x, t: -nearness(x, t)), truth, neutral, broken)
-    assert set(wrong.right) == {"truth above neutral", *(f"neutral above {n}" for n in BROKEN)}
-    assert wrong.accuracy == pytest.approx(1 - right.accuracy)
+    wrong = trial(Referee("far", lambda *pictures: -nearness(*pictures)), judged, ROWS)
+    kinds = {DEVELOPMENTS, "truth above neutral", *(f"neutral above {name}" for name in BROKEN)}
+    assert set(wrong.right) == set(right.right) == kinds
+    assert wrong.accuracy == 0
+    assert wrong.right["truth above neutral"] == 0
     assert not wrong.used
 
 
-def test_a_referee_that_likes_light_is_wrong_about_exposure_alone(truth, neutral):
-    found = trial(
-        blind("light", lambda x: x.mean((1, 2, 3))), truth, neutral, broken_edits(neutral, truth)
-    )
+def test_a_referee_that_likes_light_is_wrong_about_exposure_alone(judged):
+    """The shots are dark: their truths are lighter."""
+    found = trial(Referee("light", lambda x, *_: x.mean((1, 2, 3))), judged, ROWS)
     assert found.right["truth above neutral"] == 1
     assert found.right["neutral above exposure +3 EV"] == 0
 
 
-def test_no_opinion_is_not_right(truth, neutral):
-    found = trial(
-        blind("same", lambda x: torch.zeros(len(x))), truth, neutral, broken_edits(neutral, truth)
-    )
-    assert found.accuracy == 0
+def test_no_opinion_is_not_right(judged):
+    for value in (0.0, float("nan")):
+        found = trial(
+            Referee("same", lambda x, *_, v=value: x.new_full((len(x),), v)), judged, ROWS
+        )
+        assert set(found.right.values()) == {0.0}
 
 
-@pytest.mark.parametrize(("right", "used"), [(0.7, True), (0.69, False)])
-def test_a_referee_is_used_from_seventy_percent(right, used):
-    assert Trial({"one": right, "other": right}).used is used
+def test_referees_see_the_truth_and_the_neutral_rendering_of_the_shot(judged):
+    expected = judged.neutral(ROWS)[0]
+    seen = []
+
+    def score(images: torch.Tensor, neutral: torch.Tensor) -> torch.Tensor:
+        row = len(seen)
+        assert torch.equal(images[0], neutral[0])
+        assert torch.allclose(neutral, expected[row].expand_as(neutral), atol=1e-6)
+        seen.append(images)
+        return images.mean((1, 2, 3))
+
+    trial(beside_neutral("beside", score), judged, ROWS)
+    assert len(seen) == 4
+
+
+def test_what_is_developed_depends_on_seed_and_scene_alone(judged):
+    def developments(rows: np.ndarray, seed: int) -> list[torch.Tensor]:
+        seen = []
+
+        def note(images: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+            seen.append(images)
+            return images.mean((1, 2, 3))
+
+        trial(Referee("note", note), judged, rows, seed)
+        return seen
+
+    first, again = developments(np.array([2, 1]), 0), developments(np.array([1, 2, 3]), 0)
+    assert torch.equal(first[0], again[1])
+    assert torch.equal(first[1], again[0])
+    other = developments(np.array([2]), 1)[0]
+    assert torch.equal(first[0][0], other[0])  # neutral
+    assert not torch.allclose(first[0][1], other[1], atol=0.02)
+
+
+@pytest.mark.parametrize(("right", "used"), [(0.8, True), (0.79, False)])
+def test_a_referee_is_used_from_eighty_percent_of_the_developments(right, used):
+    assert Trial({DEVELOPMENTS: right, "other": 1 - right}).used is used
 
 
 def test_full_references_are_skimages(truth, neutral):
@@ -67,9 +132,9 @@ def test_full_references_are_skimages(truth, neutral):
         peak_signal_noise_ratio(t.numpy(), n.numpy(), data_range=1.0)
         for t, n in zip(truth, neutral, strict=True)
     ]
-    np.testing.assert_allclose(psnr(neutral, truth).numpy(), expected, rtol=1e-4)
-    assert ssim(truth, truth).tolist() == pytest.approx([1.0] * 4)
-    assert (colour(neutral, truth) < colour(truth, truth)).all()
+    np.testing.assert_allclose(psnr(neutral, truth, neutral).numpy(), expected, rtol=1e-4)
+    assert ssim(truth, truth, neutral).tolist() == pytest.approx([1.0] * 4)
+    assert (colour(neutral, truth, neutral) < colour(truth, truth, neutral)).all()
 
 
 def test_exposure_is_broken_against_the_truth(truth):

@@ -63,7 +63,10 @@ def potential(value: torch.Tensor, score: torch.Tensor, rest: torch.Tensor) -> P
 
 @dataclass(frozen=True)
 class Bowl(JudgedScenes):
-    """Nothing is rendered: the potential is 1 - |theta - optimum|^2, the score half of it."""
+    """Nothing is rendered: the potential is 1 - |theta - optimum|^2, the score half of it.
+
+    What a search asks for counts; what is known of shots (neutral) does not.
+    """
 
     renders: list[int] = field(default_factory=list)  # row of each
     thetas: list[torch.Tensor] = field(default_factory=list)
@@ -71,17 +74,22 @@ class Bowl(JudgedScenes):
     def optimum(self, rows):
         return torch.from_numpy(np.sin(rows[:, None] + np.arange(KNOBS)).astype(np.float32)) * 0.6
 
-    def judge(self, rows, theta, neutral=None):
-        if neutral is not None:
-            self.renders.extend(rows)
-            self.thetas.append(theta)
+    def worth(self, rows, theta):
         value = 1 - (theta - self.optimum(rows)).square().sum(1)
-        nothing = torch.zeros(len(rows))
-        pictures = torch.zeros(len(rows), 3, 1, 1)
-        return pictures, potential(value, value / 2, nothing)
+        return potential(value, value / 2, torch.zeros(len(rows)))
 
-    def gradient(self, rows, theta, neutral):
-        return self.judge(rows, theta, neutral)[1], 2 * (self.optimum(rows) - theta)
+    def shots(self, scene):
+        shot = super().shots(scene)
+        neutral = self.worth(scene, torch.zeros(len(scene), KNOBS))
+        return shot._replace(sight=shot.sight._replace(potential=neutral))
+
+    def judge(self, rows, theta):
+        self.renders.extend(rows)
+        self.thetas.append(theta)
+        return torch.zeros(len(rows), 3, 1, 1), self.worth(rows, theta)
+
+    def gradient(self, rows, theta):
+        return self.judge(rows, theta)[1], 2 * (self.optimum(rows) - theta)
 
 
 def bowl() -> Bowl:
@@ -109,9 +117,9 @@ def test_the_judge_sees_the_renders_and_the_neutral_rendering_once(name):
 def test_what_is_found_renders_to_what_is_reported(name):
     task = judged()
     found = SEARCHES[name]([5, 24])(task, ROWS)
-    images, start = task.neutral(ROWS)
+    _, start = task.neutral(ROWS)
     for stage in (*found.earlier, found):
-        _, potential = task.judge(ROWS, torch.from_numpy(stage.theta), images)
+        _, potential = task.judge(ROWS, torch.from_numpy(stage.theta))
         assert potential.value.numpy() == pytest.approx(stage.value, abs=1e-5)
         assert potential.score.numpy() == pytest.approx(stage.score, abs=1e-5)
         assert (stage.value >= start.value.numpy()).all()
@@ -170,7 +178,7 @@ def halfway(judged: JudgedScenes, rows) -> Found:
     """A proposal of one render on the way to the optimum."""
     assert isinstance(judged, Bowl)
     theta = 0.5 * judged.optimum(rows)
-    _, potential = judged.judge(rows, theta)
+    potential = judged.worth(rows, theta)
     ones = np.ones(len(rows), int)
     return Found(theta.numpy(), potential.value.numpy(), potential.score.numpy(), ones)
 
@@ -217,7 +225,7 @@ def test_held_knobs_stay_and_the_others_are_refined_with_them():
     found = refined(halfway, [1, 60], held=held)(scenes, ROWS)
     for column, value in held.items():
         assert (found.theta[:, column] == np.float32(value)).all()
-        tried = torch.cat(scenes.thetas[1:])[:, column]  # the first is the proposal's own
+        tried = torch.cat(scenes.thetas)[:, column]
         assert (tried == value).all()
     free = np.setdiff1d(np.arange(KNOBS), list(held))
     optimum = scenes.optimum(ROWS).numpy()
@@ -257,9 +265,8 @@ def test_random_search_covers_the_box():
 
 def test_neutral_is_kept_where_nothing_is_better():
     class Worse(Bowl):
-        def judge(self, rows, theta, neutral=None):
-            images, potential = super().judge(rows, theta, neutral)
-            return images, potential._replace(value=-theta.square().sum(1))
+        def worth(self, rows, theta):
+            return super().worth(rows, theta)._replace(value=-theta.square().sum(1))
 
     base = judged()
     found = random_search([20], seed=0)(Worse(base.scenes, base.reward), ROWS)

@@ -1,4 +1,4 @@
-"""What the cards of the embedded models claim, measured again on their own files."""
+"""What the card of the embedded model claims, measured again on its own files."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ PREVIEW = 224
 hardly_minded = pytest.mark.xfail(
     strict=True,
     reason="two stops of overexposure and colour casts cost the mean score of six photographs less "
-    "than 0.01: to compare developments, ask the judge",
+    "than 0.01: to compare developments, ask `compare`",
 )
 by_name = {ladder.name: ladder for ladder in LADDERS}
 
@@ -27,12 +27,6 @@ by_name = {ladder.name: ladder for ladder in LADDERS}
 @pytest.fixture(scope="module")
 def model() -> QualityModel:
     return load_model()
-
-
-@pytest.fixture(scope="module")
-def judge() -> QualityModel:
-    """What agents are paid by: it sees small previews."""
-    return load_model("embedded")
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +69,22 @@ def test_agreement_with_people_on_photographs_kept_aside(model, data):
 
 
 @pytest.mark.data
-def test_the_heads_follow_the_ladders_of_their_attributes(judge, kodak):
-    agreement = attribute_agreement(lambda x: judge.predict(x).attributes, kodak)
+@pytest.mark.xfail(
+    strict=True,
+    reason="on previews of 224 pixels the head for brightness follows blacks by 0.71, exposure by "
+    "0.79 and gamma by 0.85; at the scale of the score it passes",
+)
+def test_the_heads_follow_the_ladders_of_their_attributes(model, kodak):
+    agreement = attribute_agreement(lambda x: model.predict(x).attributes, kodak)
     assert {name: value for name, value in agreement.items() if value < 0.9} == {}
 
 
 @pytest.mark.data
-def test_distortions_cost_score_on_every_ladder(judge, kodak):
-    responses = ladder_responses(lambda x: judge.predict(x).score, kodak)
+@pytest.mark.xfail(
+    strict=True, reason="tint costs previews of 224 pixels nothing; all other ladders do"
+)
+def test_distortions_cost_score_on_every_ladder(model, kodak):
+    responses = ladder_responses(lambda x: model.predict(x).score, kodak)
     assert {name: r.srocc for name, r in responses.items() if not r.srocc < 0} == {}
 
 
@@ -90,8 +92,8 @@ def test_distortions_cost_score_on_every_ladder(judge, kodak):
 @pytest.mark.parametrize(
     "sweep", [s for s in SWEEPS if s.name != "sharpening"], ids=lambda sweep: sweep.name
 )
-def test_the_best_level_is_moderate(judge, kodak, sweep):
-    response = ladder_responses(lambda x: judge.predict(x).score, kodak, (sweep,))[sweep.name]
+def test_the_best_level_is_moderate(model, kodak, sweep):
+    response = ladder_responses(lambda x: model.predict(x).score, kodak, (sweep,))[sweep.name]
     assert response.interior_peak >= 0.8
 
 

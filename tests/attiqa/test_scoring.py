@@ -15,6 +15,11 @@ from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
 from attiqa.scoring import WEIGHTS, QualityModel, load_model, to_tensor
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
+hardly_minded = pytest.mark.xfail(
+    strict=True,
+    reason="strong casts cost the score of four small previews less than 0.01 on average: to "
+    "compare developments, ask `compare`",
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +27,7 @@ def model() -> QualityModel:
     return load_model()
 
 
-@pytest.fixture(scope="module")
-def judge() -> QualityModel:
-    """What agents are paid by: it sees small previews."""
-    return load_model("embedded")
-
-
-@pytest.mark.parametrize("name", ["embedded", "attiqa-referee"])
-def test_the_embedded_models_are_small_and_say_what_they_are(name):
-    model = load_model(name)
+def test_the_embedded_model_is_small_and_says_what_it_is(model):
     files = sorted(WEIGHTS.glob(f"{model.card.name}.*"))
     assert [path.suffix for path in files] == [".json", ".safetensors"]
     assert sum(path.stat().st_size for path in files) <= 12e6
@@ -86,23 +83,16 @@ def test_any_size(model, clean, side):
         ("noise", 0.06),
         ("exposure", -2.0),
         ("exposure", 2.0),
-        ("temperature", 1.6),
-        pytest.param(
-            "temperature",
-            -1.6,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a strong blue cast costs the judge's score 0.009 on average",
-            ),
-        ),
+        pytest.param("temperature", 1.6, marks=hardly_minded),
+        pytest.param("temperature", -1.6, marks=hardly_minded),
         ("tint", 1.0),
         ("tint", -1.0),
         ("sharpening", 10.0),
     ],
 )
-def test_the_judge_scores_clean_previews_above_spoilt_ones(judge, clean, ladder, level):
+def test_clean_previews_score_above_spoilt_ones(model, clean, ladder, level):
     spoilt = distort(clean, by_name[ladder], level)
-    margin = judge(clean).score - judge(spoilt).score
+    margin = model(clean).score - model(spoilt).score
     assert margin.mean() > 0.01
     assert (margin > 0).sum() >= 3
 
@@ -112,15 +102,23 @@ def test_the_judge_scores_clean_previews_above_spoilt_ones(judge, clean, ladder,
     [
         ("sharpness", "blur", 2.4, 0.0),
         ("contrast", "contrast", -0.6, 0.4),
-        ("brightness", "exposure", -1.0, 1.0),
+        pytest.param(
+            "brightness",
+            "exposure",
+            -1.0,
+            1.0,
+            marks=pytest.mark.xfail(
+                strict=True, reason="a dark rocket by night is said to be brighter by 0.1"
+            ),
+        ),
         ("colorfulness", "saturation", -1.0, 0.5),
         ("noisiness", "noise", 0.06, 0.0),
     ],
 )
-def test_the_judges_attributes_follow_their_ladders(judge, clean, attribute, ladder, worse, better):
+def test_attributes_follow_their_ladders(model, clean, attribute, ladder, worse, better):
     column = ATTRIBUTES.index(attribute)
-    low = judge(distort(clean, by_name[ladder], worse)).attributes[:, column]
-    high = judge(distort(clean, by_name[ladder], better)).attributes[:, column]
+    low = model(distort(clean, by_name[ladder], worse)).attributes[:, column]
+    high = model(distort(clean, by_name[ladder], better)).attributes[:, column]
     assert (high > low).all()
 
 
@@ -273,7 +271,7 @@ def test_whole_photographs_have_the_right_gradient(tiny_net, clean, further):
 
 
 def test_a_missing_model_is_named(tmp_path):
-    known = r"\['attiqa-judge', 'attiqa-mini', 'attiqa-referee'\]"
+    known = r"\['attiqa-mini', 'attiqa-referee'\]"
     with pytest.raises(CheckpointError, match=rf"none\.safetensors: no such model; .*{known}"):
         load_model(tmp_path / "none.safetensors")
 
@@ -313,12 +311,12 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
 
 @pytest.mark.data
 @pytest.mark.xfail(
-    strict=True, reason="two stops of underexposure raise two of the judge's six scores"
+    strict=True, reason="two stops of underexposure raise two of six previews' scores"
 )
-def test_kodak_photographs_are_good_until_spoilt(judge, data):
+def test_kodak_photographs_are_good_until_spoilt(model, data):
     paths = sorted((data / "kodak").glob("*.png"))[:6]
     clean = torch.stack([to_tensor(p)[:, :512, :512] for p in paths])
     clean = torch.nn.functional.interpolate(clean, (224, 224), mode="bicubic", antialias=True)
     clean = clean.clamp(0, 1)
     spoilt = distort(clean, by_name["exposure"], -2.0)
-    assert (judge(clean).score > judge(spoilt).score).all()
+    assert (model(clean).score > model(spoilt).score).all()

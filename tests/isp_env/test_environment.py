@@ -9,7 +9,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
-from isp_env.rewards import QualityReward
+from isp_env.rewards import QualityReward, RewardSettings
 
 KNOBS = [p.name for p in DEFAULT_PIPELINE.parameters]
 
@@ -68,7 +68,7 @@ def test_registered_alone_and_as_a_batch(scenes):
         assert np.asarray(reward).shape == np.shape(terminated) == np.shape(truncated)
         assert set(info["leash"]) == {"clipping", "chroma", "theta"}
         assert set(info["parameters"]) == set(KNOBS)
-    assert vector.reset(seed=0)[0]["image"].shape == (2, 6, 64, 64)
+    assert vector.reset(seed=0)[0]["image"].shape == (2, 6, 128, 128)
 
 
 def test_the_return_is_the_gain_in_potential(scenes):
@@ -188,6 +188,44 @@ def test_features_of_the_judge_are_observed_where_it_gives_them(scenes):
     expected = np.tile(np.tanh(np.linspace(-2.25, 2.25, 7)), (2, 1))
     assert observation["features"] == pytest.approx(expected, 1e-5)
     assert "features" not in batch(scenes).reset(seed=0)[0]
+
+
+def test_the_leash_holds_to_the_anchor_and_the_agent_sees_where_that_is(scenes):
+    anchors = np.zeros((4, len(KNOBS)), np.float32)
+    anchors[:, KNOBS.index("exposure")] = [0.0, 0.2, 0.4, -0.2]
+    env = batch(scenes, 4, anchors=anchors, autoreset_mode=AutoresetMode.DISABLED)
+    observation, start = env.reset(options={"scene": np.arange(4)})
+    vector = observation["vector"]
+    assert (vector[:, : len(KNOBS)] == 0).all()  # episodes start at neutral all the same
+    assert np.array_equal(vector[:, len(KNOBS) + 1 : 2 * len(KNOBS) + 1], anchors)
+    weight = env.reward.settings.theta_weight
+    away = weight * np.square(anchors).mean(1)
+    assert start["leash"]["theta"] == pytest.approx(away, abs=1e-6)
+    *_, info = env.step(action(4, exposure=0.4))  # theta 0.2
+    moved = np.square(0.2 - anchors[:, KNOBS.index("exposure")]) / len(KNOBS)
+    assert info["leash"]["theta"] == pytest.approx(weight * moved, abs=1e-6)
+    assert info["leash"]["chroma"][1] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_judge_that_knows_the_shot_gets_its_neutral_rendering(scenes):
+    class Lighter:
+        def see(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((2, 3))
+
+        def compare(
+            self, seen: torch.Tensor, neutral: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return (seen - neutral).mean(1), seen
+
+    reward = QualityReward(Lighter(), RewardSettings(scale=1.0).leash_free())
+    env = IspTuningVectorEnv(scenes, reward, 3, autoreset_mode=AutoresetMode.DISABLED)
+    _, info = env.reset(options={"scene": np.array([3, 1, 0])})
+    assert info["score"] == pytest.approx(0, abs=1e-6)
+    before = [picture.mean() / 255 for picture in env.render()]
+    _, reward, *_, info = env.step(action(3, exposure=0.8))
+    after = [picture.mean() / 255 for picture in env.render()]
+    assert info["score"] == pytest.approx(np.subtract(after, before), abs=2e-3)
+    assert reward == pytest.approx(info["score"], abs=1e-6)
 
 
 def test_info_is_in_physical_units(scenes):

@@ -13,7 +13,7 @@ from isp_env.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
-from isp_env.rewards import QualityReward, RewardSettings
+from isp_env.rewards import QualityReward, RewardSettings, opponents
 
 KNOBS = len(DEFAULT_PIPELINE.parameters)
 SCENES = 9
@@ -53,7 +53,7 @@ def test_ten_thousand_random_steps(scenes):
     count = 250
     rules = TaskSettings(horizon=4, step_size=0.7)
     env = IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, settings=rules)
-    env._judged = replace(env._judged, chunk=count)  # pictures are tiny
+    env.judged = replace(env.judged, chunk=count)  # pictures are tiny
     rng, episodes = np.random.default_rng(1), np.zeros(SCENES, int)
     _, info = env.reset(seed=0)
     start, total = info["potential"], np.zeros(count)
@@ -136,16 +136,20 @@ def test_the_same_seed_is_the_same_episode_alone_and_in_a_batch_of_one(scenes):
 
 def test_what_is_remembered_of_neutral_renderings_is_what_a_new_look_shows(scenes):
     usual = np.array([0, 1, 7, 8])
-    judged = JudgedScenes(scenes, QualityReward(middle_grey))
-    first, again = judged.see_neutral(usual), judged.see_neutral(usual[::-1].copy())
-    images, potential = judged.neutral(usual)
+    anchors = np.linspace(-0.3, 0.3, SCENES * KNOBS, dtype=np.float32).reshape(SCENES, KNOBS)
+    judged = JudgedScenes(scenes, QualityReward(middle_grey), anchors=anchors)
+    first, again = judged.shots(usual), judged.shots(usual[::-1].copy())
+    _, potential = judged.neutral(usual)
     theta = torch.full((4, KNOBS), 0.2)
     for name, tensor in potential._asdict().items():
         seen = getattr(first.sight.potential, name)
         assert torch.equal(seen.flip(0), getattr(again.sight.potential, name))
         assert seen.numpy() == pytest.approx(tensor.numpy(), abs=1e-6)
-    _, compared = judged.judge(usual, theta, images)
-    assert judged.see(usual, theta, first).potential.value.numpy() == pytest.approx(
+    anchored = judged.render(usual, torch.from_numpy(anchors[usual]))
+    assert torch.equal(first.reference.theta, torch.from_numpy(anchors[usual]))
+    assert torch.allclose(first.reference.colors, opponents(anchored), atol=1e-5)
+    _, compared = judged.judge(usual, theta)
+    assert judged.see(usual, theta, first.reference).potential.value.numpy() == pytest.approx(
         compared.value.numpy(), abs=1e-6
     )
 
@@ -153,10 +157,10 @@ def test_what_is_remembered_of_neutral_renderings_is_what_a_new_look_shows(scene
 def test_memory_of_neutral_renderings_is_bounded(scenes, monkeypatch):
     monkeypatch.setattr("isp_env.judged.REMEMBERED", 3)
     judged = JudgedScenes(scenes, QualityReward(middle_grey))
-    judged.see_neutral(np.array([0, 1, 6]))
-    judged.see_neutral(np.array([0, 7, 8]))
+    judged.shots(np.array([0, 1, 6]))
+    judged.shots(np.array([0, 7, 8]))
     assert list(judged._remembered) == [0, 7, 8]
-    assert len(judged.see_neutral(np.arange(SCENES)).reference.clipped) == SCENES
+    assert len(judged.shots(np.arange(SCENES)).reference.clipped) == SCENES
 
 
 def test_a_task_without_leash_pays_the_score_alone(scenes):
