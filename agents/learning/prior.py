@@ -65,8 +65,8 @@ class LessonSettings:
         seed: Of the weights of new layers.
     """
 
-    light_batches: int = 1200
-    batches: int = 800
+    light_batches: int = 500
+    batches: int = 450
     looks: int = 2
     learning_rate: float = 5e-4
     head_rate: float = 1e-3

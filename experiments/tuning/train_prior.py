@@ -125,11 +125,7 @@ def main(settings: Settings) -> None:
             json.dumps(
                 {
                     "data": data,
-                    "settings": {
-                        key: value
-                        for key, value in asdict(settings).items()
-                        if not isinstance(value, Path)
-                    },
+                    "settings": without_paths(asdict(settings)),
                     "init": settings.init.name if settings.init else "random",
                     "versions": versions(),
                 }
@@ -208,6 +204,15 @@ def measure(
                     "nearer": float((change[inside] < 0).mean()),
                 }
     return result
+
+
+def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """Where files lie on one machine is nobody else's business."""
+    return {
+        name: without_paths(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if not isinstance(value, Path)
+    }
 
 
 def flat(told: dict[str, Any]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from isp_env.scenes.random_shots import Shots
 def shots_of(
     scenes: PreviewSet, rows: Int[np.ndarray, " n"], device: str | torch.device = "cpu"
 ) -> Shots:
-    """Return the scenes `rows`; where the set has no truths, the truth is a picture without rows."""
+    """Return the scenes `rows`; without truths, the truth has no rows."""
     linear, noise = scenes.images(rows, device)
     return Shots(
         linear,
