@@ -190,7 +190,6 @@ class _Run:
         self.name, self.policy, self.optimizer = name, policy, optimizer
         self.settings, self.batches, self.folder = settings, batches, folder
         self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(batches, 1))
-        policy.action_dist.distribution = None  # type: ignore[attr-defined]  (a graph: no copies)
         self.average = AveragedModel(
             policy, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True
         )

@@ -18,6 +18,7 @@ from torch.nn import functional
 THUMBNAIL = 8  # pixels; light and colour by place, which pooled features lose
 COLORS = 3 * THUMBNAIL**2
 LAB = 50.0  # CIELAB units of one unit of `colors`
+SMALL = 1e-2  # keeps slopes finite where two colours are equal, and of greys
 
 
 class DevelopmentHead(nn.Module):
@@ -58,18 +59,30 @@ class DevelopmentHead(nn.Module):
             seen: Pooled features and `colors` of developments.
             neutral: The same of the neutral renderings of the same shots.
         """
-        missing = seen[:, -COLORS:] - self.expected(neutral)
-        areas = area_distances(missing)
+        found, expected = seen[:, -COLORS:], self.expected(neutral)
+        areas = area_distances(found, expected)
         mean = areas.mean(1, keepdim=True)
-        looked = [self.development(seen), self.neutral(neutral), missing, areas / LAB, mean / LAB]
+        looked = [self.development(seen), self.neutral(neutral), found - expected]
+        looked += [areas / LAB, mean / LAB]
         scale, more = self.compare(torch.cat(looked, dim=1)).unbind(1)
         return 0.7 * mean[:, 0] * torch.exp(0.3 * (scale + 2)) + 10 * functional.softplus(more)
 
 
-def area_distances(difference: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:
-    """Return the CIELAB distance of each area, from a difference of `colors`."""
-    lab = difference.unflatten(1, (3, -1)) * LAB
-    return (lab.square().sum(1) + 1e-2).sqrt()
+def area_distances(
+    found: Float[Tensor, "b c"], expected: Float[Tensor, "b c"]
+) -> Float[Tensor, "b a"]:
+    """Return CIE94 (CIE 116-1995, graphic arts) of each area between two `colors`."""
+    lab, reference = (x.unflatten(1, (3, -1)) * LAB for x in (found, expected))
+    difference = lab - reference
+    chroma, tolerated = ((x[:, 1:].square().sum(1) + SMALL).sqrt() for x in (lab, reference))
+    of_chroma = (chroma - tolerated).square()
+    of_hue = (difference[:, 1:].square().sum(1) - of_chroma).clamp(min=0)
+    squared = (
+        difference[:, 0].square()
+        + of_chroma / (1 + 0.045 * tolerated).square()
+        + of_hue / (1 + 0.015 * tolerated).square()
+    )
+    return (squared + SMALL).sqrt()
 
 
 def colors(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:

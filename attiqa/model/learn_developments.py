@@ -48,7 +48,8 @@ class DevelopmentLesson:
 
     Attributes:
         features: Width of the head.
-        head_steps: Gradient steps of the head alone, before the backbone takes part.
+        head_steps: Gradient steps of the head alone, before the backbone takes part: then the
+            opinion of photographs cannot change.
         steps: Gradient steps in all.
         backbone_lr: AdamW's of what scored photographs before, falling to zero along a cosine.
         head_lr: Of the new head.
@@ -68,11 +69,11 @@ class DevelopmentLesson:
 
     features: int = 128
     head_steps: int = 400
-    steps: int = 1400
+    steps: int = 400
     backbone_lr: float = 1e-4
-    head_lr: float = 1e-3
+    head_lr: float = 5e-4
     weight_decay: float = 0.02
-    averaging: float = 0.995
+    averaging: float = 0.98
     colors_weight: float = 0.2
     distance_weight: float = 0.2
     rank_weight: float = 1.0
@@ -185,7 +186,8 @@ def _comparison_losses(
     of_shots = seen.unflatten(0, (shots, count))
     neutral = of_shots[:, :1].expand(-1, count, -1).flatten(0, 1)
     truth = of_shots[:, -1, -COLORS:].detach()
-    missing = area_distances(net.development.expected(of_shots[:, 0]) - truth).mean()
+    expected = net.development.expected(of_shots[:, 0])
+    missing = area_distances(expected, truth).mean()
     found = net.development(seen, neutral).view(shots, count)
     wrong = functional.huber_loss(found, distance, delta=2.0)
     gap = distance[:, :, None] - distance[:, None]  # [i, j] above 0: j is nearer

@@ -49,9 +49,9 @@ class DevelopmentSettings:
             resolution less the half) beside CIEDE2000 at half the resolution.
     """
 
-    shots: int = 6
+    shots: int = 16
     long_side: int = 128
-    settings: int = 2
+    settings: int = 3
     neutral_every: int = 4
     between: int = 1
     edits: int = 1

@@ -107,7 +107,8 @@ def pair_accuracy(
         distance = deltaE_ciede2000(labs[1], labs[0]).mean((1, 2))
         first, second = np.triu_indices(len(images), 1)
         gaps = distance[first] - distance[second]
-        correct = (said[first] < said[second]) == (gaps > 0)
+        better = said[first] - said[second]
+        correct = better * gaps < 0  # equals and what is no number are not right
         for gap, found in right.items():
             found.append(correct[np.abs(gaps) > gap])
     return {

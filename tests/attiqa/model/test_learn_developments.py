@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from skimage.color import deltaE_ciede94
 from torch.nn import functional
 
 from attiqa.model import learn_developments as module
-from attiqa.model.development_head import COLORS, colors
+from attiqa.model.development_head import colors
 from attiqa.model.learn_developments import (
     DevelopmentLesson,
     Predict,
@@ -104,8 +105,8 @@ def test_losses_are_what_they_are_said_to_be(net):
                 weight += w
     assert losses["order"].item() == pytest.approx(total / weight, rel=1e-4)
     expected, truth = colors(images[:, 0]), colors(images[:, -1])
-    lab = (50 * (expected - truth)).view(3, 3, COLORS // 3).double().numpy()
-    assert losses["colors"].item() == pytest.approx(np.linalg.norm(lab, axis=1).mean(), rel=1e-2)
+    labs = [(50 * x).view(3, 3, -1).double().numpy().transpose(0, 2, 1) for x in (truth, expected)]
+    assert losses["colors"].item() == pytest.approx(deltaE_ciede94(*labs).mean(), rel=1e-2)
 
 
 def test_the_head_learns_alone_before_the_backbone_takes_part(net, photos, tmp_path):
