@@ -32,8 +32,8 @@ from isp_env.raw import RawImage
 from isp_env.render_job import Choice
 from isp_env.rewards import QualityReward
 
-REFINE = 3
-"""Gradient steps from the agent's choice unless told otherwise: five renders with its own two."""
+REFINE = 0
+"""Gradient steps from the agent's choice unless told otherwise: they do not improve on it yet."""
 
 
 NOTHING_KEPT: Mapping[str, float] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""Develop RAW files with an agent that has learned to please a quality model.
+"""Develop RAW files with a policy that has learned from photographs what to mend.
 
     python experiments/enhance.py                       # the embedded samples
     python experiments/enhance.py --raw PHOTOS --out DEVELOPED
@@ -45,7 +45,7 @@ class Settings:
     """"embedded", or the path of an agent's .json card."""
     reward: str = "embedded"
     """Quality model of the reward, best the one that the agent was trained by."""
-    refine: int = 3
+    refine: int = 0
     """Steps of gradient ascent through ISP and reward from the agent's choice, a render each."""
     strength: float = 1.0
     """Share of the chosen change that is made, 0 to 1; 0 renders neutral."""

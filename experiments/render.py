@@ -65,7 +65,7 @@ class Settings:
     """Parameters for all files, as NAME=VALUE in physical units."""
     agent: str | None = None
     """An agent that chooses: "embedded" or the path of its .json card."""
-    refine: int = 3
+    refine: int = 0
     """Steps of gradient ascent through ISP and reward from the agent's choice."""
     strength: float = 1.0
     """Share of the agent's change that is made, 0 to 1; 0 renders neutral."""

@@ -68,8 +68,8 @@ class DevelopmentLesson:
     """
 
     features: int = 128
-    head_steps: int = 400
-    steps: int = 400
+    head_steps: int = 240
+    steps: int = 240
     backbone_lr: float = 1e-4
     head_lr: float = 5e-4
     weight_decay: float = 0.02

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from agents.policies import (
+    EMBEDDED,
     AgentError,
     agent_files,
     load_agent,
@@ -66,7 +67,7 @@ def test_no_prior_is_none_and_others_are_for_the_knobs_of_their_cards(tmp_path):
 
 
 def test_names_stand_for_files_of_the_package():
-    for source, name in (("embedded", "ppo"), ("prior", "prior")):
+    for source, name in (("embedded", EMBEDDED), ("prior", "prior")):
         card, weights = agent_files(source)
         assert card.parts[-3:] == ("agents", "weights", f"{name}.json")
         assert weights == card.with_suffix(".safetensors")
