@@ -346,10 +346,12 @@ def over_seeds(measured: Mapping[str, Measured], agents: Sequence[str]) -> dict[
 
 
 def pairs(measured: Mapping[str, Measured], other: str) -> dict[str, Any]:
-    """Each agent against another controller."""
+    """Each agent against another controller, on the scenes that both saw."""
+    theirs = measured[other]
+    both = len(theirs["score"])
     return {
         name: {
-            key: asdict(compare(values[key], measured[other][key]))
+            key: asdict(compare(values[key][:both], theirs[key][: len(values[key])]))
             for key in values
             if key != "renders"
         }

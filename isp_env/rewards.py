@@ -43,14 +43,17 @@ class Judge(Protocol):
 
 @runtime_checkable
 class ShotJudge(Protocol):
-    """A quality model that knows the shot: it sees a picture beside its neutral rendering."""
+    """A quality model that knows the shot: it sees a picture beside the anchor's of the same shot.
+
+    The anchor is a prior's development, or the neutral rendering where there is no prior.
+    """
 
     def see(self, images: Tensor, /) -> Float[Tensor, "b n"]:
         """What it needs of display RGB (B, 3, H, W) in [0, 1] for any comparison."""
         ...
 
-    def compare(self, seen: Tensor, neutral: Tensor, /) -> Judged:
-        """Scores, attributes and perhaps features of pictures beside neutral renderings."""
+    def compare(self, seen: Tensor, anchor: Tensor, /) -> Judged:
+        """Scores, attributes and perhaps features of pictures beside the anchors' pictures."""
         ...
 
 
@@ -106,7 +109,7 @@ class Reference(NamedTuple):
     """What the potential needs to know of a shot; one row per picture."""
 
     clipped: Float[Tensor, " b"]  # share of clipped samples of the neutral rendering
-    seen: Float[Tensor, "b n"]  # what a `ShotJudge` sees of the neutral rendering; else n = 0
+    seen: Float[Tensor, "b n"]  # what a `ShotJudge` sees of the anchor's picture; else n = 0
     theta: Float[Tensor, "b d"]  # the anchor's
     colors: Float[Tensor, "b 2 32 32"]  # CIELAB a*b* of the anchor's picture
 
@@ -130,7 +133,7 @@ class QualityReward:
     ) -> Reference:
         """Look at neutral renderings, and at the pictures of the anchor's `theta`."""
         judge = self.judge
-        seen = judge.see(neutral) if isinstance(judge, ShotJudge) else neutral[:, 0, 0, :0]
+        seen = judge.see(anchor) if isinstance(judge, ShotJudge) else neutral[:, 0, 0, :0]
         return Reference(clipped_share(neutral), seen, theta, opponents(anchor))
 
     def __call__(

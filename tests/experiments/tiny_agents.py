@@ -10,6 +10,7 @@ from PIL import Image
 from agents.policies import (
     Agent,
     AgentCard,
+    PhotoPolicy,
     PolicySettings,
     build_policy,
     knobs,
@@ -53,12 +54,16 @@ def store_of(folder: Path, scenes: int, photos: int = 4) -> PreviewStore:
     return write_simulated_store(folder, photographs(photos), scenes, (48, 64), ShotSettings(), 0)
 
 
-def tiny_agent(stem: Path, algorithm="supervised", seed: int = 0, prior: str = "") -> Path:
-    """Random weights; answers small thetas. Returns the card's path."""
+def tiny_agent(
+    stem: Path, algorithm="supervised", seed: int = 0, prior: str = "", answer: float = 0.0
+) -> Path:
+    """Random weights; answers thetas near `answer`. Returns the card's path."""
     torch.manual_seed(seed)
     count = len(DEFAULT_PIPELINE.parameters)
     attributes = 0 if algorithm == "supervised" else 5
     policy = build_policy(algorithm, NETWORK, observation_space(count, attributes), count, count)
+    if isinstance(policy, PhotoPolicy):
+        torch.nn.init.constant_(policy.action_net.bias, answer)  # type: ignore[arg-type]
     card = AgentCard(
         algorithm,
         knobs(DEFAULT_PIPELINE),

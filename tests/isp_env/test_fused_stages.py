@@ -108,7 +108,7 @@ def test_the_task_is_the_same_in_loops(torch_alone):
         reward = QualityReward(lambda x: (x.mean((1, 2, 3)), x.mean((2, 3))))
         judged = JudgedScenes(previews, reward, pipeline)
         found.append(judged.neutral(np.arange(3))[1].value)
-        assert len(torch_alone) == (0 if len(found) == 1 else 1)
+        assert len(torch_alone) == (0 if len(found) == 1 else 2)  # the shot is looked at first
     assert torch.allclose(*found, atol=1e-4)
 
 

@@ -174,12 +174,12 @@ class Lighter:
         return (seen - neutral).mean(1), seen
 
 
-def test_a_judge_that_knows_the_shot_compares_with_its_neutral_rendering():
+def test_a_judge_that_knows_the_shot_compares_with_the_anchors_picture():
     assert isinstance(Lighter(), ShotJudge)
     assert not isinstance(brightness, ShotJudge)
     reward = QualityReward(Lighter(), OFF)
-    theta, neutral = torch.zeros(2, 1), torch.cat([grey(0.2), grey(0.5)])
-    shot = reward.reference(neutral, grey(0.9, 2), theta)
+    theta, anchor = torch.zeros(2, 1), torch.cat([grey(0.2), grey(0.5)])
+    shot = reward.reference(grey(0.9, 2), anchor, theta)
     found = reward(grey(0.6, 2), shot, theta)
     assert found.score.tolist() == pytest.approx([0.4, 0.1])
     assert found.value.tolist() == pytest.approx([0.4, 0.1])
