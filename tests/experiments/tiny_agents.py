@@ -10,6 +10,7 @@ from PIL import Image
 from agents.policies import (
     Agent,
     AgentCard,
+    Algorithm,
     PhotoPolicy,
     PolicySettings,
     build_policy,
@@ -55,7 +56,11 @@ def store_of(folder: Path, scenes: int, photos: int = 4) -> PreviewStore:
 
 
 def tiny_agent(
-    stem: Path, algorithm="supervised", seed: int = 0, prior: str = "", answer: float = 0.0
+    stem: Path,
+    algorithm: Algorithm = "supervised",
+    seed: int = 0,
+    prior: str = "",
+    answer: float = 0.0,
 ) -> Path:
     """Random weights; answers thetas near `answer`. Returns the card's path."""
     torch.manual_seed(seed)
