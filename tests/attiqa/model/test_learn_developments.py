@@ -106,7 +106,9 @@ def test_losses_are_what_they_are_said_to_be(net):
     assert losses["order"].item() == pytest.approx(total / weight, rel=1e-4)
     expected, truth = colors(images[:, 0]), colors(images[:, -1])
     labs = [(50 * x).view(3, 3, -1).double().numpy().transpose(0, 2, 1) for x in (truth, expected)]
-    assert losses["colors"].item() == pytest.approx(deltaE_ciede94(labs[0], labs[1]).mean(), rel=1e-2)
+    assert losses["colors"].item() == pytest.approx(
+        deltaE_ciede94(labs[0], labs[1]).mean(), rel=1e-2
+    )
 
 
 def test_the_head_learns_alone_before_the_backbone_takes_part(net, photos, tmp_path):
