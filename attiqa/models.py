@@ -206,19 +206,19 @@ class QualityNet(nn.Module):
         return torch.cat([self.attribute_net.pooled(images), colors(images)], dim=1)
 
     def compare(
-        self, seen: Float[Tensor, "b n"], neutral: Float[Tensor, "b n"]
+        self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
     ) -> tuple[Float[Tensor, " b"], Perception]:
-        """Compare developments with the neutral renderings of their shots.
+        """Compare developments with a reference of their shots.
 
         Args:
             seen: What `see` says of developments.
-            neutral: The same of the neutral renderings.
+            reference: The same of a prior's developments, or of neutral renderings.
 
         Returns:
             The predicted mean CIEDE2000 to a good development of the shot, and what `perceive`
             says of the pictures.
         """
-        distance = self.development(seen, neutral)
+        distance = self.development(seen, reference)
         return distance, self._perceive(seen[:, : self.attribute_net.width])
 
     def _perceive(self, pooled: Float[Tensor, "b d"]) -> Perception:

@@ -132,13 +132,14 @@ class QualityModel(nn.Module):
             return self.net.see(images)
 
     def compare(
-        self, seen: Float[Tensor, "b n"], neutral: Float[Tensor, "b n"]
+        self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b a"]]:
-        """Compare developments with the neutral renderings of the same shots; differentiable.
+        """Compare developments with a reference of the same shots; differentiable.
 
         Args:
             seen: What `see` says of the developments.
-            neutral: What it says of the neutral renderings.
+            reference: What it says of a prior's developments, which tell more, or of the neutral
+                renderings.
 
         Returns:
             Nearness to a good development of the shot: the negative of the predicted mean CIEDE2000
@@ -153,7 +154,7 @@ class QualityModel(nn.Module):
             )
         self._freeze()
         with torch.autocast(seen.device.type, enabled=False):
-            distance, perception = self.net.compare(seen, neutral)
+            distance, perception = self.net.compare(seen, reference)
         return -distance, perception.attributes
 
     def for_reward(self) -> "QualityModel | Callable[[Tensor], Perception]":
@@ -161,10 +162,10 @@ class QualityModel(nn.Module):
         return self if self.net.architecture.development_features else self.perceive
 
     def nearness(
-        self, images: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
+        self, images: Float[Tensor, "b 3 h w"], reference: Float[Tensor, "b 3 h w"]
     ) -> Float[Tensor, " b"]:
-        """Compare developments with neutral renderings at once (see `compare`)."""
-        return self.compare(self.see(images), self.see(neutral))[0]
+        """Compare developments with references at once (see `compare`)."""
+        return self.compare(self.see(images), self.see(reference))[0]
 
     def _perceive(self, images: Float[Tensor, "b 3 h w"]) -> Perception:
         self._freeze()

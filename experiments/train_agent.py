@@ -45,6 +45,7 @@ from experiments.agent_scenes import (
     held_out_scenes,
     training_scenes,
 )
+from experiments.run_settings import without_paths
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.files import atomic_path
 from isp_env.fused_stages import compiled
@@ -136,7 +137,7 @@ def main(settings: Settings) -> None:
     )
     metrics = against_neutral(agent, judged, len(held_out.scenes))
     record = {
-        "settings": _without_paths(asdict(settings)),
+        "settings": without_paths(asdict(settings)),
         "data": data,
         "training_scenes": len(training.scenes),
         "training_sha256": training.sha256(),
@@ -182,15 +183,6 @@ def scenes_of(settings: Settings) -> tuple[PreviewStore, PreviewStore, str]:
         "simulated shots of clean photographs; held-out scenes show photographs that neither the "
         "agent, its prior nor its judge was trained on",
     )
-
-
-def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
-    """Where files lie on one machine is nobody else's business."""
-    return {
-        name: _without_paths(value) if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if not isinstance(value, Path)
-    }
 
 
 def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str, Any]:

@@ -196,9 +196,14 @@ def features_of(policy: BasePolicy) -> PhotoFeatures:
 
 
 def begin_neutral(policy: PhotoPolicy) -> None:
-    """Let an untrained policy answer theta = 0."""
+    """Let an untrained policy answer theta = 0, and answer alike at every step of an episode.
+
+    Supervised looks know no progress (`looks.look`): it may change answers once it is learned.
+    """
     for value in policy.action_net.parameters():
         nn.init.zeros_(value)
+    progress = -CAPTURE - 1  # beside the capture data, which is last
+    nn.init.zeros_(cast(nn.Linear, features_of(policy).light[0]).weight[:, progress])
 
 
 def actor(policy: BasePolicy) -> nn.Module:

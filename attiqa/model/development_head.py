@@ -1,10 +1,11 @@
 """Comparing developments of one shot: how far is each from the photograph that it could be?
 
 Opinions of photographs say little about two developments of one shot, whose subject, sharpness and
-composition are the same. This head looks at a development beside the neutral rendering of the same
-shot, through the backbone that scores photographs, and predicts the colour difference to a good
-development of it. It is a full-reference comparison whose reference is the shot, not the truth, as
-FGResQ (arXiv:2508.14475) compares restorations of one picture.
+composition are the same. This head looks at a development beside a reference of the same shot, a
+prior's development or the neutral rendering, through the backbone that scores photographs, and
+predicts the colour difference to a good development of it. It is a full-reference comparison whose
+reference is the shot, not the truth, as FGResQ (arXiv:2508.14475) compares restorations of one
+picture.
 """
 
 from typing import cast
@@ -22,9 +23,9 @@ SMALL = 1e-2  # keeps slopes finite where two colours are equal, and of greys
 
 
 class DevelopmentHead(nn.Module):
-    """From what is seen of a development and of the neutral rendering to a colour difference.
+    """From what is seen of a development and of a reference to a colour difference.
 
-    The neutral rendering tells which colours a good development would have, area by area: these are
+    The reference tells which colours a good development would have, area by area: these are
     learned from known truths. How far a development is from them is most of the answer; layers on
     both pictures correct it, for what areas do not show and for how much can be told at all.
     """
@@ -35,7 +36,7 @@ class DevelopmentHead(nn.Module):
         self.expect = nn.Sequential(
             nn.Linear(seen, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, COLORS)
         )
-        self.neutral = nn.Sequential(nn.Linear(seen, hidden), nn.GELU())
+        self.reference = nn.Sequential(nn.Linear(seen, hidden), nn.GELU())
         self.development = nn.Sequential(nn.Linear(seen, hidden), nn.GELU())
         self.compare = nn.Sequential(
             nn.Linear(2 * hidden + COLORS + THUMBNAIL**2 + 1, hidden),
@@ -46,23 +47,23 @@ class DevelopmentHead(nn.Module):
             nn.init.zeros_(cast(nn.Linear, last).weight)
             nn.init.constant_(cast(nn.Linear, last).bias, bias)
 
-    def expected(self, neutral: Float[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """Return the `colors` that a good development would have."""
-        return neutral[:, -COLORS:] + self.expect(neutral)
+    def expected(self, reference: Float[Tensor, "b n"]) -> Float[Tensor, "b c"]:
+        """Return the `colors` of a good development, from what is seen of a reference."""
+        return reference[:, -COLORS:] + self.expect(reference)
 
     def forward(
-        self, seen: Float[Tensor, "b n"], neutral: Float[Tensor, "b n"]
+        self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
     ) -> Float[Tensor, " b"]:
         """Predict the mean CIEDE2000 to the truth, above 0.
 
         Args:
             seen: Pooled features and `colors` of developments.
-            neutral: The same of the neutral renderings of the same shots.
+            reference: The same of the references of the same shots.
         """
-        found, expected = seen[:, -COLORS:], self.expected(neutral)
+        found, expected = seen[:, -COLORS:], self.expected(reference)
         areas = area_distances(found, expected)
         mean = areas.mean(1, keepdim=True)
-        looked = [self.development(seen), self.neutral(neutral), found - expected]
+        looked = [self.development(seen), self.reference(reference), found - expected]
         looked += [areas / LAB, mean / LAB]
         scale, more = self.compare(torch.cat(looked, dim=1)).unbind(1)
         return 0.7 * mean[:, 0] * torch.exp(0.3 * (scale + 2)) + 10 * functional.softplus(more)

@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 Predict = Callable[[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]], Float[Tensor, " b"]]
 Source = Callable[[int, Predict], tuple[Float[Tensor, "s k 3 h w"], Float[Tensor, "s k"]]]
-"""(number of a batch, predicted distance of developments beside neutral renderings) -> pictures of
-k developments of s shots, the first of each neutral, the last the truth, and their distances to the
-truth."""
+"""(number of a batch, predicted distance of developments beside references) -> pictures of k
+developments of s shots, the first of each the reference, the last the truth, and their distances to
+the truth."""
 
 CHECKPOINT_EVERY = 100
 LOG_EVERY = 20
@@ -141,8 +141,8 @@ def learn_developments(
     done = _resume(checkpoint, state, settings)
     history: list[dict[str, float]] = []
 
-    def predict(images: Tensor, neutral: Tensor) -> Tensor:
-        return net.development(net.see(images), net.see(neutral))
+    def predict(images: Tensor, reference: Tensor) -> Tensor:
+        return net.development(net.see(images), net.see(reference))
 
     for step in track(range(done, settings.steps), "developments"):
         images, distance = source(step, predict)
@@ -184,11 +184,11 @@ def _comparison_losses(
     with torch.set_grad_enabled(not alone):
         seen = net.see(flat)
     of_shots = seen.unflatten(0, (shots, count))
-    neutral = of_shots[:, :1].expand(-1, count, -1).flatten(0, 1)
+    reference = of_shots[:, :1].expand(-1, count, -1).flatten(0, 1)
     truth = of_shots[:, -1, -COLORS:].detach()
     expected = net.development.expected(of_shots[:, 0])
     missing = area_distances(expected, truth).mean()
-    found = net.development(seen, neutral).view(shots, count)
+    found = net.development(seen, reference).view(shots, count)
     wrong = functional.huber_loss(found, distance, delta=2.0)
     gap = distance[:, :, None] - distance[:, None]  # [i, j] above 0: j is nearer
     said = found[:, :, None] - found[:, None]

@@ -12,7 +12,6 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
@@ -42,8 +41,16 @@ from experiments.iqa.developments import (
     simulated_developments,
 )
 from experiments.iqa.evaluate_developments import answering, pair_accuracy
+from experiments.run_settings import without_paths
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
+
+LIMITS = (
+    "Trained on photographs of 512 pixels only. A first opinion on photographs; no measure of art, "
+    "content or faces. Its scores hardly mind colour casts and overexposure by two stops. It "
+    "compares developments of one shot in previews of some 128 pixels, beside a prior's development "
+    "of it, and has learned that from simulated shots alone."
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ def main(settings: Settings) -> None:
             "five crops": correlations(scores, rated.mos[split.test])
         },
     }
+    begun = f"{start.card.name} {start.card.sha256[:16]}"
     card = replace(
         start.card,
         name=settings.name,
@@ -128,12 +136,13 @@ def main(settings: Settings) -> None:
         | {
             "developments": f"shots of {len(photos)} clean photographs, among them the best of "
             "BIQ2021's training part; others are held out or left to others by name "
-            f"(isp_env.scenes.truths.part_of, {settings.part}); started from {start.card.name} "
-            f"{start.card.sha256[:16]}"
+            f"(isp_env.scenes.truths.part_of, {settings.part}); started from {begun}"
         },
-        settings=dict(start.card.settings) | {"developments": _without_paths(asdict(settings))},
+        settings=dict(start.card.settings)
+        | {"developments": without_paths(asdict(settings)) | {"start": begun}},
         metrics=dict(start.card.metrics) | metrics,
         versions=versions(),
+        limits=LIMITS,
     )
     path = save_checkpoint(settings.weights, net, card, torch.float16)
     results = asdict(card) | {"history": history}
@@ -149,14 +158,6 @@ def accuracy(net: QualityNet, photos: list, prior: Prior | None) -> dict[str, fl
         return -net.development(net.see(images), net.see(reference))
 
     return pair_accuracy(judge, photos, prior=prior)
-
-
-def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_paths(value) if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if not isinstance(value, Path)
-    }
 
 
 if __name__ == "__main__":

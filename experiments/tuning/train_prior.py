@@ -46,6 +46,7 @@ from agents.policies.looks import answers
 from attiqa.datasets.rated import random_split
 from attiqa.versions import versions
 from experiments.agent_scenes import TruthSettings
+from experiments.run_settings import without_paths
 from isp_env.environment import TaskSettings
 from isp_env.observations import observation_space
 from isp_env.pipeline import DEFAULT_PIPELINE
@@ -204,15 +205,6 @@ def measure(
                     "nearer": float((change[inside] < 0).mean()),
                 }
     return result
-
-
-def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
-    """Where files lie on one machine is nobody else's business."""
-    return {
-        name: without_paths(value) if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if not isinstance(value, Path)
-    }
 
 
 def flat(told: dict[str, Any]) -> dict[str, float]:

@@ -186,3 +186,15 @@ def test_features_of_other_policies_are_named():
     with pytest.raises(TypeError, match="PhotoFeatures, got CombinedExtractor"):
         features_of(other)
     assert isinstance(features_of(opinionated()), PhotoFeatures)
+
+
+def test_a_policy_that_begins_neutral_answers_alike_at_every_step():
+    policy = build_policy("supervised", NETWORK, SPACE, KNOBS, KNOBS)
+    begin_neutral(policy)
+    nn.init.normal_(policy.action_net.weight)  # as if it had learned
+    seen = observation()
+    later = {name: value.clone() for name, value in seen.items()}
+    later["vector"][:, KNOBS] += 0.5  # progress
+    assert torch.equal(mean_action(policy, seen), mean_action(policy, later))
+    later["vector"][:, -1] += 0.5  # the blue gain
+    assert not torch.equal(mean_action(policy, seen), mean_action(policy, later))
