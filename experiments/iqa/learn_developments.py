@@ -48,8 +48,8 @@ from isp_env.scenes.truths import Part, read_truths
 LIMITS = (
     "Trained on photographs of 512 pixels only. A first opinion on photographs; no measure of art, "
     "content or faces. Its scores hardly mind colour casts and overexposure by two stops. It "
-    "compares developments of one shot in previews of some 128 pixels, beside a prior's development "
-    "of it, and has learned that from simulated shots alone."
+    "compares developments of one shot in previews of some 128 pixels, beside a prior's "
+    "development of it, and has learned that from simulated shots alone."
 )
 
 

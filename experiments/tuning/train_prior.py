@@ -187,7 +187,8 @@ def measure(
             difference = deltaE_ciede2000(rgb2lab(second), rgb2lab(first)).mean((1, 2))
             error = ((first - second) ** 2).mean((1, 2, 3))
             columns.setdefault(f"{name}: CIEDE2000", []).append(difference)
-            columns.setdefault(f"{name}: PSNR", []).append(-10 * np.log10(error))
+            with np.errstate(divide="ignore"):  # of equal pictures it is infinite
+                columns.setdefault(f"{name}: PSNR", []).append(-10 * np.log10(error))
     values = {name: np.concatenate(column) for name, column in columns.items()}
     before = values["neutral: CIEDE2000"]
     result: dict[str, Any] = {name: float(column.mean()) for name, column in values.items()}
