@@ -1,4 +1,8 @@
-"""Simulated scenes for training: photographs taken by random cameras with random mishaps."""
+"""Simulated RAW files: photographs taken by random cameras with random mishaps, mosaic and all.
+
+For stores and measurements that go through the whole path from a mosaic on. What is trained on is
+made faster, by `scenes.random_shots`.
+"""
 
 from collections.abc import Iterable
 
