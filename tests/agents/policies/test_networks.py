@@ -1,6 +1,7 @@
 """What a policy sees, what it does not, and what its parts learn from."""
 
 import copy
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 from agents.policies import (
     POLICIES,
     PhotoFeatures,
+    PhotoPolicy,
     actor,
     begin_neutral,
     build_policy,
@@ -190,8 +192,9 @@ def test_features_of_other_policies_are_named():
 
 def test_a_policy_that_begins_neutral_answers_alike_at_every_step():
     policy = build_policy("supervised", NETWORK, SPACE, KNOBS, KNOBS)
+    assert isinstance(policy, PhotoPolicy)
     begin_neutral(policy)
-    nn.init.normal_(policy.action_net.weight)  # as if it had learned
+    nn.init.normal_(cast(nn.Linear, policy.action_net).weight)  # as if it had learned
     seen = observation()
     later = {name: value.clone() for name, value in seen.items()}
     later["vector"][:, KNOBS] += 0.5  # progress
