@@ -20,7 +20,6 @@ from torch import nn
 
 from agents.leashed_critic import Leash, LeashedSACPolicy, LeashedTD3Policy
 from agents.policies import Algorithm, PhotoPolicy, PolicySettings
-from agents.warm_start import WarmStartSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,6 @@ class PPOSettings:
         entropy: Weight of the entropy bonus.
         clip: Range of the probability ratio.
         target_kl: An update ends when the policy has moved this far.
-        warm_start: Gradient ascent through the ISP before the first step.
         policy: The network.
         seed: Of networks, exploration and the draw of scenes.
     """
@@ -53,7 +51,6 @@ class PPOSettings:
     entropy: float = 0.0
     clip: float = 0.2
     target_kl: float = 0.03
-    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     seed: int = 0
 
@@ -89,7 +86,6 @@ class ReplaySettings:
         batch_size: Transitions of a gradient step.
         learning_rate: Adam's, falling linearly to a tenth.
         tau: Share of the new networks in their moving averages.
-        warm_start: Gradient ascent through the ISP before the first step.
         policy: The networks.
         seed: Of networks, exploration and the draw of scenes.
     """
@@ -101,7 +97,6 @@ class ReplaySettings:
     batch_size: int = 128
     learning_rate: float = 1e-4
     tau: float = 0.005
-    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     seed: int = 0
 

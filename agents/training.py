@@ -1,7 +1,7 @@
 """Training of agents with Stable-Baselines3 on the batched tuning task.
 
-A run keeps everything in its folder and goes on from there, wherever it was killed: the warm start
-from its last checkpoint, the reinforcement learner from its own, replay memory included.
+A run keeps everything in its folder and goes on from its last checkpoint, replay memory included,
+wherever it was killed.
 """
 
 import json
@@ -25,7 +25,6 @@ from agents.algorithms import AgentSettings
 from agents.learning.start import start_from
 from agents.policies import Agent, AgentCard, AgentError, knobs
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import warm_start
 from isp_env.environment import IspTuningVectorEnv
 from isp_env.files import atomic_path
 
@@ -82,8 +81,6 @@ def train(
     if not checkpoint.path.exists():
         if prior is not None:
             start_from(model.policy, prior.policy, env)
-        start, seed = settings.warm_start, settings.seed
-        warm_start(model.policy, env, start, seed, folder / "warm_start.pt")
         checkpoint.save()
     done = checkpoint.resume()
     if done < settings.steps:

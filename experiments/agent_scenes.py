@@ -25,7 +25,7 @@ class TruthSettings:
     """Folder of clean photographs."""
     biq2021: Path | None = None
     """Folder of BIQ2021; its best rated photographs are truths to learn from, too."""
-    min_mos: float = 0.75
+    min_mos: float = 0.7
     """Photographs of BIQ2021 that are rated lower are none."""
     mos_test: tuple[int, int] = (3, 300)
     """Seed and photographs of BIQ2021's split whose test part is none: the quality model's."""

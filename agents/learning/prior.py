@@ -1,8 +1,8 @@
 """Supervised learning of theta through the differentiable ISP, from shots whose truth is known.
 
 A policy looks at a neutral rendering and answers theta; the picture that it gets is compared with
-the truth, and the slope goes back through the ISP. Then it looks at its own picture and corrects
-it: the same policy chooses in one look and in several. Simulated shots come without end; FiveK's
+the truth, and the slope goes back through the ISP. Or it looks at its own picture and corrects it:
+the same policy chooses in one look and in several. Simulated shots come without end; FiveK's
 experts and other stores are learned from by the same code.
 
 An answer that leads away from the truth costs more than one that leads as far towards it: where
@@ -11,6 +11,7 @@ nothing tells what was wrong, the best answer is then neutral.
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,29 +54,36 @@ class LessonSettings:
         light_batches: Batches that the layers on light and colour learn from before the backbone
             takes part; cheap, and most of exposure and white balance is learned there.
         batches: Batches of shots for the whole network.
-        looks: Gradient steps of each batch: a look at neutral, then at the policy's own pictures.
+        looks: At a shot: at neutral, then at the policy's own pictures. A batch teaches one of
+            them, the next batch the next.
+        warmup: Batches over which the rates rise.
         learning_rate: AdamW's of the backbone, falling to zero along a cosine.
         head_rate: Of the other layers.
         weight_decay: Decoupled.
         averaging: Decay of the moving average of the weights, which is what is kept.
-        regret: Weight of the colour difference by which an answer is worse than neutral.
+        regret: Weight of the colour difference by which an answer is worse than neutral, where
+            neutral is `near` away from the truth; up to twice where nearer, less where farther. It
+            grows from zero over the lesson: regret from the beginning keeps a policy from moving.
+        near: See there, CIE94.
         theta_weight: Weight of the mean square of theta: decides what the picture does not.
         coarse: Factor by which a batch is reduced for the loss; every `fine_every`-th is not.
         fine_every: See there.
         seed: Of the weights of new layers.
     """
 
-    light_batches: int = 500
-    batches: int = 450
+    light_batches: int = 1000
+    batches: int = 2600
     looks: int = 2
-    learning_rate: float = 5e-4
-    head_rate: float = 1e-3
+    warmup: int = 50
+    learning_rate: float = 3e-4
+    head_rate: float = 6e-4
     weight_decay: float = 0.05
-    averaging: float = 0.99
-    regret: float = 1.0
+    averaging: float = 0.995
+    regret: float = 1.5
+    near: float = 8.0
     theta_weight: float = 0.1
     coarse: int = 2
-    fine_every: int = 4
+    fine_every: int = 7
     seed: int = 0
 
 
@@ -85,13 +93,24 @@ def simulated_source(
     long_side: int = 128,
     batch_size: int = 24,
     seed: int = 0,
+    least_crop: float = 0.75,
 ) -> ShotSource:
-    """Make fresh shots of random crops of photographs, of another aspect ratio in each batch."""
+    """Make fresh shots of random crops of photographs, of another aspect ratio in each batch.
+
+    Args:
+        photos: The truths.
+        settings: Cameras and mishaps.
+        long_side: Pixels of a shot.
+        batch_size: Shots of a batch.
+        seed: Of everything that is drawn.
+        least_crop: Smallest crop, as a share of the largest that fits.
+    """
 
     def source(number: int) -> Shots:
         random = np.random.default_rng((seed, number))
         rows = random.choice(len(photos), batch_size, replace=len(photos) < batch_size)
-        truth = random_crops([photos[row] for row in rows], random_size(random, long_side), random)
+        size = random_size(random, long_side)
+        truth = random_crops([photos[row] for row in rows], size, random, least_crop)
         numbers = torch.Generator().manual_seed(int(random.integers(2**62)))
         return random_shots(truth, numbers, settings)
 
@@ -138,7 +157,7 @@ def learn_prior(
     settings: LessonSettings,
     folder: Path,
     watch: Watch | None = None,
-    watch_every: int = 200,
+    watch_every: int = 400,
 ) -> list[dict[str, float]]:
     """Teach a policy theta; started again with the same folder, goes on from its checkpoint.
 
@@ -152,7 +171,7 @@ def learn_prior(
         watch_every: Batches between.
 
     Returns:
-        The history of this call: mean CIE94 of answers and of neutral.
+        The history of this call: mean CIE94 of answers and of neutral, of each batch.
 
     Raises:
         ValueError: The checkpoint was written under other settings.
@@ -189,7 +208,10 @@ class _Run:
     ) -> None:
         self.name, self.policy, self.optimizer = name, policy, optimizer
         self.settings, self.batches, self.folder = settings, batches, folder
-        self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(batches, 1))
+        warmup = min(settings.warmup, batches // 4)
+        self.rate = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda done: _rate(done, warmup, batches)
+        )
         self.average = AveragedModel(
             policy, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True
         )
@@ -201,7 +223,7 @@ class _Run:
         source: ShotSource,
         fine: bool,
         watch: Watch | None = None,
-        watch_every: int = 200,
+        watch_every: int = 400,
     ) -> list[dict[str, float]]:
         """Learn from the batches that are left."""
         settings, history = self.settings, []
@@ -210,13 +232,17 @@ class _Run:
         self.policy.set_training_mode(True)
         for number in track(range(done, self.batches), self.name):
             factor = 1 if fine and number % settings.fine_every == 0 else settings.coarse
-            told = _lesson(self.policy, pipeline, source(number), factor, settings, self.optimizer)
+            regret = settings.regret * (number + 1) / self.batches
+            turn = number % settings.looks
+            told = _lesson(
+                *(self.policy, pipeline, source(number), turn, factor, regret, settings),
+                self.optimizer,
+            )
             self.rate.step()
             self.average.update_parameters(self.policy)
             history.append(told)
             if (number + 1) % LOG_EVERY == 0:
-                recent = history[-LOG_EVERY:]
-                self._note(number + 1, {k: float(np.mean([h[k] for h in recent])) for k in told})
+                self._note(number + 1, _means(history[-LOG_EVERY:]))
             if watch and (number + 1) % watch_every == 0:
                 averaged.set_training_mode(False)
                 self._note(number + 1, watch(averaged))
@@ -257,15 +283,29 @@ class _Run:
         return content["done"]
 
 
+def _rate(done: int, warmup: int, batches: int) -> float:
+    """A linear rise, then half a cosine down to zero."""
+    if done < warmup:
+        return (done + 1) / (warmup + 1)
+    return (1 + math.cos(math.pi * (done - warmup) / max(batches - warmup, 1))) / 2
+
+
+def _means(history: list[dict[str, float]]) -> dict[str, float]:
+    names = sorted({name for told in history for name in told})
+    return {name: float(np.mean([h[name] for h in history if name in h])) for name in names}
+
+
 def _lesson(
     policy: PhotoPolicy,
     pipeline: IspPipeline,
     shots: Shots,
+    turn: int,
     factor: int,
+    regret: float,
     settings: LessonSettings,
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, float]:
-    """Look at a batch, several times; a gradient step after each look."""
+    """Look at a batch until the look `turn` (from 0), and make a gradient step on that one."""
     linear, truth, noise = shots.linear, shots.truth, shots.noise
     if factor > 1:
         linear, truth = functional.avg_pool2d(linear, factor), functional.avg_pool2d(truth, factor)
@@ -274,21 +314,18 @@ def _lesson(
     with torch.no_grad():
         neutral = now = pipeline(shots.linear, theta, shots.noise)
         before = cie94(pipeline(linear, theta, noise), truth).mean((1, 2))
-    told = {"neutral": before.mean().item()}
-    for turn in range(settings.looks):
-        action = mean_action(policy, look(shots, now, neutral, theta))
-        theta = action + (action.clamp(-1, 1) - action).detach()
-        after = cie94(pipeline(linear, theta, noise), truth).mean((1, 2))
-        beyond = (action.abs() - 1).clamp(min=0).square().mean(1)
-        loss = after + settings.regret * (after - before).clamp(min=0) + beyond
-        loss = (loss + settings.theta_weight * theta.square().mean(1)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        clip_grad_norm_(policy.parameters(), 5.0)
-        optimizer.step()
-        told[f"look {turn + 1}"] = after.mean().item()
-        theta = theta.detach()
-        if turn + 1 < settings.looks:
-            with torch.no_grad():
-                now = pipeline(shots.linear, theta, shots.noise)
-    return told
+        for _ in range(turn):
+            theta = mean_action(policy, look(shots, now, neutral, theta)).clamp(-1, 1)
+            now = pipeline(shots.linear, theta, shots.noise)
+    action = mean_action(policy, look(shots, now, neutral, theta))
+    theta = action + (action.clamp(-1, 1) - action).detach()
+    after = cie94(pipeline(linear, theta, noise), truth).mean((1, 2))
+    beyond = (action.abs() - 1).clamp(min=0).square().mean(1)
+    dear = regret * 2 * settings.near / (settings.near + before)
+    loss = after + dear * (after - before).clamp(min=0) + beyond
+    loss = (loss + settings.theta_weight * theta.square().mean(1)).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    clip_grad_norm_(policy.parameters(), 5.0)
+    optimizer.step()
+    return {"neutral": before.mean().item(), f"look {turn + 1}": after.mean().item()}

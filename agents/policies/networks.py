@@ -24,6 +24,7 @@ from stable_baselines3.sac.policies import SACPolicy as SACNetworks
 from stable_baselines3.td3.policies import MultiInputPolicy as TD3Policy
 from stable_baselines3.td3.policies import TD3Policy as TD3Networks
 from torch import Tensor, nn
+from torchvision.transforms.functional import normalize
 
 from isp_env.observations import CAPTURE, THUMBNAIL, squeezed
 
@@ -87,15 +88,13 @@ class PhotoFeatures(BaseFeaturesExtractor):
     ) -> None:
         super().__init__(space, 2 * hidden)
         self.backbone = timm.create_model(backbone, num_classes=0)
+        seen_by = cast(dict[str, Any], self.backbone.pretrained_cfg)
+        self.mean, self.std = list(seen_by["mean"]), list(seen_by["std"])
         self.side, self.knobs = side, knobs
         seen = 2 * 3 * THUMBNAIL**2 + (space["linear"].shape or (0,))[0] + knobs + 1 + CAPTURE
         width = cast(int, getattr(self.backbone, "head_hidden_size", self.backbone.num_features))
-        self.light = nn.Sequential(
-            nn.Linear(seen, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
-        )
-        self.join = nn.Sequential(
-            nn.Linear(width + hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
-        )
+        self.light = _layers(seen, hidden)
+        self.join = _layers(width + hidden, hidden)
         self.train()  # with fixed statistics from the beginning
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "b f"]:
@@ -107,7 +106,7 @@ class PhotoFeatures(BaseFeaturesExtractor):
         if self.blind:
             return torch.cat([light, torch.zeros_like(light)], dim=1)
         now = squeezed(image[:, :3], self.side).contiguous(memory_format=torch.channels_last)
-        looked = self.backbone((now - 0.5) / 0.5)
+        looked = self.backbone(normalize(now, self.mean, self.std))
         return torch.cat([light, self.join(torch.cat([looked, light.detach()], dim=1))], dim=1)
 
     def train(self, mode: bool = True) -> "PhotoFeatures":
@@ -130,6 +129,13 @@ class PhotoFeatures(BaseFeaturesExtractor):
             raise ValueError(f"{path}: not the weights of this backbone: {error}") from error
         if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
             raise ValueError(f"{path}: not the weights of this backbone: {missing} {unexpected}")
+
+
+def _layers(inputs: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.GELU()),
+        *(nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.GELU()),
+    )
 
 
 class _Critic(MlpExtractor):

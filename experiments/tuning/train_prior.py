@@ -86,6 +86,8 @@ class Settings:
     """Pixels of the shots."""
     batch_size: int = 24
     """Shots of a gradient step."""
+    least_crop: float = 0.5
+    """Smallest crop of a photograph to learn from, as a share of the largest that fits."""
     watched: int = 4
     """Batches of held-out shots that are looked at while training."""
     threads: int = 0
@@ -159,7 +161,8 @@ def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str
     }
 
     def shots(part: Part, long_side: int, batch_size: int, seed: int) -> ShotSource:
-        return simulated_source(photos[part], settings.shots, long_side, batch_size, seed)
+        least = settings.least_crop if part == "training" else 0.75
+        return simulated_source(photos[part], settings.shots, long_side, batch_size, seed, least)
 
     counts = {part: len(pictures) for part, pictures in photos.items()}
     return (

@@ -10,7 +10,6 @@ from agents.leashed_critic import Leash, LeashedCritic
 from agents.policies import PolicySettings, action_values, load_agent, save_agent
 from agents.training import train
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.previews import PreviewSet
@@ -26,7 +25,6 @@ BOTH = [
         learning_starts=8,
         updates=1,
         batch_size=8,
-        warm_start=WarmStartSettings(iterations=0),
         policy=NETWORK,
     )
     for kind in (SACSettings, TD3Settings)

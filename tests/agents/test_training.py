@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settings
 from agents.playing import controller, play
@@ -15,14 +14,12 @@ from agents.policies import (
     Agent,
     AgentError,
     PolicySettings,
-    action_values,
     load_agent,
     save_agent,
     warn_of_another_judge,
 )
 from agents.training import Checkpoint, Pace, train
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings, _move, _practise, warm_start
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
@@ -38,7 +35,6 @@ TINY = PPOSettings(
     batch_size=40,
     epochs=2,
     learning_rate=5e-4,
-    warm_start=WarmStartSettings(iterations=0),
     policy=NETWORK,
     seed=1,
 )
@@ -50,7 +46,6 @@ EACH: list[AgentSettings] = [
             buffer=120,
             learning_starts=40,
             updates=2,
-            warm_start=WarmStartSettings(iterations=0),
             batch_size=16,
             policy=NETWORK,
             seed=1,
@@ -169,112 +164,6 @@ def test_a_resumed_replay_memory_is_the_one_that_was_saved(scenes, tmp_path):
     assert memory.rewards.std() > 0
 
 
-def test_a_warm_start_goes_where_the_environment_goes(scenes):
-    env = task(scenes)
-    action = torch.full((4, KNOBS + 1), 1.6, requires_grad=True)
-    there, beyond = _move(env, torch.zeros(4, KNOBS), action)
-    played = np.ones((4, KNOBS + 1), np.float32)
-    played[:, KNOBS:] = -1  # goes on
-    env.reset(options={"scene": np.arange(4)})
-    _, _, _, _, info = env.step(played)
-    assert there.detach().numpy() == pytest.approx(info["theta"], abs=1e-6)
-    assert beyond.detach().numpy() == pytest.approx(0.6, abs=1e-6)
-    (slope,) = torch.autograd.grad(there.sum(), action)
-    assert (slope[:, :KNOBS] > 0).all()  # it can still come back
-
-
-def test_a_killed_warm_start_ends_with_the_weights_of_an_undisturbed_one(
-    scenes, tmp_path, monkeypatch
-):
-    settings = WarmStartSettings(iterations=9, single=6, batch_size=4)
-    monkeypatch.setattr("agents.warm_start.CHECKPOINT_EVERY", 4)
-
-    def start(name: str) -> tuple[list[float], torch.Tensor]:
-        policy = TINY.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu").policy
-        gains = warm_start(policy, task(scenes), settings, 0, tmp_path / name)
-        return gains, torch.cat([p.detach().flatten() for p in policy.parameters()])
-
-    gains, undisturbed = start("whole.pt")
-    assert len(gains) == 9
-    calls = []
-
-    def killed_at_the_seventh(*arguments, practise=_practise):
-        calls.append(1)
-        if len(calls) == 7:
-            raise KeyboardInterrupt
-        return practise(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("agents.warm_start._practise", killed_at_the_seventh)
-        with pytest.raises(KeyboardInterrupt):
-            start("killed.pt")
-    gains, resumed = start("killed.pt")
-    assert len(gains) == 5  # from iteration 4 on
-    assert torch.equal(resumed, undisturbed)
-
-
-def test_a_warm_start_under_other_settings_is_refused(scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.warm_start.CHECKPOINT_EVERY", 1)
-    policy = TINY.build(IspTuningVecEnv(task(scenes)), tmp_path, "cpu").policy
-    warm_start(policy, task(scenes), WarmStartSettings(1, 1, 4), 0, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="other settings"):
-        warm_start(policy, task(scenes), WarmStartSettings(2, 1, 4), 0, tmp_path / "w.pt")
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [*((bandit, settings) for settings in EACH), *((task, settings) for settings in EACH[:2])],
-    ids=["PPO, one step", "SAC, one step", "TD3, one step", "PPO, five steps", "SAC, five steps"],
-)
-def test_warm_start_climbs_the_potential(kind, settings, scenes, tmp_path):
-    env = kind(scenes)
-    agent = train(env, replace(settings, steps=0), tmp_path)
-    start = WarmStartSettings(60, 10, batch_size=4, learning_rate=5e-3)
-    gains = warm_start(agent.policy, env, start, 0, tmp_path / "warm_start.pt")
-    assert np.mean(gains[-3:]) > gains[0] + 0.3
-    assert mean_gain(agent, env) > 0.3
-
-
-def test_a_warm_start_teaches_the_stop_and_the_critic(scenes, tmp_path):
-    """Dark scenes gain by the first step; once they are right, another step costs."""
-    env = task(scenes, settings=TaskSettings(horizon=2, step_size=1.0))
-    policy = TINY.build(IspTuningVecEnv(env), tmp_path, "cpu").policy
-    assert isinstance(policy, ActorCriticPolicy)
-    start = WarmStartSettings(80, 0, batch_size=4, learning_rate=5e-3)
-    warm_start(policy, env, start, 0, tmp_path / "warm_start.pt")
-    seen, info = env.reset(options={"scene": np.arange(4)})
-    first, _ = policy.predict(seen, deterministic=True)
-    assert (first[:, KNOBS] < 0).all()  # goes on
-    expected = policy.predict_values(policy.obs_to_tensor(seen)[0])[:, 0].detach().numpy()
-    _, _, _, _, after = env.step(np.c_[first[:, :KNOBS], -np.ones(4)])
-    assert expected == pytest.approx(after["potential"] - info["potential"], abs=0.5)
-    assert expected.mean() > 0.3
-
-
-@pytest.mark.parametrize("settings", EACH[1:], ids=lambda s: s.algorithm)
-def test_a_warm_start_teaches_a_critic_of_actions_what_the_policy_gains(settings, scenes, tmp_path):
-    """One that knows nothing would lead the started actor astray in its first steps."""
-    env = bandit(scenes)
-    settings = replace(settings, policy=replace(NETWORK, critic=(64, 64)))
-    policy = settings.build(IspTuningVecEnv(env), tmp_path, "cpu").policy
-    start = WarmStartSettings(150, 150, batch_size=4, learning_rate=5e-3)
-    warm_start(policy, env, start, 0, tmp_path / "warm_start.pt")
-    still, before = env.reset(options={"scene": np.arange(4)})
-    seen, _ = policy.obs_to_tensor(still)
-    chosen = policy.predict(still, deterministic=True)[0]
-    _, _, _, _, info = env.step(chosen)
-    gain = info["final_info"]["potential"] - before["potential"]
-    assert gain.min() > 1
-    critic, action = action_values(policy), torch.from_numpy(chosen)
-    assert critic is not None
-    with torch.no_grad():
-        for expected, late in zip(
-            critic(seen, action), policy.critic_target(seen, action), strict=True
-        ):
-            assert expected[:, 0].numpy() == pytest.approx(gain, abs=0.5)
-            assert torch.equal(expected, late)
-
-
 @pytest.mark.parametrize("settings", EACH[1:], ids=lambda s: s.algorithm)
 def test_exploration_stays_about_the_policy_from_the_first_step(settings, scenes, tmp_path):
     quiet = replace(settings, policy=replace(NETWORK, log_std=-3.0), learning_starts=100)
@@ -284,7 +173,8 @@ def test_exploration_stays_about_the_policy_from_the_first_step(settings, scenes
     with np.load(tmp_path / "memory.npz") as arrays:
         actions = arrays["actions"]
     assert len(actions) == 20
-    assert 0.03 < actions.std() < 0.3  # those of all of [-1, 1] have 0.58
+    spread = actions.std((0, 1)).mean()  # of each knob; scenes are much alike
+    assert 0.03 < spread < 0.3  # those of all of [-1, 1] have 0.58
 
 
 def test_evaluations_are_recorded_while_training(scenes, tmp_path):
@@ -306,7 +196,6 @@ def test_ppo_learns_to_brighten_dark_scenes(scenes, tmp_path):
         epochs=6,
         learning_rate=1e-3,
         target_kl=0.2,
-        warm_start=WarmStartSettings(iterations=0),
         policy=NETWORK,
     )
     env = bandit(scenes, 16)

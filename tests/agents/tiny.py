@@ -34,7 +34,7 @@ def opinionated(
     policy = build_policy("supervised", NETWORK, space, count, count)
     assert isinstance(policy, PhotoPolicy)
     assert isinstance(policy.action_net, nn.Linear)
-    nn.init.normal_(policy.action_net.weight, std=0.8)
+    nn.init.normal_(policy.action_net.weight, std=0.15)
     policy.set_training_mode(False)
     return policy
 

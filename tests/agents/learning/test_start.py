@@ -21,7 +21,6 @@ from agents.policies import (
 )
 from agents.training import train
 from agents.vec_env import IspTuningVecEnv
-from agents.warm_start import WarmStartSettings
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.rewards import QualityReward
 from tests.agents.tiny import NETWORK, PIPELINE, agent_of, dark_shots, opinionated, scenes_of
@@ -32,7 +31,6 @@ EACH: list[AgentSettings] = [
         steps=0,
         rollout=4,
         batch_size=8,
-        warm_start=WarmStartSettings(iterations=0),
         policy=NETWORK,
     ),
     *(
@@ -40,7 +38,6 @@ EACH: list[AgentSettings] = [
             steps=0,
             buffer=20,
             learning_starts=8,
-            warm_start=WarmStartSettings(iterations=0),
             policy=NETWORK,
         )
         for kind in (SACSettings, TD3Settings)
@@ -74,7 +71,7 @@ def prior() -> PhotoPolicy:
     seen, _ = policy.obs_to_tensor(observations())
     with torch.no_grad():
         for part in (features.light, features.join):
-            linear(part[2]).weight *= 12
+            linear(part[3]).weight *= 12
         std, mean = torch.std_mean(mean_action(policy, seen), dim=0)
         last.bias.copy_(0.6 - mean * 0.12 / std)  # where tanh bends
         last.weight *= 0.12 / std[:, None]
