@@ -19,6 +19,7 @@ from torch.nn import functional
 THUMBNAIL = 8  # pixels; light and colour by place, which pooled features lose
 COLORS = 3 * THUMBNAIL**2
 LAB = 50.0  # CIELAB units of one unit of `colors`
+DROPOUT = 0.5
 SMALL = 1e-2  # keeps slopes finite where two colours are equal, and of greys
 
 
@@ -33,6 +34,7 @@ class DevelopmentHead(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         seen = width + COLORS
+        self.dropout = nn.Dropout(DROPOUT)
         self.expect = nn.Sequential(
             nn.Linear(seen, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, COLORS)
         )
@@ -49,7 +51,7 @@ class DevelopmentHead(nn.Module):
 
     def expected(self, reference: Float[Tensor, "b n"]) -> Float[Tensor, "b c"]:
         """Return the `colors` of a good development, from what is seen of a reference."""
-        return reference[:, -COLORS:] + self.expect(reference)
+        return reference[:, -COLORS:] + self.expect(self._dropped(reference))
 
     def forward(
         self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
@@ -63,10 +65,17 @@ class DevelopmentHead(nn.Module):
         found, expected = seen[:, -COLORS:], self.expected(reference)
         areas = area_distances(found, expected)
         mean = areas.mean(1, keepdim=True)
-        looked = [self.development(seen), self.reference(reference), found - expected]
-        looked += [areas / LAB, mean / LAB]
+        looked = [
+            self.development(self._dropped(seen)),
+            self.reference(self._dropped(reference)),
+            *(found - expected, areas / LAB, mean / LAB),
+        ]
         scale, more = self.compare(torch.cat(looked, dim=1)).unbind(1)
         return 0.7 * mean[:, 0] * torch.exp(0.3 * (scale + 2)) + 10 * functional.softplus(more)
+
+    def _dropped(self, seen: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """Drop pooled features while learning: they tell photographs apart, by heart."""
+        return torch.cat([self.dropout(seen[:, :-COLORS]), seen[:, -COLORS:]], dim=1)
 
 
 def area_distances(

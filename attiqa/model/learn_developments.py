@@ -68,12 +68,12 @@ class DevelopmentLesson:
     """
 
     features: int = 128
-    head_steps: int = 240
-    steps: int = 240
+    head_steps: int = 700
+    steps: int = 700
     backbone_lr: float = 1e-4
-    head_lr: float = 5e-4
+    head_lr: float = 1e-3
     weight_decay: float = 0.02
-    averaging: float = 0.98
+    averaging: float = 0.99
     colors_weight: float = 0.2
     distance_weight: float = 0.2
     rank_weight: float = 1.0
@@ -87,11 +87,15 @@ class DevelopmentLesson:
 
 
 def with_development_head(net: QualityNet, features: int, seed: int = 0) -> QualityNet:
-    """Return a copy of a network with a new head for comparisons; all else is kept."""
+    """Return a copy of a network with a new head for comparisons; all else is kept.
+
+    A head that it has already is left behind: it knows another prior.
+    """
     torch.manual_seed(seed)
     architecture = replace(net.architecture, development_features=features)
     larger = QualityNet(AttributeNet(architecture))
-    missing, unexpected = larger.load_state_dict(net.state_dict(), strict=False)
+    kept = {n: x for n, x in net.state_dict().items() if not n.startswith("development.")}
+    missing, unexpected = larger.load_state_dict(kept, strict=False)
     assert not unexpected
     assert all(name.startswith("development.") for name in missing)
     return larger.to(memory_format=torch.channels_last)
@@ -135,6 +139,7 @@ def learn_developments(
     )
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging))
+    net.development.train()  # drops features
     state = {"net": net, "average": average, "optimizer": optimizer, "rate": rate}
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "developments.pt"
@@ -142,12 +147,18 @@ def learn_developments(
     history: list[dict[str, float]] = []
 
     def predict(images: Tensor, reference: Tensor) -> Tensor:
-        return net.development(net.see(images), net.see(reference))
+        net.development.eval()
+        found = net.development(net.see(images), net.see(reference))
+        net.development.train()
+        return found
 
     for step in track(range(done, settings.steps), "developments"):
         images, distance = source(step, predict)
         alone = step < settings.head_steps
-        losses = _comparison_losses(net, images, distance, settings, alone)
+        dropped = np.random.default_rng((settings.seed, step, 2)).integers(2**62)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(dropped))
+            losses = _comparison_losses(net, images, distance, settings, alone)
         if not alone:
             losses |= _kept_losses(net, teacher, photos, settings, step)
         optimizer.zero_grad()
@@ -168,6 +179,7 @@ def learn_developments(
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == settings.steps:
             _save(checkpoint, state, settings, step + 1)
     net.load_state_dict(average.module.state_dict())
+    net.eval()
     return history
 
 

@@ -93,9 +93,7 @@ def main(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     start = load_model(settings.start)
     lesson = settings.lesson
-    net = start.net
-    if not net.architecture.development_features:
-        net = with_development_head(net, lesson.features, lesson.seed)
+    net = with_development_head(start.net, lesson.features, lesson.seed)
     if settings.truths.biq2021 is None:
         raise ValueError("truths.biq2021: needed for what is not to be forgotten")
     rated = read_biq2021(settings.truths.biq2021, subset=True)

@@ -165,6 +165,25 @@ def test_the_new_head_keeps_all_else(tiny_net):
     assert torch.equal(larger.eval()(images).score, tiny_net.eval()(images).score)
 
 
+def test_a_head_of_another_prior_is_left_behind(comparing, tiny_net):
+    again = with_development_head(comparing, features=8).state_dict()
+    fresh = with_development_head(tiny_net, features=8).state_dict()
+    assert not torch.equal(
+        comparing.development.expect[-1].weight, fresh["development.expect.2.weight"]
+    )
+    assert all(torch.equal(again[name], value) for name, value in fresh.items())
+
+
+def test_features_are_dropped_while_learning_and_colours_are_not(comparing):
+    head = comparing.development
+    seen, reference = comparing.see(pictures(seed=1)), comparing.see(pictures(seed=2))
+    assert torch.equal(head(seen, reference), head(seen, reference))
+    head.train()
+    assert not torch.equal(head(seen, reference), head(seen, reference))
+    seen[:, :-COLORS] = reference[:, :-COLORS] = 0
+    assert torch.equal(head(seen, reference), head(seen, reference))
+
+
 def test_a_head_is_on_the_card_and_comes_back(comparing, tmp_path):
     judge, images, neutral = model(comparing), pictures(seed=1), pictures(seed=2)
     path = save_checkpoint(tmp_path, comparing, replace(judge.card, name="comparing"))
