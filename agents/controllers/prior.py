@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int
 
 from agents.controls import Controller, Found, chosen
 from agents.policies import Agent
-from agents.policies.looks import answers
+from agents.policies.looks import choices
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import IspPipeline
 from isp_env.previews import PreviewSet
@@ -38,7 +38,7 @@ def prior_thetas(
     rows = np.arange(len(scenes)) if rows is None else rows
     own = replace(pipeline, knobs=None).only(prior.card.knobs)
     parts = [
-        answers(prior.policy, own, shots_of(scenes, part, device), prior.card.task.horizon)[-1]
+        choices(prior, own, shots_of(scenes, part, device))
         for part in np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
     ]
     theta = torch.cat(parts).cpu().numpy()

@@ -55,6 +55,8 @@ class AgentCard:
         judge: The quality model of the reward.
         prior: The policy that it began with and that anchors its reward, with the beginning of its
             weights' hash; empty where there is none.
+        doubt: Colour difference (CIE94) of the changes of a supervised policy that are shrunk by
+            half (`looks.shrunk`).
         training: Data, steps, seed, versions.
         metrics: Measured results.
         format: Version of this card.
@@ -70,6 +72,7 @@ class AgentCard:
     reward: RewardSettings
     judge: str = ""
     prior: str = ""
+    doubt: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT

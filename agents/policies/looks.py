@@ -6,7 +6,9 @@ from jaxtyping import Float
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from agents.policies.cards import Agent
 from agents.policies.networks import mean_action
+from isp_env.color_difference import cie94
 from isp_env.observations import IMAGE_SIDE, capture_vector, see_linear, squeezed
 from isp_env.pipeline import IspPipeline
 from isp_env.scenes.random_shots import Shots
@@ -47,3 +49,26 @@ def answers(
         if turn + 1 < looks:
             now = pipeline(shots.linear, theta, shots.noise)
     return found
+
+
+@torch.no_grad()
+def choices(agent: Agent, pipeline: IspPipeline, shots: Shots) -> Float[Tensor, "b d"]:
+    """Return the theta of a supervised agent: its last look's, shrunk by its card's `doubt`."""
+    theta = answers(agent.policy, pipeline, shots, agent.card.task.horizon)[-1]
+    return shrunk(pipeline, shots, theta, agent.card.doubt)
+
+
+@torch.no_grad()
+def shrunk(
+    pipeline: IspPipeline, shots: Shots, theta: Float[Tensor, "b d"], doubt: float
+) -> Float[Tensor, "b d"]:
+    """Shrink theta towards neutral where it changes little: small changes are mostly error.
+
+    By d^2 / (d^2 + doubt^2), where d is the colour difference (CIE94) between the picture and
+    neutral: Wiener's gain for a signal of size d with an error of size `doubt`.
+    """
+    if not doubt:
+        return theta
+    neutral = pipeline(shots.linear, torch.zeros_like(theta), shots.noise)
+    changed = cie94(pipeline(shots.linear, theta, shots.noise), neutral).mean((1, 2)).square()
+    return theta * (changed / (changed + doubt**2))[:, None]

@@ -26,7 +26,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
 from agents.policies import Agent, load_prior
-from agents.policies.looks import answers
+from agents.policies.looks import choices
 from attiqa.scoring import load_model
 from experiments.iqa.developments import Prior
 from isp_env.color_difference import cie94
@@ -144,8 +144,7 @@ def developments(
 
 def answering(agent: Agent) -> Prior:
     """Return what a supervised policy chooses for shots."""
-    looks = agent.card.task.horizon
-    return lambda shots: answers(agent.policy, DEFAULT_PIPELINE, shots, looks)[-1]
+    return lambda shots: choices(agent, DEFAULT_PIPELINE, shots)
 
 
 def nearness_to_reference(

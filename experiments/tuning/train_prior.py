@@ -42,7 +42,7 @@ from agents.policies import (
     knobs,
     save_agent,
 )
-from agents.policies.looks import answers
+from agents.policies.looks import answers, shrunk
 from attiqa.datasets.rated import random_split
 from attiqa.versions import versions
 from experiments.agent_scenes import TruthSettings
@@ -88,6 +88,8 @@ class Settings:
     """Shots of a gradient step."""
     least_crop: float = 0.5
     """Smallest crop of a photograph to learn from, as a share of the largest that fits."""
+    doubt: float = 2.5
+    """Colour difference (CIE94) of changes that are shrunk by half (`agents.policies.looks`)."""
     watched: int = 4
     """Batches of held-out shots that are looked at while training."""
     threads: int = 0
@@ -111,7 +113,7 @@ def main(settings: Settings) -> None:
     small, training, held_out, data = sources(settings)
 
     def watch(policy: PhotoPolicy) -> dict[str, float]:
-        return flat(measure(policy, held_out, settings.watched))
+        return flat(measure(policy, held_out, settings.watched, settings.doubt))
 
     learn_light(policy, pipeline, small, settings.lesson, settings.out)
     learn_prior(policy, pipeline, training, settings.lesson, settings.out, watch)
@@ -124,6 +126,7 @@ def main(settings: Settings) -> None:
         policy=settings.policy,
         preview_side=settings.long_side,
         reward=RewardSettings(),
+        doubt=settings.doubt,
         training=json.loads(
             json.dumps(
                 {
@@ -134,7 +137,7 @@ def main(settings: Settings) -> None:
                 }
             )
         ),
-        metrics={"held-out simulated shots": measure(policy, held_out, 10)},
+        metrics={"held-out simulated shots": measure(policy, held_out, 10, settings.doubt)},
     )
     agent = Agent(policy, card)
     save_agent(agent, settings.out / "prior")
@@ -174,14 +177,18 @@ def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str
 
 
 def measure(
-    policy: PhotoPolicy, source: ShotSource, batches: int, looks: int = 2
+    policy: PhotoPolicy, source: ShotSource, batches: int, doubt: float = 0.0, looks: int = 2
 ) -> dict[str, Any]:
-    """CIEDE2000 and PSNR to the truth of neutral and of each look, over all and by distance."""
+    """CIEDE2000 and PSNR to the truth of neutral and of each look, over all and by distance.
+
+    The last look's is shrunk by `doubt`, as when the policy is used.
+    """
     columns: dict[str, list[np.ndarray]] = {}
     for number in range(batches):
         shots = source(number)
         theta = [DEFAULT_PIPELINE.neutral(len(shots.linear))]
         theta += answers(policy, DEFAULT_PIPELINE, shots, looks)
+        theta[-1] = shrunk(DEFAULT_PIPELINE, shots, theta[-1], doubt)
         for turn, one in enumerate(theta):
             name = f"look {turn}" if turn else "neutral"
             with torch.no_grad():

@@ -1,15 +1,19 @@
 """A look without an environment is what the environment shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from skimage.color import deltaE_ciede94, rgb2lab
 from torch import nn
 
-from agents.policies.looks import answers, look
+from agents.policies import Agent
+from agents.policies.looks import answers, choices, look, shrunk
 from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.observations import CAPTURE
 from isp_env.rewards import QualityReward
-from tests.agents.tiny import PIPELINE, dark_shots, opinionated, scenes_of
+from tests.agents.tiny import PIPELINE, agent_of, dark_shots, opinionated, scenes_of
 
 KNOBS = len(PIPELINE.parameters)
 COUNT = 4
@@ -82,3 +86,28 @@ def test_answers_stay_within_the_knobs():
     (theta,) = answers(policy, PIPELINE, shots(), 1)
     assert (theta[:, 0] == 1).all()
     assert (theta[:, 1] == -1).all()
+
+
+def test_small_changes_are_shrunk_and_large_ones_are_kept():
+    """By hand: exposures that change the picture by d keep d^2 / (d^2 + 8^2) of theta."""
+    taken = shots()
+    theta = torch.zeros(COUNT, len(PIPELINE.parameters))
+    theta[:, 0] = torch.linspace(-0.5, 0.5, COUNT)
+    neutral, changed = (PIPELINE(taken.linear, t, taken.noise) for t in (0 * theta, theta))
+    labs = [rgb2lab(x.permute(0, 2, 3, 1).numpy()) for x in (neutral, changed)]
+    apart = deltaE_ciede94(*labs).mean((1, 2))
+    assert apart.min() < 8 < apart.max()
+    found = shrunk(PIPELINE, taken, theta, 8.0)[:, 0].numpy()
+    assert found == pytest.approx(theta[:, 0].numpy() * apart**2 / (apart**2 + 64), rel=0.02)
+    assert torch.equal(shrunk(PIPELINE, taken, theta, 0.0), theta)
+
+
+def test_an_agent_chooses_by_its_last_look_and_its_doubt():
+    policy, taken = opinionated(), shots()
+    last = answers(policy, PIPELINE, taken, 2)[-1]
+    certain = agent_of(policy, looks=2)
+    assert torch.equal(choices(certain, PIPELINE, taken), last)
+    doubting = Agent(policy, replace(certain.card, doubt=4.0))
+    chosen = choices(doubting, PIPELINE, taken)
+    assert torch.equal(chosen, shrunk(PIPELINE, taken, last, 4.0))
+    assert (chosen.abs() < last.abs()).all()
