@@ -1,6 +1,6 @@
 """Train the prior: a policy that learns theta through the ISP from shots whose truth is known.
 
-Repeats agents/weights/prior (one CPU core, 20 minutes):
+Repeats agents/weights/prior (one CPU core, 40 minutes):
 
     python experiments/tuning/train_prior.py --truths.photos PHOTOS --truths.biq2021 BIQ2021 \
         --init mobilenetv2_100_imagenet.safetensors --export agents/weights/prior
