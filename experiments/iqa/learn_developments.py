@@ -4,8 +4,8 @@
         --truths.photos PHOTOS --truths.biq2021 BIQ2021
 
 The model goes on scoring photographs as it did. Truths are those of `tuning/train_prior.py`: a
-fifth of them is held out, a fifth is for referees. Ten minutes of one CPU core; a run that was
-interrupted goes on.
+fifth of them is held out, a fifth is for referees. Half an hour of one CPU core; a run that
+was interrupted goes on.
 """
 
 import json
