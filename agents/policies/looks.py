@@ -64,8 +64,14 @@ def shrunk(
 ) -> Float[Tensor, "b d"]:
     """Shrink theta towards neutral where it changes little: small changes are mostly error.
 
-    By d^2 / (d^2 + doubt^2), where d is the colour difference (CIE94) between the picture and
+    By d^2 / (d^2 + doubt^2), where d is the mean colour difference (CIE94) between the picture and
     neutral: Wiener's gain for a signal of size d with an error of size `doubt`.
+
+    Args:
+        pipeline: The ISP.
+        shots: b shots.
+        theta: Settings of the knobs, in [-1, 1]; 0 is neutral.
+        doubt: The d of changes that are halved, CIE94; 0 shrinks nothing.
     """
     if not doubt:
         return theta

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import (
     BasePolicy,
-    ContinuousCritic,
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
@@ -132,6 +131,7 @@ class PhotoFeatures(BaseFeaturesExtractor):
 
 
 def _layers(inputs: int, hidden: int) -> nn.Sequential:
+    """Two layers, normalised (Ba et al. 2016, Layer normalization): (b, inputs) -> (b, hidden)."""
     return nn.Sequential(
         *(nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.GELU()),
         *(nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.GELU()),
@@ -232,11 +232,6 @@ def mean_action(policy: BasePolicy, observation: Any) -> Float[Tensor, "n k"]:
     if isinstance(policy, TD3Networks):
         return policy.actor(observation)
     raise TypeError(f"a policy of PPO, SAC or TD3, got {type(policy).__name__}")
-
-
-def action_values(policy: BasePolicy) -> ContinuousCritic | None:
-    """The Q functions of SAC and TD3; None for PPO, whose critic knows no actions."""
-    return policy.critic if isinstance(policy, SACNetworks | TD3Networks) else None
 
 
 def sync_targets(policy: BasePolicy) -> None:

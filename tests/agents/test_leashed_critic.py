@@ -7,7 +7,7 @@ from torch import nn
 
 from agents.algorithms import SACSettings, TD3Settings
 from agents.leashed_critic import Leash, LeashedCritic
-from agents.policies import PolicySettings, action_values, load_agent, save_agent
+from agents.policies import PolicySettings, load_agent, save_agent
 from agents.training import train
 from agents.vec_env import IspTuningVecEnv
 from isp_env.environment import IspTuningVectorEnv, TaskSettings
@@ -78,8 +78,7 @@ def test_critics_add_the_leash_to_what_their_networks_say(settings, tmp_path):
     task = env(BANDIT, anchors=somewhere())
     vec = IspTuningVecEnv(task)
     policy = settings.build(vec, tmp_path, "cpu").policy
-    critic = action_values(policy)
-    for one in (critic, policy.critic_target):
+    for one in (policy.critic, policy.critic_target):
         assert isinstance(one, LeashedCritic)
         for parameter in one.parameters():
             nn.init.zeros_(parameter)

@@ -10,6 +10,7 @@ import torch
 
 from agents.learning.prior import (
     LessonSettings,
+    _rate,
     learn_light,
     learn_prior,
     simulated_source,
@@ -18,6 +19,7 @@ from agents.learning.prior import (
 from agents.policies import PhotoPolicy, begin_neutral, features_of
 from agents.policies.looks import answers
 from isp_env.color_difference import cie94
+from isp_env.pipeline import IspPipeline
 from isp_env.scenes.random_shots import Shots, ShotSettings
 from tests.agents.tiny import PIPELINE, dark_shots, opinionated, scenes_of
 
@@ -148,13 +150,13 @@ def test_the_backbone_is_given_the_pictures_as_they_are(tmp_path):
     assert looked.std() > 0.05
 
 
-def doubtful(number: int) -> Shots:
-    """Shots that look alike; three of five should be lighter, and two are as they should be."""
+def doubtful(number: int, others: float = 0.0) -> Shots:
+    """Shots that look alike; three of five should be lighter, and two as neutral, or `others`."""
     shot = dark_shots(1, 5, (1.0, 1.0))
     linear = shot.linear.expand(5, -1, -1, -1)
     noise = shot.noise.expand(5, -1, -1)
     theta = torch.zeros(5, len(PIPELINE.parameters))
-    theta[:3, 0] = 0.5
+    theta[:3, 0], theta[3:, 0] = 0.5, others
     with torch.no_grad():
         truth = PIPELINE(linear, theta, noise)
     neutral, iso = shot.as_shot_neutral.expand(5, -1), shot.iso.expand(5)
@@ -172,6 +174,63 @@ def test_regret_pulls_towards_neutral(tmp_path):
 
     assert answer(0.0) > 0.35
     assert abs(answer(2.0)) < 0.1
+
+
+def test_harm_counts_more_where_neutral_was_near(tmp_path):
+    """Two alike lessons but for `near`: the nearer shots seem, the less an answer dares."""
+
+    def darker(number: int) -> Shots:
+        return doubtful(number, -0.1)
+
+    def answer(near: float) -> float:
+        policy = beginner()
+        settings = replace(SHORT, light_batches=80, looks=1, coarse=4, regret=2.0, near=near)
+        learn_light(policy, PIPELINE, darker, settings, tmp_path / f"{near}")
+        return answers(policy, PIPELINE, doubtful(0), 1)[0][:, 0].mean().item()
+
+    assert abs(answer(1000.0)) < answer(0.01) - 0.1
+
+
+def test_a_rate_rises_and_falls_to_zero():
+    rates = [_rate(done, 10, 110) for done in range(111)]
+    assert rates[:10] == pytest.approx([(n + 1) / 11 for n in range(10)])
+    assert rates[10] == 1
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[110] == pytest.approx(0)
+
+
+def test_regret_grows_and_looks_take_turns(tmp_path, monkeypatch):
+    said = []
+
+    def listening(policy, pipeline, shots, turn, factor, regret, settings, optimizer):
+        said.append((turn, factor, regret))
+        optimizer.step()
+        return {"neutral": 1.0}
+
+    monkeypatch.setattr("agents.learning.prior._lesson", listening)
+    settings = replace(SHORT, batches=4, regret=2.0, fine_every=3)
+    learn_prior(beginner(), PIPELINE, source, settings, tmp_path)
+    assert said == [(0, 1, 0.5), (1, 2, 1.0), (0, 2, 1.5), (1, 1, 2.0)]
+
+
+def test_a_reduced_picture_has_less_noise(monkeypatch, tmp_path):
+    """Means over 2 x 2 pixels have a quarter of the variance; the ISP denoises by it."""
+    given = []
+
+    render = IspPipeline.__call__
+
+    def listening(pipeline, linear, theta, noise):
+        given.append((linear.shape[-1], noise.mean().item()))
+        return render(pipeline, linear, theta, noise)
+
+    monkeypatch.setattr(IspPipeline, "__call__", listening)
+
+    def noisy(number: int) -> Shots:
+        shots = source(number)
+        return shots._replace(noise=torch.full_like(shots.noise, 4e-4))
+
+    learn_light(beginner(), PIPELINE, noisy, replace(SHORT, light_batches=1), tmp_path)
+    assert {width: round(noise * 1e4, 3) for width, noise in given} == {32: 4.0, 16: 1.0}
 
 
 def test_theta_costs_what_it_is_said_to_weigh(tmp_path):
@@ -216,6 +275,8 @@ def test_a_simulated_source_depends_on_the_number_alone():
     assert len(shapes) > 2  # another aspect ratio in each batch
     assert all(max(shape) == 24 for shape in shapes)
     assert not torch.equal(first(7).iso, first(8).iso)
+    crops = simulated_source(photos, ShotSettings(), 24, 4, seed=3, least_crop=0.3)
+    assert not torch.equal(crops(7).truth, first(7).truth)
     few = simulated_source(photos[:2], ShotSettings(), long_side=24, batch_size=4)
     assert len(few(0).linear) == 4  # photographs come again where there are few
 

@@ -14,7 +14,6 @@ from agents.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settin
 from agents.learning.start import start_from
 from agents.policies import (
     PhotoPolicy,
-    action_values,
     actor,
     features_of,
     mean_action,
@@ -104,8 +103,7 @@ def test_an_agent_starts_as_its_prior(settings, tmp_path):
 @pytest.mark.parametrize("settings", EACH[1:], ids=lambda s: s.algorithm)
 def test_critics_stay_and_targets_follow(settings, tmp_path: Path):
     policy = settings.build(IspTuningVecEnv(env()), tmp_path, "cpu").policy
-    critic = action_values(policy)
-    assert critic is not None
+    critic = policy.critic
     heads = {n: x.clone() for n, x in critic.state_dict().items() if n.startswith("qf")}
     start_from(policy, prior(), env())
     assert all(torch.equal(critic.state_dict()[name], value) for name, value in heads.items())

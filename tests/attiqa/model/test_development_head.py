@@ -179,6 +179,7 @@ def test_features_are_dropped_while_learning_and_colours_are_not(comparing):
     seen, reference = comparing.see(pictures(seed=1)), comparing.see(pictures(seed=2))
     assert torch.equal(head(seen, reference), head(seen, reference))
     head.train()
+    assert not torch.equal(head.expected(reference), head.expected(reference))
     assert not torch.equal(head(seen, reference), head(seen, reference))
     seen[:, :-COLORS] = reference[:, :-COLORS] = 0
     assert torch.equal(head(seen, reference), head(seen, reference))

@@ -219,6 +219,29 @@ def test_the_source_can_ask_what_the_network_thinks(net, photos, tmp_path):
     assert not torch.allclose(asked[1][0], asked[0][0], atol=1e-4)
 
 
+def test_features_are_dropped_in_steps_and_not_in_predictions(net, photos, tmp_path):
+    """Each step drops others, and by its number: a lesson that goes on drops the same."""
+    dropped: list[tuple[bool, torch.Tensor]] = []
+
+    def note(module, given, result):
+        dropped.append((module.training, (result == 0) & (given[0] != 0)))
+
+    net.development.dropout.register_forward_hook(note)
+
+    def asking(number: int, predict: Predict) -> tuple[torch.Tensor, torch.Tensor]:
+        images, distance = source(number, predict)
+        before = len(dropped)
+        predict(images[:, 1], images[:, 0])
+        assert not any(training or mask.any() for training, mask in dropped[before:])
+        return images, distance
+
+    learn_developments(net, asking, photos, replace(LESSON, steps=2, head_steps=2), tmp_path)
+    masks = [mask for training, mask in dropped if training]
+    first, second = masks[: len(masks) // 2], masks[len(masks) // 2 :]
+    assert all(mask.any() for mask in masks)
+    assert not all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 def test_the_history_tells_of_losses_and_of_who_watches(net, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LOG_EVERY", 3)
     watched = []

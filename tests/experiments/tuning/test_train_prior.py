@@ -48,6 +48,7 @@ def test_a_run_exports_a_policy_that_is_loaded(settings, card):
     assert agent.card.algorithm == "supervised"
     assert agent.card.task.horizon == LESSON.looks
     assert agent.card.task.absolute
+    assert agent.card.doubt == settings.doubt > 0
     assert {path.name for path in settings.out.glob("*.pt")} == {"light.pt", "prior.pt"}
 
 
@@ -99,6 +100,9 @@ def test_measures_are_those_of_the_answers(settings, card):
     assert band["shots"] == told["shots"] == 6
     assert band["change"] == pytest.approx(told["look 1: CIEDE2000"])
     assert band["nearer"] == 0
+    shrunk = measure(agent.policy, perfect, 2, doubt=100.0)  # type: ignore[arg-type]
+    assert shrunk["look 2: CIEDE2000"] < 0.1 * told["look 2: CIEDE2000"]
+    assert shrunk["look 1: CIEDE2000"] == told["look 1: CIEDE2000"]
 
 
 def test_the_held_out_photographs_are_of_the_folder_alone(settings):
