@@ -139,7 +139,6 @@ def learn_developments(
     )
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging))
-    net.development.train()  # drops features
     state = {"net": net, "average": average, "optimizer": optimizer, "rate": rate}
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "developments.pt"
@@ -148,12 +147,11 @@ def learn_developments(
 
     def predict(images: Tensor, reference: Tensor) -> Tensor:
         net.development.eval()
-        found = net.development(net.see(images), net.see(reference))
-        net.development.train()
-        return found
+        return net.development(net.see(images), net.see(reference))
 
     for step in track(range(done, settings.steps), "developments"):
         images, distance = source(step, predict)
+        net.development.train()  # drops features
         alone = step < settings.head_steps
         dropped = np.random.default_rng((settings.seed, step, 2)).integers(2**62)
         with torch.random.fork_rng(devices=[]):
