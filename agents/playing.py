@@ -58,6 +58,7 @@ def controller(agent: Agent) -> Controller:
             agent.card.task,
             AutoresetMode.DISABLED,
             judged.device,
+            judged.anchors,
         )
         seen = {"attributes": env.attributes, "features": env.features}
         known = {"attributes": agent.card.attributes, "features": agent.card.features}

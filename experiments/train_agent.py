@@ -84,11 +84,13 @@ class Settings:
     its .json card; or "none"."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
+    opinion: float = 10.0
+    """Nearness, in CIEDE2000, that a unit of the judge's opinion score is worth to the reward."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))
     """Rules of the episodes."""
-    reward: RewardSettings = field(default_factory=RewardSettings)
+    reward: RewardSettings = field(default_factory=lambda: RewardSettings(truth_weight=0.2))
     """Weights of the potential."""
     pace: Pace = field(default_factory=Pace)
     """Steps between checkpoints and between evaluations."""
@@ -106,7 +108,7 @@ def main(settings: Settings) -> None:
     start = time.perf_counter()
     judge = load_model(settings.judge, device=settings.device)
     training, held_out, data = scenes_of(settings)
-    reward = QualityReward(judge.for_reward(), settings.reward)
+    reward = QualityReward(judge.for_reward(settings.opinion), settings.reward)
     prior = load_prior(settings.prior, settings.device)
     scenes = training.previews(), held_out.previews()
     anchors = [
@@ -124,14 +126,18 @@ def main(settings: Settings) -> None:
         device=settings.device,
         anchors=anchors[0],
     )
-    judged = JudgedScenes(scenes[1], reward, env.pipeline, settings.device, anchors[1])
+    unseen = QualityReward(reward.judge, replace(settings.reward, truth_weight=0.0))
+    judged = JudgedScenes(scenes[1], unseen, env.pipeline, settings.device, anchors[1])
 
     def watch(agent: Agent) -> dict[str, float]:
         compared = against_neutral(agent, judged, min(settings.watched, len(held_out.scenes)))
         return {name: values["mean"] for name, values in compared.items()}
 
     named = "none" if prior is None else prior_identity(settings.prior)
-    origin = f"scenes {training.sha256()}, judge {judge.card.sha256}, prior {named}"
+    origin = (
+        f"scenes {training.sha256()}, judge {judge.card.sha256}, opinion {settings.opinion}, "
+        f"prior {named}"
+    )
     agent = train(
         env, settings.algorithm, settings.out, settings.device, watch, settings.pace, origin, prior
     )
@@ -148,6 +154,7 @@ def main(settings: Settings) -> None:
     card = replace(
         agent.card,
         judge=f"{judge.card.name} {judge.card.sha256[:16]}",
+        opinion=settings.opinion,
         prior="" if prior is None else f"{settings.prior} {named[:16]}",
         training=json.loads(json.dumps(agent.card.training | record, default=str)),
         metrics={"held_out": {"scenes": len(held_out.scenes), "change": metrics}},

@@ -1,6 +1,7 @@
-"""Colour difference of pictures, differentiable: CIE94, whose reference is the truth."""
+"""How far pictures are from their truth in CIELAB, differentiable: for losses and rewards."""
 
 import kornia
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,3 +31,32 @@ def cie94(
         + of_hue / (1 + 0.015 * expected).square()
     )
     return (squared + SMALL).sqrt()
+
+
+def liveliness(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2"]:
+    """Return the mean chroma C*ab of pictures, and the standard deviation of their L*.
+
+    Args:
+        images: Encoded sRGB in [0, 1].
+    """
+    lab = kornia.color.rgb_to_lab(images)
+    chroma = lab[:, 1:].square().sum(1).add(SMALL).sqrt().mean((1, 2))
+    spread = (lab[:, 0].flatten(1).var(1, correction=0) + SMALL).sqrt()
+    return torch.stack([chroma, spread], dim=1)
+
+
+def misfit(
+    images: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"], lively: float = 0.3
+) -> Float[Tensor, " b"]:
+    """Return the mean CIE94 from the truth, and a charge for being duller or livelier.
+
+    The nearest picture to all that a photograph may have been is greyer and flatter than each of
+    them (Blau & Michaeli 2018, The perception-distortion tradeoff): the charge counts against it.
+
+    Args:
+        images: Encoded sRGB in [0, 1].
+        truth: The same of the reference.
+        lively: Weight of the absolute differences of `liveliness`.
+    """
+    duller = (liveliness(images) - liveliness(truth)).abs().sum(1)
+    return cie94(images, truth).mean((1, 2)) + lively * duller

@@ -87,8 +87,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
 
     ### Info
     `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`, `clipping`
-    (share of samples), `chroma` (a*b* units), `leash` (potential lost by `clipping`, `chroma` and
-    `theta`) and `scene`, one row for each environment.
+    (share of samples), `chroma` (a*b* units), `leash` (potential lost by `clipping`, `chroma`,
+    `theta` and distance from the `truth`) and `scene`, one row for each environment.
 
     ### Arguments
     `scenes`: previews to draw from. `reward`: the potential. `anchors`: theta of each scene that

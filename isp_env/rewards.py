@@ -5,7 +5,9 @@ therefore a lower confidence bound of the score over several views of the pictur
 clipping and for distance from an anchor: the development of a supervised prior, in theta and in
 colour. Language models are tuned to preferences in this way (Ziegler et al. 2019,
 arXiv:1909.08593), by a penalty for leaving the model that supervision gave; without a prior the
-anchor is the neutral rendering. Every weight is a setting; zero switches it off.
+anchor is the neutral rendering. Where the truth of a training scene is known, distance from it may
+be charged, too: the score is then not pleased at the cost of the truth. Every weight is a setting;
+zero switches it off.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from isp_env.color_difference import misfit
 
 View = Literal["whole", "flip", "small", "crop"]
 Judged = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor | None]
@@ -73,6 +77,8 @@ class RewardSettings:
             above the limit.
         chroma_limit: CIELAB a*b* units of that difference that are free.
         theta_weight: Potential per unit of mean squared difference of theta from the anchor's.
+        truth_weight: Potential per unit of `color_difference.misfit` to the truth, in scenes whose
+            truth is known.
     """
 
     scale: float = 0.2
@@ -84,13 +90,17 @@ class RewardSettings:
     chroma_weight: float = 0.5
     chroma_limit: float = 4.0
     theta_weight: float = 2.0
+    truth_weight: float = 0.0
 
     def leash_free(self) -> "RewardSettings":
         """The same without penalties: what an unguarded optimiser does to the judge."""
-        return replace(self, clipping_weight=0.0, chroma_weight=0.0, theta_weight=0.0)
+        return replace(
+            self, clipping_weight=0.0, chroma_weight=0.0, theta_weight=0.0, truth_weight=0.0
+        )
 
 
-LEASH = ("clipping", "chroma", "theta")
+LEASH = ("clipping", "chroma", "theta", "truth")
+SMALL = 32  # pixels of what colours are compared on
 
 
 class Potential(NamedTuple):
@@ -102,7 +112,7 @@ class Potential(NamedTuple):
     features: Float[Tensor, "b f"]  # the judge's, of the first view; f = 0 where it gives none
     clipping: Float[Tensor, " b"]  # share of clipped samples beyond the neutral rendering's
     chroma: Float[Tensor, " b"]  # mean a*b* difference from the anchor's picture
-    leash: Float[Tensor, "b 3"]  # potential lost by each of `LEASH`
+    leash: Float[Tensor, "b 4"]  # potential lost by each of `LEASH`
 
 
 class Reference(NamedTuple):
@@ -112,6 +122,7 @@ class Reference(NamedTuple):
     seen: Float[Tensor, "b n"]  # what a `ShotJudge` sees of the anchor's picture; else n = 0
     theta: Float[Tensor, "b d"]  # the anchor's
     colors: Float[Tensor, "b 2 32 32"]  # CIELAB a*b* of the anchor's picture
+    truth: Float[Tensor, "b 3 s s"]  # display RGB of 32 pixels; where it is not known, of none
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,13 @@ class QualityReward:
         neutral: Float[Tensor, "b 3 h w"],
         anchor: Float[Tensor, "b 3 h w"],
         theta: Float[Tensor, "b d"],
+        truth: Float[Tensor, "b 3 h w"] | None = None,
     ) -> Reference:
-        """Look at neutral renderings, and at the pictures of the anchor's `theta`."""
+        """Look at neutral renderings, at the pictures of the anchor's `theta`, and at the truth."""
         judge = self.judge
         seen = judge.see(anchor) if isinstance(judge, ShotJudge) else neutral[:, 0, 0, :0]
-        return Reference(clipped_share(neutral), seen, theta, opponents(anchor))
+        small = neutral[:, :, :0, :0] if truth is None else _small(truth)
+        return Reference(clipped_share(neutral), seen, theta, opponents(anchor), small)
 
     def __call__(
         self,
@@ -158,12 +171,19 @@ class QualityReward:
                 s.clipping_weight * clipping,
                 s.chroma_weight * (chroma - s.chroma_limit).clamp(min=0) / 10,
                 s.theta_weight * (theta - shot.theta).square().mean(1),
+                s.truth_weight * self._from_truth(images, shot),
             ],
             dim=1,
         )
         return Potential(
             value - leash.sum(1), scores.mean(0), attributes, features, clipping, chroma, leash
         )
+
+    def _from_truth(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Float[Tensor, " b"]:
+        """How far the truth is; 0 where it is not known, or not charged."""
+        if not self.settings.truth_weight or not shot.truth.shape[2]:
+            return images.new_zeros(len(images))
+        return misfit(_small(images), shot.truth)
 
     def _judgement(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Judgement:
         """What the judge says, by name."""
@@ -193,7 +213,11 @@ def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
 
 def opponents(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 32 32"]:
     """CIELAB a*b* of pictures reduced to 32 pixels."""
-    return kornia.color.rgb_to_lab(functional.adaptive_avg_pool2d(images, 32))[:, 1:]
+    return kornia.color.rgb_to_lab(_small(images))[:, 1:]
+
+
+def _small(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 32 32"]:
+    return functional.adaptive_avg_pool2d(images, SMALL)
 
 
 def distance(

@@ -6,7 +6,8 @@ the same policy chooses in one look and in several. Simulated shots come without
 experts and other stores are learned from by the same code.
 
 An answer that leads away from the truth costs more than one that leads as far towards it: where
-nothing tells what was wrong, the best answer is then neutral.
+nothing tells what was wrong, the best answer is then neutral. And an answer that is duller than the
+truth costs (`color_difference.misfit`).
 """
 
 import json
@@ -27,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agents.policies.looks import look
 from agents.policies.networks import PhotoPolicy, features_of, mean_action
-from isp_env.color_difference import cie94
+from isp_env.color_difference import cie94, misfit
 from isp_env.files import atomic_path
 from isp_env.pipeline import IspPipeline
 from isp_env.previews import PreviewSet
@@ -65,22 +66,24 @@ class LessonSettings:
             neutral is `near` away from the truth; up to twice where nearer, less where farther. It
             grows from zero over the lesson: regret from the beginning keeps a policy from moving.
         near: See there, CIE94.
+        liveliness: Weight of the differences in mean chroma and in spread of L* from the truth.
         theta_weight: Weight of the mean square of theta: decides what the picture does not.
         coarse: Factor by which a batch is reduced for the loss; every `fine_every`-th is not.
         fine_every: See there.
         seed: Of the weights of new layers.
     """
 
-    light_batches: int = 1000
-    batches: int = 2600
-    looks: int = 2
+    light_batches: int = 2000
+    batches: int = 2000
+    looks: int = 1
     warmup: int = 50
     learning_rate: float = 3e-4
-    head_rate: float = 6e-4
+    head_rate: float = 1e-3
     weight_decay: float = 0.05
     averaging: float = 0.995
     regret: float = 1.5
     near: float = 8.0
+    liveliness: float = 0.3
     theta_weight: float = 0.1
     coarse: int = 2
     fine_every: int = 7
@@ -319,11 +322,12 @@ def _lesson(
             now = pipeline(shots.linear, theta, shots.noise)
     action = mean_action(policy, look(shots, now, neutral, theta))
     theta = action + (action.clamp(-1, 1) - action).detach()
-    after = cie94(pipeline(linear, theta, noise), truth).mean((1, 2))
+    answer = pipeline(linear, theta, noise)
+    after = cie94(answer, truth).mean((1, 2))
     beyond = (action.abs() - 1).clamp(min=0).square().mean(1)
     dear = regret * 2 * settings.near / (settings.near + before)
-    loss = after + dear * (after - before).clamp(min=0) + beyond
-    loss = (loss + settings.theta_weight * theta.square().mean(1)).mean()
+    loss = misfit(answer, truth, settings.liveliness) + dear * (after - before).clamp(min=0)
+    loss = (loss + beyond + settings.theta_weight * theta.square().mean(1)).mean()
     optimizer.zero_grad()
     loss.backward()
     clip_grad_norm_(policy.parameters(), 5.0)

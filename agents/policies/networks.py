@@ -1,6 +1,7 @@
 """The networks of policies: a photograph's features, and the heads that choose theta."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from isp_env.observations import CAPTURE, THUMBNAIL, squeezed
 
 Algorithm = Literal["supervised", "PPO", "SAC", "TD3"]
 
+REMEMBERED = 8192  # features of pictures; some 5 kB each
+
 
 @dataclass(frozen=True)
 class PolicySettings:
@@ -38,6 +41,8 @@ class PolicySettings:
         backbone: The convolutional network that looks at the rendering; a model name of timm.
         side: Pixels of the square that the backbone sees; observations are reduced to it.
         hidden: Width of the layers that join its features with what else is observed.
+        frozen: Whether the backbone stays as it is: it then looks at a picture once, however often
+            the layers behind it learn from it.
         critic: Widths of the layers of critics.
         log_std: Initial log standard deviation of PPO's and SAC's Gaussian actions.
     """
@@ -45,6 +50,7 @@ class PolicySettings:
     backbone: str = "mobilenetv2_100"
     side: int = 96
     hidden: int = 256
+    frozen: bool = False
     critic: tuple[int, ...] = (128,)
     log_std: float = -2.5
 
@@ -57,6 +63,7 @@ class PolicySettings:
                 "backbone": self.backbone,
                 "side": self.side,
                 "hidden": self.hidden,
+                "frozen": self.frozen,
                 "knobs": knobs,
             },
             "share_features_extractor": True,
@@ -83,9 +90,17 @@ class PhotoFeatures(BaseFeaturesExtractor):
     blind = False
 
     def __init__(
-        self, space: spaces.Dict, backbone: str, side: int, hidden: int, knobs: int
+        self,
+        space: spaces.Dict,
+        backbone: str,
+        side: int,
+        hidden: int,
+        knobs: int,
+        frozen: bool = False,
     ) -> None:
         super().__init__(space, 2 * hidden)
+        self.frozen = frozen
+        self._memory: OrderedDict[int, Tensor] = OrderedDict()
         self.backbone = timm.create_model(backbone, num_classes=0)
         seen_by = cast(dict[str, Any], self.backbone.pretrained_cfg)
         self.mean, self.std = list(seen_by["mean"]), list(seen_by["std"])
@@ -104,9 +119,25 @@ class PhotoFeatures(BaseFeaturesExtractor):
         light = self.light(torch.cat([small, observations["linear"], *numbers], dim=1))
         if self.blind:
             return torch.cat([light, torch.zeros_like(light)], dim=1)
-        now = squeezed(image[:, :3], self.side).contiguous(memory_format=torch.channels_last)
-        looked = self.backbone(normalize(now, self.mean, self.std))
+        looked = self._remembered(image[:, :3]) if self.frozen else self._looked(image[:, :3])
         return torch.cat([light, self.join(torch.cat([looked, light.detach()], dim=1))], dim=1)
+
+    def _looked(self, now: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        small = squeezed(now, self.side).contiguous(memory_format=torch.channels_last)
+        return self.backbone(normalize(small, self.mean, self.std))
+
+    @torch.no_grad()
+    def _remembered(self, now: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Look at pictures that were not seen lately; they are known by their 8 bits."""
+        keys = [hash(each.tobytes()) for each in (255 * now).round().byte().cpu().numpy()]
+        fresh = list({key: row for row, key in enumerate(keys) if key not in self._memory}.items())
+        if fresh:
+            looked = self._looked(now[[row for _, row in fresh]])
+            self._memory.update(zip([key for key, _ in fresh], looked, strict=True))
+        found = torch.stack([self._memory[key] for key in keys])
+        while len(self._memory) > REMEMBERED:
+            self._memory.popitem(last=False)
+        return found
 
     def train(self, mode: bool = True) -> "PhotoFeatures":
         """Set the mode; with `fixed_statistics` not that of batch normalisation."""

@@ -112,8 +112,10 @@ def main(settings: Settings) -> None:
         features_of(policy).initialise(settings.init)
     small, training, held_out, data = sources(settings)
 
+    used = (settings.doubt, settings.lesson.looks)
+
     def watch(policy: PhotoPolicy) -> dict[str, float]:
-        return flat(measure(policy, held_out, settings.watched, settings.doubt))
+        return flat(measure(policy, held_out, settings.watched, *used))
 
     learn_light(policy, pipeline, small, settings.lesson, settings.out)
     learn_prior(policy, pipeline, training, settings.lesson, settings.out, watch)
@@ -137,7 +139,7 @@ def main(settings: Settings) -> None:
                 }
             )
         ),
-        metrics={"held-out simulated shots": measure(policy, held_out, 10, settings.doubt)},
+        metrics={"held-out simulated shots": measure(policy, held_out, 10, *used)},
     )
     agent = Agent(policy, card)
     save_agent(agent, settings.out / "prior")
@@ -177,7 +179,7 @@ def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str
 
 
 def measure(
-    policy: PhotoPolicy, source: ShotSource, batches: int, doubt: float = 0.0, looks: int = 2
+    policy: PhotoPolicy, source: ShotSource, batches: int, doubt: float = 0.0, looks: int = 1
 ) -> dict[str, Any]:
     """CIEDE2000 and PSNR to the truth of neutral and of each look, over all and by distance.
 

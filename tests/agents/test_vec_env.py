@@ -60,7 +60,7 @@ def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):
     assert rewards[0] == 0
     assert infos[0]["potential"] == running[0]["potential"]
     assert set(infos[0]) - set(infos[1]) == {"terminal_observation", "TimeLimit.truncated"}
-    assert set(infos[1]["leash"]) == {"clipping", "chroma", "theta"}
+    assert set(infos[1]["leash"]) == {"clipping", "chroma", "theta", "truth"}
     assert infos[1]["parameters"]["exposure"] == pytest.approx(-0.2)  # two tenths of half of 2 EV
     knobs = len(infos[0]["theta"])
     assert infos[0]["terminal_observation"]["vector"][:knobs] == pytest.approx(-0.05)

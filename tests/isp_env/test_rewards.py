@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from skimage.color import deltaE_ciede94, rgb2lab
 
 from isp_env.rewards import (
     Judge,
@@ -71,7 +73,8 @@ def test_what_each_term_of_the_leash_costs_is_told():
     settings = RewardSettings(clipping_weight=2.0, chroma_weight=3.0, theta_weight=4.0)
     held = potential_of(picture, neutral, theta, settings)
     loose = potential_of(picture, neutral, theta, settings.leash_free())
-    clipping, chroma, by_theta = held.leash[0].tolist()
+    clipping, chroma, by_theta, by_truth = held.leash[0].tolist()
+    assert by_truth == 0  # it is not known
     assert clipping == pytest.approx(2.0 / 3, abs=1e-5)
     assert chroma == pytest.approx(3.0 * (held.chroma.item() - settings.chroma_limit) / 10)
     assert by_theta == pytest.approx(4.0 * 0.25)
@@ -144,7 +147,7 @@ def test_penalties_are_measured_from_the_anchor():
     assert reward(warm, shot, at).leash.abs().max() < 1e-3
     assert reward(warm, shot, at).chroma.item() == pytest.approx(0, abs=2e-3)
     back = reward(neutral, shot, torch.zeros(1, 3))
-    clipping, chroma, by_theta = back.leash[0].tolist()
+    clipping, chroma, by_theta, _ = back.leash[0].tolist()
     away = torch.linalg.vector_norm(opponents(warm) - opponents(neutral), dim=1).mean().item()
     assert away > 10
     assert back.chroma.item() == pytest.approx(away, rel=1e-4)
@@ -199,3 +202,23 @@ def test_the_views_of_a_judge_that_knows_the_shot_are_each_compared():
     found = potential_of(half, grey(0.25), torch.zeros(1, 1), settings, LeftHalf())
     assert found.score.item() == pytest.approx((-0.25 + 0.75) / 2)
     assert found.value.item() == pytest.approx(0.25 - 0.5)
+
+
+def test_distance_from_a_known_truth_is_charged():
+    random = torch.Generator().manual_seed(0)
+    truth, picture = torch.rand(2, 3, 2, 32, 32, generator=random)
+    truth, picture = truth.transpose(0, 1), picture.transpose(0, 1)
+    reward = QualityReward(brightness, RewardSettings(**{**vars(OFF), "truth_weight": 0.5}))
+    theta = torch.zeros(2, 4)
+    known = reward.reference(truth, truth, theta, truth)
+    lab = [rgb2lab(each.permute(0, 2, 3, 1).numpy()) for each in (truth, picture)]
+    of_chroma = [np.hypot(each[..., 1], each[..., 2]).mean((1, 2)) for each in lab]
+    of_light = [each[..., 0].std((1, 2)) for each in lab]
+    duller = abs(of_chroma[0] - of_chroma[1]) + abs(of_light[0] - of_light[1])
+    expected = 0.5 * (deltaE_ciede94(*lab).mean((1, 2)) + 0.3 * duller)
+    charged = reward(picture, known, theta).leash[:, 3]
+    assert torch.allclose(charged, torch.from_numpy(expected).float(), rtol=1e-3)
+    assert reward(truth, known, theta).leash[:, 3].max() < 0.01
+    unknown = reward.reference(truth, truth, theta)
+    assert (reward(picture, unknown, theta).leash[:, 3] == 0).all()
+    assert (reward.settings.leash_free().truth_weight) == 0

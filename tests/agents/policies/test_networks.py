@@ -20,6 +20,7 @@ from agents.policies import (
     build_policy,
     features_of,
     mean_action,
+    networks,
 )
 from isp_env.observations import CAPTURE, IMAGE_SIDE, LINEAR, observation_space
 from tests.agents.tiny import NETWORK, opinionated
@@ -118,6 +119,35 @@ def test_statistics_stay_in_reinforcement_learning_and_follow_in_a_lesson(policy
     features.fixed_statistics = True
     policy.set_training_mode(True)
     assert not norm.training
+
+
+def test_a_frozen_backbone_looks_at_a_picture_once(policy, monkeypatch):
+    features, seen = features_of(policy), read(observation())
+    learning = features(seen)
+    features.frozen = True
+    looked = []
+    look = features._looked
+    monkeypatch.setattr(features, "_looked", lambda now: looked.append(len(now)) or look(now))
+    for _ in range(2):
+        assert torch.allclose(features(seen), learning, atol=1e-5)
+    twice = {key: value[[0, 3, 0]] for key, value in read(observation()).items()}
+    assert torch.allclose(features(twice), learning[[0, 3, 0]], atol=1e-5)
+    fresh = read(observation(2, seed=1))
+    both = {key: torch.cat([value, fresh[key], fresh[key]]) for key, value in seen.items()}
+    features(both)[:, NETWORK.hidden :].sum().backward()
+    assert looked == [4, 2]
+    assert all(p.grad is None for p in features.backbone.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in features.join.parameters())
+
+
+def test_a_frozen_backbone_forgets_the_oldest(policy, monkeypatch):
+    monkeypatch.setattr(networks, "REMEMBERED", 5)
+    features = features_of(policy)
+    features.frozen = True
+    first = features(read(observation(4)))
+    features(read(observation(4, seed=1)))
+    assert len(features._memory) == 5
+    assert torch.allclose(features(read(observation(4))), first, atol=1e-5)
 
 
 @pytest.mark.parametrize("algorithm", POLICIES)

@@ -133,6 +133,10 @@ def test_a_model_tells_nearness_and_attributes(comparing):
     assert torch.allclose(nearness, -distance, atol=1e-5)
     assert torch.allclose(attributes, judge.predict(images).attributes, atol=1e-5)
     assert judge.for_reward() is judge
+    paid = judge.for_reward(opinion=3.0)
+    score, told = paid.compare(paid.see(images), paid.see(neutral))
+    assert torch.allclose(score, nearness + 3 * judge.predict(images).score, atol=1e-4)
+    assert torch.equal(told, attributes)
     with pytest.raises(ImageFormatError, match=r"in \[0, 1\]"):
         judge.see(images * 255)
 

@@ -93,14 +93,14 @@ def test_measures_are_those_of_the_answers(settings, card):
         )
         return shots._replace(truth=truth)
 
-    told = measure(agent.policy, perfect, 2)  # type: ignore[arg-type]
+    told = measure(agent.policy, perfect, 2, looks=2)  # type: ignore[arg-type]
     assert told["neutral: CIEDE2000"] == pytest.approx(0, abs=1e-6)
     low, high = BANDS[0]
     band = told[f"look 1: neutral {low} to {high}"]
     assert band["shots"] == told["shots"] == 6
     assert band["change"] == pytest.approx(told["look 1: CIEDE2000"])
     assert band["nearer"] == 0
-    shrunk = measure(agent.policy, perfect, 2, doubt=100.0)  # type: ignore[arg-type]
+    shrunk = measure(agent.policy, perfect, 2, doubt=100.0, looks=2)  # type: ignore[arg-type]
     assert shrunk["look 2: CIEDE2000"] < 0.1 * told["look 2: CIEDE2000"]
     assert shrunk["look 1: CIEDE2000"] == told["look 1: CIEDE2000"]
 
