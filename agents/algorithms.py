@@ -42,16 +42,16 @@ class PPOSettings:
 
     algorithm: ClassVar[Algorithm] = "PPO"
 
-    steps: int = 3_200
-    rollout: int = 20
-    batch_size: int = 160
-    epochs: int = 8
-    learning_rate: float = 1e-4
+    steps: int = 102_400
+    rollout: int = 64
+    batch_size: int = 256
+    epochs: int = 5
+    learning_rate: float = 2e-4
     gae_lambda: float = 0.95
     entropy: float = 0.0
     clip: float = 0.2
     target_kl: float = 0.03
-    policy: PolicySettings = field(default_factory=PolicySettings)
+    policy: PolicySettings = field(default_factory=lambda: PolicySettings(frozen=True))
     seed: int = 0
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:

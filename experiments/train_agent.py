@@ -84,7 +84,7 @@ class Settings:
     its .json card; or "none"."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
-    opinion: float = 10.0
+    opinion: float = 0.0
     """Nearness, in CIEDE2000, that a unit of the judge's opinion score is worth to the reward."""
     environments: int = 32
     """Scenes stepped at once."""
