@@ -30,23 +30,26 @@ class TruthSettings:
     mos_test: tuple[int, int] = (3, 300)
     """Seed and photographs of BIQ2021's split whose test part is none: the quality model's."""
 
-    def paths(self, part: Part) -> list[Path]:
-        """Return the photographs of one part; those held out are of `photos` alone.
+    def paths(self, *parts: Part) -> list[Path]:
+        """Return the photographs of these parts; those held out are of `photos` alone.
 
         Raises:
-            ValueError: No folder is named, or it holds none of this part.
+            ValueError: No folder is named, or it holds none of these parts.
         """
         found = photographs_in(self.photos) if self.photos else []
-        found = [path for path in found if part_of(path.name) == part]
-        if self.biq2021 and part != "held out":
+        found = [path for path in found if part_of(path.name) in parts]
+        if self.biq2021:
             rated = read_biq2021(self.biq2021, subset=True)
             seed, test = self.mos_test
             count = len(rated.paths)
             kept = random_split(count, 0, min(test, count // 2), seed).train
             good = [rated.paths[row] for row in kept if rated.mos[row] >= self.min_mos]
-            found += [path for path in good if part_of(path.name) == part]
+            learned = set(parts) - {"held out"}
+            found += [path for path in good if part_of(path.name) in learned]
         if not found:
-            raise ValueError(f"no photographs for {part!r}: name a folder of clean photographs")
+            raise ValueError(
+                f"no photographs for {' or '.join(parts)!r}: name a folder of clean photographs"
+            )
         return found
 
 

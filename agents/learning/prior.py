@@ -61,6 +61,8 @@ class LessonSettings:
         learning_rate: AdamW's of the backbone, falling to zero along a cosine.
         head_rate: Of the other layers.
         weight_decay: Decoupled.
+        dropout: Share of features that are dropped between layers: photographs come back, and
+            are not to be known again.
         averaging: Decay of the moving average of the weights, which is what is kept.
         regret: Weight of the colour difference by which an answer is worse than neutral, where
             neutral is `near` away from the truth; up to twice where nearer, less where farther. It
@@ -73,13 +75,14 @@ class LessonSettings:
         seed: Of the weights of new layers.
     """
 
-    light_batches: int = 2000
-    batches: int = 2000
+    light_batches: int = 2500
+    batches: int = 2200
     looks: int = 1
     warmup: int = 50
     learning_rate: float = 3e-4
     head_rate: float = 1e-3
     weight_decay: float = 0.05
+    dropout: float = 0.3
     averaging: float = 0.995
     regret: float = 1.5
     near: float = 8.0
@@ -233,14 +236,17 @@ class _Run:
         averaged = cast(PhotoPolicy, self.average.module)
         done = self._resume()
         self.policy.set_training_mode(True)
+        features_of(self.policy).dropout = settings.dropout
         for number in track(range(done, self.batches), self.name):
             factor = 1 if fine and number % settings.fine_every == 0 else settings.coarse
             regret = settings.regret * (number + 1) / self.batches
             turn = number % settings.looks
-            told = _lesson(
-                *(self.policy, pipeline, source(number), turn, factor, regret, settings),
-                self.optimizer,
-            )
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(_seed_of(settings.seed, number))  # of what is dropped
+                told = _lesson(
+                    *(self.policy, pipeline, source(number), turn, factor, regret, settings),
+                    self.optimizer,
+                )
             self.rate.step()
             self.average.update_parameters(self.policy)
             history.append(told)
@@ -251,6 +257,7 @@ class _Run:
                 self._note(number + 1, watch(averaged))
             if (number + 1) % CHECKPOINT_EVERY == 0 or number + 1 == self.batches:
                 self._save(number + 1)
+        features_of(self.policy).dropout = 0.0
         self.policy.load_state_dict(averaged.state_dict())
         return history
 
@@ -284,6 +291,10 @@ class _Run:
         for name, part in self._parts.items():
             part.load_state_dict(content[name])
         return content["done"]
+
+
+def _seed_of(*numbers: int) -> int:
+    return int(np.random.default_rng(numbers).integers(2**62))
 
 
 def _rate(done: int, warmup: int, batches: int) -> float:

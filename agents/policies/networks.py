@@ -84,10 +84,12 @@ class PhotoFeatures(BaseFeaturesExtractor):
         fixed_statistics: Whether batch normalisation keeps its statistics while training, as
             reinforcement learning needs: it acts with a batch of one and learns with others.
         blind: Leave the backbone out; its features are zeros.
+        dropout: Share of features that a lesson drops (Srivastava et al. 2014); none elsewhere.
     """
 
     fixed_statistics = True
     blind = False
+    dropout = 0.0
 
     def __init__(
         self,
@@ -116,11 +118,19 @@ class PhotoFeatures(BaseFeaturesExtractor):
         image, vector = observations["image"], observations["vector"]
         small = nn.functional.adaptive_avg_pool2d(image, THUMBNAIL).flatten(1)
         numbers = [vector[:, : self.knobs + 1], vector[:, -CAPTURE:]]
-        light = self.light(torch.cat([small, observations["linear"], *numbers], dim=1))
+        light = self._through(self.light, torch.cat([small, observations["linear"], *numbers], 1))
         if self.blind:
             return torch.cat([light, torch.zeros_like(light)], dim=1)
         looked = self._remembered(image[:, :3]) if self.frozen else self._looked(image[:, :3])
-        return torch.cat([light, self.join(torch.cat([looked, light.detach()], dim=1))], dim=1)
+        looked = torch.cat([self._dropped(looked), light.detach()], dim=1)
+        return torch.cat([light, self._through(self.join, looked)], dim=1)
+
+    def _through(self, layers: nn.Sequential, x: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
+        """Apply `_layers`, between which a lesson drops features."""
+        return layers[3:](self._dropped(layers[:3](x)))
+
+    def _dropped(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        return nn.functional.dropout(x, self.dropout, self.training and self.dropout > 0)
 
     def _looked(self, now: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         small = squeezed(now, self.side).contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ Repeats agents/weights/prior (one CPU core, 40 minutes):
         --init mobilenetv2_100_imagenet.safetensors --export agents/weights/prior
 
 Truths are the photographs of a folder, and BIQ2021's best rated. A fifth of them, chosen by their
-names, is held out from this training as from every other, and a fifth is for referees alone. With
+names, is held out from this training as from every other. With
 `--store STORE` the truths of a store are learned instead, as FiveK's with an expert's renderings
 (`build_previews.py fivek`). A run that was interrupted goes on from its last checkpoint.
 """
@@ -55,7 +55,11 @@ from isp_env.rewards import RewardSettings
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
 
-PARTS: tuple[Part, Part] = ("training", "held out")
+PARTS: dict[str, tuple[Part, ...]] = {
+    "training": ("training", "referee"),
+    "held out": ("held out",),
+}
+"""Photographs that are for referees alone are unknown to rewards, not to priors."""
 LIGHT_SIDE, LIGHT_BATCH = 64, 48
 """Pixels and shots of a batch where the backbone takes no part."""
 BANDS = ((0, 4), (4, 8), (8, 15), (15, 100))
@@ -162,10 +166,11 @@ def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str
             f"store {settings.store.name}; a fifth of its scenes is held out",
         )
     photos = {
-        part: read_truths(settings.truths.paths(part), 2 * settings.long_side) for part in PARTS
+        name: read_truths(settings.truths.paths(*parts), 2 * settings.long_side)
+        for name, parts in PARTS.items()
     }
 
-    def shots(part: Part, long_side: int, batch_size: int, seed: int) -> ShotSource:
+    def shots(part: str, long_side: int, batch_size: int, seed: int) -> ShotSource:
         least = settings.least_crop if part == "training" else 0.75
         return simulated_source(photos[part], settings.shots, long_side, batch_size, seed, least)
 

@@ -53,13 +53,13 @@ class ShotSettings:
         averaged: Ends of the samples of a colour that go into a pixel, as for ISO.
     """
 
-    fine_share: float = 0.25
+    fine_share: float = 0.2
     fine_part: float = 0.25
-    exposure_mean: float = -0.35
-    exposure_spread: float = 1.0
-    exposure_range: tuple[float, float] = (-3.0, 1.6)
-    balance_share: float = 0.5
-    balance_spread: float = 0.28
+    exposure_mean: float = -0.5
+    exposure_spread: float = 1.2
+    exposure_range: tuple[float, float] = (-3.0, 2.0)
+    balance_share: float = 0.6
+    balance_spread: float = 0.32
     veil_share: float = 0.3
     veil_most: float = 0.15
     flare_share: float = 0.1

@@ -23,8 +23,8 @@ ASPECT_SHARES = (0.35, 0.25, 0.15, 0.1, 0.05, 0.1)
 def part_of(name: str) -> Part:
     """Return the part that a photograph belongs to by its file name, in every training alike.
 
-    A fifth is held out from everything; a fifth is for referees alone; the others teach the reward
-    and the policies.
+    A fifth is held out from everything; a fifth is for referees, and unknown to rewards; the others
+    teach rewards and policies.
     """
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") % 10
     return "held out" if number < 2 else "referee" if number < 4 else "training"

@@ -18,7 +18,7 @@ from agents.learning.prior import (
 )
 from agents.policies import PhotoPolicy, begin_neutral, features_of
 from agents.policies.looks import answers
-from isp_env.color_difference import cie94
+from isp_env.color_difference import cie94, misfit
 from isp_env.pipeline import IspPipeline
 from isp_env.scenes.random_shots import Shots, ShotSettings
 from tests.agents.tiny import PIPELINE, dark_shots, opinionated, scenes_of
@@ -243,6 +243,53 @@ def test_theta_costs_what_it_is_said_to_weigh(tmp_path):
     free = largest(0.0)
     assert free > 0.1
     assert largest(300.0) < 0.6 * free
+
+
+@each_lesson
+def test_features_are_dropped_while_learning_alone(learn: Learn, tmp_path, monkeypatch):
+    """And the same ones again in a lesson that is repeated."""
+    asked = []
+    drop = torch.nn.functional.dropout
+
+    def listening(x, share, training):
+        asked.append((share, training))
+        return drop(x, share, training)
+
+    monkeypatch.setattr("agents.policies.networks.nn.functional.dropout", listening)
+    ends = []
+    for folder in ("first", "again"):
+        policy = beginner()
+        torch.rand(len(ends))  # what else is drawn does not matter
+        learn(policy, PIPELINE, source, replace(SHORT, dropout=0.4), tmp_path / folder)
+        ends.append(weights(policy))
+        assert (0.4, True) in asked
+        asked.clear()
+        answers(policy, PIPELINE, source(0), 1)
+        assert not any(training for _, training in asked)
+    assert torch.equal(*ends)
+    policy = beginner()
+    learn(policy, PIPELINE, source, replace(SHORT, dropout=0.0), tmp_path / "none")
+    assert not torch.allclose(weights(policy), ends[0])
+
+
+@each_lesson
+def test_an_answer_pays_for_dullness(learn: Learn, tmp_path, monkeypatch):
+    weighed = []
+
+    def listening(images, truth, lively):
+        weighed.append(lively)
+        return misfit(images, truth, lively)
+
+    monkeypatch.setattr("agents.learning.prior.misfit", listening)
+    ends = []
+    for liveliness in (0.0, 3.0):
+        policy = beginner()
+        settings = replace(SHORT, liveliness=liveliness)
+        learn(policy, PIPELINE, source, settings, tmp_path / f"{liveliness}")
+        ends.append(weights(policy))
+        assert set(weighed) == {liveliness}
+        weighed.clear()
+    assert not torch.allclose(*ends)
 
 
 def test_the_history_tells_of_batches_and_of_who_watches(tmp_path, monkeypatch):

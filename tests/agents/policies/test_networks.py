@@ -121,6 +121,24 @@ def test_statistics_stay_in_reinforcement_learning_and_follow_in_a_lesson(policy
     assert not norm.training
 
 
+def test_features_are_dropped_in_a_lesson_alone(policy):
+    features, seen = features_of(policy), read(observation())
+    whole = features(seen)
+    features.dropout = 0.5
+    features.eval()
+    assert torch.equal(features(seen), whole)
+    features.train()
+    torch.manual_seed(0)
+    first, second = features(seen), features(seen)
+    torch.manual_seed(0)
+    assert torch.equal(features(seen), first)
+    for half in np.s_[:, : NETWORK.hidden], np.s_[:, NETWORK.hidden :]:
+        assert not torch.allclose(first[half], second[half])
+        assert not torch.allclose(first[half], whole[half])
+    features.dropout = 0.0
+    assert torch.equal(features(seen), whole)
+
+
 def test_a_frozen_backbone_looks_at_a_picture_once(policy, monkeypatch):
     features, seen = features_of(policy), read(observation())
     learning = features(seen)

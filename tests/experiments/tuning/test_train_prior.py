@@ -10,6 +10,7 @@ import pytest
 from agents.learning.prior import LessonSettings
 from agents.policies import load_prior
 from experiments.agent_scenes import TruthSettings
+from experiments.tuning import train_prior
 from experiments.tuning.train_prior import BANDS, Settings, main, measure, sources
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import Shots
@@ -103,6 +104,14 @@ def test_measures_are_those_of_the_answers(settings, card):
     shrunk = measure(agent.policy, perfect, 2, doubt=100.0, looks=2)  # type: ignore[arg-type]
     assert shrunk["look 2: CIEDE2000"] < 0.1 * told["look 2: CIEDE2000"]
     assert shrunk["look 1: CIEDE2000"] == told["look 1: CIEDE2000"]
+
+
+def test_it_learns_from_all_but_what_is_held_out(settings, monkeypatch):
+    asked = []
+    monkeypatch.setattr(TruthSettings, "paths", lambda self, *parts: asked.append(parts) or [])
+    monkeypatch.setattr(train_prior, "read_truths", lambda paths, side: [])
+    sources(settings)
+    assert asked == [("training", "referee"), ("held out",)]
 
 
 def test_the_held_out_photographs_are_of_the_folder_alone(settings):
