@@ -11,6 +11,11 @@ RAW files or FiveK, are two stores that `build_previews.py` makes:
 
     python experiments/train_agent.py --training STORE --held-out OTHER_STORE
 
+RAW files without truths take part beside the simulated scenes, from a store of squares:
+
+    python experiments/build_previews.py --out STORE --side 112 raw --paths PHOTOS
+    python experiments/train_agent.py --scenes.size 112 112 --real STORE ...
+
 The policy begins as the prior (`tuning/train_prior.py`), whose development of each scene also
 anchors the reward; then the algorithm (`algorithm:ppo`, `algorithm:sac` or `algorithm:td3`) trains
 it on the task. `--prior none` begins from nothing, with the reward anchored to neutral. A run that
@@ -52,6 +57,7 @@ from isp_env.fused_stages import compiled
 from isp_env.judged import JudgedScenes
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_store import PreviewStore, PreviewStoreError
+from isp_env.previews import PreviewSet
 from isp_env.rewards import QualityReward, RewardSettings
 
 Algorithm = (
@@ -73,6 +79,10 @@ class Settings:
     """Instead of `scenes`: a store that `build_previews.py` made, of RAW files or FiveK."""
     held_out: Path | None = None
     """And a store to evaluate on, of other photographs."""
+    real: Path | None = None
+    """A store of RAW files without truths to train on besides, of the same size."""
+    real_share: float = 0.1
+    """Share of the episodes that they have; they are repeated for it."""
     out: Path = Path("runs/train_agent")
     """Checkpoints, TensorBoard and results."""
     stores: Path = Path("runs/scenes")
@@ -110,7 +120,7 @@ def main(settings: Settings) -> None:
     training, held_out, data = scenes_of(settings)
     reward = QualityReward(judge.for_reward(settings.opinion), settings.reward)
     prior = load_prior(settings.prior, settings.device)
-    scenes = training.previews(), held_out.previews()
+    scenes = and_real_ones(training.previews(), settings), held_out.previews()
     anchors = [
         None
         if prior is None
@@ -134,10 +144,9 @@ def main(settings: Settings) -> None:
         return {name: values["mean"] for name, values in compared.items()}
 
     named = "none" if prior is None else prior_identity(settings.prior)
-    origin = (
-        f"scenes {training.sha256()}, judge {judge.card.sha256}, opinion {settings.opinion}, "
-        f"prior {named}"
-    )
+    trained_on = [store.sha256() for store in (training, real_scenes(settings)) if store]
+    origin = f"scenes {' '.join(trained_on)}, share {settings.real_share}, "
+    origin += f"judge {judge.card.sha256}, opinion {settings.opinion}, prior {named}"
     agent = train(
         env, settings.algorithm, settings.out, settings.device, watch, settings.pace, origin, prior
     )
@@ -146,7 +155,7 @@ def main(settings: Settings) -> None:
         "settings": without_paths(asdict(settings)),
         "data": data,
         "training_scenes": len(training.scenes),
-        "training_sha256": training.sha256(),
+        "training_sha256": trained_on,
         "held_out_sha256": held_out.sha256(),
         "minutes": (time.perf_counter() - start) / 60,
         "versions": versions() | {"stable-baselines3": version("stable-baselines3")},
@@ -190,6 +199,21 @@ def scenes_of(settings: Settings) -> tuple[PreviewStore, PreviewStore, str]:
         "simulated shots of clean photographs; held-out scenes show photographs that neither the "
         "agent, its prior nor its judge was trained on",
     )
+
+
+def real_scenes(settings: Settings) -> PreviewStore | None:
+    """The store of RAW files that are trained on besides."""
+    return None if settings.real is None else PreviewStore.open(settings.real)
+
+
+def and_real_ones(scenes: PreviewSet, settings: Settings) -> PreviewSet:
+    """Scenes, and those of RAW files as often as their share asks for."""
+    store = real_scenes(settings)
+    if store is None:
+        return scenes
+    real = store.previews()
+    count = settings.real_share / (1 - settings.real_share) * len(scenes)
+    return scenes.and_also(real.some(np.resize(np.arange(len(real)), max(1, round(count)))))
 
 
 def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str, Any]:

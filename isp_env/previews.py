@@ -26,7 +26,8 @@ class PreviewSet:
         noise: Shot and read noise per channel at this resolution.
         as_shot_neutral: Camera RGB of the as-shot white, G = 1.
         iso: ISO speed; NaN where the file states none.
-        truth: Known good rendering in encoded sRGB (simulated scenes), or None.
+        truth: Known good rendering in encoded sRGB (simulated scenes), NaN where a scene has none;
+            or None where no scene has one.
     """
 
     linear: Float16[np.ndarray, "n 3 h w"]
@@ -69,6 +70,32 @@ class PreviewSet:
             as_shot_neutral=self.as_shot_neutral[rows],
             iso=self.iso[rows],
             truth=None if self.truth is None else self.truth[rows],
+        )
+
+    def and_also(self, others: "PreviewSet") -> "PreviewSet":
+        """These scenes and, after them, others of the same shape; a truth may be missing.
+
+        Raises:
+            ValueError: The others have another shape.
+        """
+        shapes = self.linear.shape[1:], others.linear.shape[1:]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"scenes of one shape are needed, got {shapes[0]} and {shapes[1]}")
+        both = (self, others)
+        truth = None
+        if any(each.truth is not None for each in both):
+            unknown = [np.full_like(each.linear, np.nan) for each in both]
+            told = [
+                u if each.truth is None else each.truth
+                for u, each in zip(unknown, both, strict=True)
+            ]
+            truth = np.concatenate(told)
+        return PreviewSet(
+            linear=np.concatenate([each.linear for each in both]),
+            noise=np.concatenate([each.noise for each in both]),
+            as_shot_neutral=np.concatenate([each.as_shot_neutral for each in both]),
+            iso=np.concatenate([each.iso for each in both]),
+            truth=truth,
         )
 
     @classmethod

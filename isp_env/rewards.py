@@ -122,7 +122,7 @@ class Reference(NamedTuple):
     seen: Float[Tensor, "b n"]  # what a `ShotJudge` sees of the anchor's picture; else n = 0
     theta: Float[Tensor, "b d"]  # the anchor's
     colors: Float[Tensor, "b 2 32 32"]  # CIELAB a*b* of the anchor's picture
-    truth: Float[Tensor, "b 3 s s"]  # display RGB of 32 pixels; where it is not known, of none
+    truth: Float[Tensor, "b 3 s s"]  # display RGB of 32 pixels, or NaN; of none if none is known
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ class QualityReward:
         """How far the truth is; 0 where it is not known, or not charged."""
         if not self.settings.truth_weight or not shot.truth.shape[2]:
             return images.new_zeros(len(images))
-        return misfit(_small(images), shot.truth)
+        known = torch.isfinite(shot.truth).flatten(1).all(1)
+        far = misfit(_small(images), shot.truth.nan_to_num(0.5))
+        return torch.where(known, far, 0.0)
 
     def _judgement(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Judgement:
         """What the judge says, by name."""

@@ -16,7 +16,7 @@ from experiments.agent_scenes import (
     held_out_scenes,
     training_scenes,
 )
-from experiments.train_agent import Settings, main
+from experiments.train_agent import Settings, and_real_ones, main
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_building import build_previews
 from isp_env.preview_sources import raw_sources
@@ -118,6 +118,20 @@ def test_an_agent_is_trained_on_raw_files(parts, tmp_path):
     change = card.metrics["held_out"]["change"]
     assert "score" in change
     assert "PSNR" not in change
+
+
+def test_raw_files_take_part_beside_scenes_with_truths(scenes, parts, tmp_path):
+    sources = raw_sources([str(path) for path in sample_files()[:2]])
+    assert all(b.status == "done" for b in build_previews(sources, tmp_path / "real", RAW))
+    square, stores = replace(scenes, size=(48, 48)), tmp_path / "stores"
+    asked = Settings(square, stores=stores, real=tmp_path / "real", real_share=0.25)
+    both = and_real_ones(training_scenes(square, stores).previews(), asked)
+    assert len(both) == 12  # nine, and a quarter of all
+    assert both.truth is not None
+    assert np.isnan(both.truth[9:]).all()
+    main(replace(asked, algorithm=SHORT, out=tmp_path / "run", environments=2, **parts))
+    card = load_agent(tmp_path / "run" / "agent", DEFAULT_PIPELINE).card
+    assert len(card.training["training_sha256"]) == 2
 
 
 def test_stores_that_cannot_be_compared_are_refused(stores, parts, tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,23 @@ def test_mixed_shapes_are_refused():
     photos = [PHOTOS[0], PHOTOS[1][:64]]
     with pytest.raises(ValueError, match="one shape"):
         simulated_previews(photos, 48, seed=0)
+
+
+def test_scenes_without_truths_come_after_others():
+    known = simulated_previews(PHOTOS, 48, seed=0)
+    unknown = replace(simulated_previews(PHOTOS, 48, seed=1), truth=None)
+    both = known.and_also(unknown)
+    assert len(both) == 4
+    for name in ("linear", "noise", "as_shot_neutral", "iso"):
+        parts = [getattr(each, name) for each in (known, unknown)]
+        assert np.array_equal(getattr(both, name), np.concatenate(parts))
+    assert both.truth is not None
+    assert known.truth is not None
+    assert np.array_equal(both.truth[:2], known.truth)
+    assert np.isnan(both.truth[2:]).all()
+    assert unknown.and_also(unknown).truth is None
+    with pytest.raises(ValueError, match="one shape"):
+        known.and_also(simulated_previews(PHOTOS, 64, seed=0))
 
 
 def test_random_captures_cover_the_mishaps():

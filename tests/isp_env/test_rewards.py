@@ -219,6 +219,11 @@ def test_distance_from_a_known_truth_is_charged():
     charged = reward(picture, known, theta).leash[:, 3]
     assert torch.allclose(charged, torch.from_numpy(expected).float(), rtol=1e-3)
     assert reward(truth, known, theta).leash[:, 3].max() < 0.01
+    half = truth.clone()
+    half[1] = float("nan")  # of the second picture it is not known
+    charged_half = reward(picture, reward.reference(truth, truth, theta, half), theta)
+    assert charged_half.leash[:, 3].tolist() == [charged[0].item(), 0]
+    assert torch.isfinite(charged_half.value).all()
     unknown = reward.reference(truth, truth, theta)
     assert (reward(picture, unknown, theta).leash[:, 3] == 0).all()
     assert (reward.settings.leash_free().truth_weight) == 0
