@@ -1,11 +1,14 @@
-"""Teach a quality model to compare developments of one shot: the last stage of `attiqa-mini`.
+r"""Teach a quality model to compare developments of one shot: the last stage of `attiqa-mini`.
 
     python experiments/iqa/learn_developments.py --start MODEL \
         --truths.photos PHOTOS --truths.biq2021 BIQ2021
 
 The model goes on scoring photographs as it did. Truths are those of `tuning/train_prior.py`: a
 fifth of them is held out, a fifth is for referees. Half an hour of one CPU core; a run that
-was interrupted goes on.
+was interrupted goes on. The referee compares with neutral renderings, and knows no prior:
+
+    python experiments/iqa/learn_developments.py --start attiqa-referee --name attiqa-referee \
+        --part referee --prior none --truths.photos PHOTOS --truths.biq2021 BIQ2021
 """
 
 import json
@@ -45,11 +48,10 @@ from experiments.run_settings import without_paths
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
 
+COMPARES = "It compares developments of one shot"
 LIMITS = (
-    "Trained on photographs of 512 pixels only. A first opinion on photographs; no measure of art, "
-    "content or faces. Its scores hardly mind colour casts and overexposure by two stops. It "
-    "compares developments of one shot in previews of some 128 pixels, beside a prior's "
-    "development of it, and has learned that from simulated shots alone."
+    COMPARES + " in previews of some 128 pixels, beside {}, and has learned that from simulated "
+    "shots alone."
 )
 
 
@@ -97,7 +99,8 @@ def main(settings: Settings) -> None:
     if settings.truths.biq2021 is None:
         raise ValueError("truths.biq2021: needed for what is not to be forgotten")
     rated = read_biq2021(settings.truths.biq2021, subset=True)
-    seed, test = settings.truths.mos_test
+    own, (seed, test) = start.card.settings, settings.truths.mos_test
+    seed, test = own.get("split_seed", seed), own.get("test", test)  # what it was not trained on
     split = random_split(len(rated.paths), 0, min(test, len(rated.paths) // 2), seed)
     pixels = cache_photos(rated.paths, 512, settings.cache)
     long_side = settings.developments.long_side
@@ -140,13 +143,19 @@ def main(settings: Settings) -> None:
         | {"developments": without_paths(asdict(settings)) | {"start": begun}},
         metrics=dict(start.card.metrics) | metrics,
         versions=versions(),
-        limits=LIMITS,
+        limits=limits(start.card.limits, agent is not None),
     )
     path = save_checkpoint(settings.weights, net, card, torch.float16)
     results = asdict(card) | {"history": history}
     (settings.out / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     print_json(json.dumps(metrics))
+
+
+def limits(before: str, beside_prior: bool) -> str:
+    """What is said of a model so far, and of its comparisons."""
+    reference = "a prior's development of it" if beside_prior else "its neutral rendering"
+    return " ".join([before.split(COMPARES)[0].strip(), LIMITS.format(reference)]).strip()
 
 
 def accuracy(net: QualityNet, photos: list, prior: Prior | None) -> dict[str, float]:

@@ -13,6 +13,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from attiqa.checkpoints import load_checkpoint
 from attiqa.model.learn_developments import DevelopmentLesson
 from attiqa.models import QualityNet
+from attiqa.scoring import QualityModel, load_model
 from experiments.agent_scenes import TruthSettings
 from experiments.iqa import evaluate_developments, learn_developments
 from experiments.iqa.developments import (
@@ -171,7 +172,7 @@ def test_the_last_lesson_whole_by_its_script(biq2021, tmp_path):
     head = "development.compare.0.weight"
     assert not torch.equal(net.state_dict()[head], before.state_dict()[head])
     assert "developments of held-out photographs" in card.metrics
-    assert "five crops" in card.metrics["test, 4 photographs"]
+    assert "five crops" in card.metrics[f"test, {card.settings.get('test', 4)} photographs"]
     assert card.settings["developments"]["start"].startswith("tiny ")
     assert str(tmp_path) not in json.dumps(card.training)
     history = json.loads((tmp_path / "out" / "results.json").read_text())["history"]
@@ -189,6 +190,37 @@ def test_the_last_lesson_whole_by_its_script(biq2021, tmp_path):
     told = json.loads((tmp_path / "pairs.json").read_text())
     assert 0 <= told["right where they differ by more than 2"] <= 1
     assert "by colour difference to the prior's development alone" in told
+
+
+def test_a_model_is_tested_on_what_its_own_training_left(biq2021, tmp_path, monkeypatch):
+    """Its card's split counts, not that of another model."""
+    drawn = []
+
+    def split(count, validation, test, seed):
+        drawn.append((test, seed))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learn_developments, "random_split", split)
+    start = load_model(tiny_judge(tmp_path / "start"))
+    for own, expected in (({}, (4, 0)), ({"split_seed": 5, "test": 3}, (3, 5))):
+        known = QualityModel(start.net, replace(start.card, settings=own))
+        monkeypatch.setattr(learn_developments, "load_model", lambda source, k=known: k)
+        with pytest.raises(KeyboardInterrupt):
+            learn_developments.main(
+                learn_developments.Settings(
+                    TruthSettings(tmp_path, biq2021, mos_test=(0, 4)), out=tmp_path / "out"
+                )
+            )
+        assert drawn.pop() == expected
+
+
+def test_limits_say_once_what_a_model_compares_with():
+    first = learn_developments.limits("No measure of art.", beside_prior=True)
+    assert first.startswith("No measure of art. It compares developments of one shot")
+    assert "a prior's development" in first
+    again = learn_developments.limits(first, beside_prior=False)
+    assert again.count("It compares") == 1
+    assert "its neutral rendering" in again
 
 
 def test_what_is_not_to_be_forgotten_must_be_named(tmp_path):
