@@ -92,7 +92,7 @@ class Settings:
     """Shots of a gradient step."""
     least_crop: float = 0.5
     """Smallest crop of a photograph to learn from, as a share of the largest that fits."""
-    doubt: float = 2.0
+    doubt: float = 4.0
     """Colour difference (CIE94) of changes that are shrunk by half (`agents.policies.looks`)."""
     watched: int = 4
     """Batches of held-out shots that are looked at while training."""
