@@ -6,7 +6,6 @@ torch.Size([2])
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -132,23 +131,6 @@ class QualityModel(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return self.net.see(images)
 
-    def judge_seen(
-        self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
-    ) -> tuple[Float[Tensor, " b"], QualityPrediction]:
-        """Compare as `compare` does, and predict as `predict` does, from what `see` says.
-
-        Raises:
-            CheckpointError: As in `compare`.
-        """
-        if not self.net.architecture.development_features:
-            raise CheckpointError(
-                f"{self.card.name}: scores photographs, and has not learned to compare developments"
-            )
-        self._freeze()
-        with torch.autocast(seen.device.type, enabled=False):
-            distance, perception = self.net.compare(seen, reference)
-        return -distance, QualityPrediction(*perception[:2])
-
     def compare(
         self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b a"]]:
@@ -166,20 +148,18 @@ class QualityModel(nn.Module):
         Raises:
             CheckpointError: The model has not learned to compare developments.
         """
-        nearness, prediction = self.judge_seen(seen, reference)
-        return nearness, prediction.attributes
-
-    def for_reward(
-        self, opinion: float = 0.0
-    ) -> "QualityModel | DevelopmentJudge | Callable[[Tensor], Perception]":
-        """Return what a reward asks: this model where it compares developments, else `perceive`.
-
-        Args:
-            opinion: Nearness that a unit of the opinion score is worth, for a model that compares.
-        """
         if not self.net.architecture.development_features:
-            return self.perceive
-        return DevelopmentJudge(self, opinion) if opinion else self
+            raise CheckpointError(
+                f"{self.card.name}: scores photographs, and has not learned to compare developments"
+            )
+        self._freeze()
+        with torch.autocast(seen.device.type, enabled=False):
+            distance, perception = self.net.compare(seen, reference)
+        return -distance, perception.attributes
+
+    def for_reward(self) -> "QualityModel | Callable[[Tensor], Perception]":
+        """Return what a reward asks: this model where it compares developments, else `perceive`."""
+        return self if self.net.architecture.development_features else self.perceive
 
     def nearness(
         self, images: Float[Tensor, "b 3 h w"], reference: Float[Tensor, "b 3 h w"]
@@ -282,30 +262,6 @@ class QualityModel(nn.Module):
         pixels = to_pixels(photo).to(self.device)
         prediction = self.score_views(views(pixels[None], self.card.protocol))
         return QualityPrediction(prediction.score.cpu(), prediction.attributes.cpu())
-
-
-@dataclass(frozen=True)
-class DevelopmentJudge:
-    """A model's nearness to a good development, and people's opinion of the picture, as one score.
-
-    Attributes:
-        model: Compares developments.
-        opinion: Nearness that a unit of the opinion score is worth.
-    """
-
-    model: QualityModel
-    opinion: float
-
-    def see(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
-        """Look at images once, as `QualityModel.see` does."""
-        return self.model.see(images)
-
-    def compare(
-        self, seen: Float[Tensor, "b n"], reference: Float[Tensor, "b n"]
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b a"]]:
-        """Score developments beside a reference, as `QualityModel.compare` does."""
-        nearness, prediction = self.model.judge_seen(seen, reference)
-        return nearness + self.opinion * prediction.score, prediction.attributes
 
 
 def load_model(source: str | Path = "embedded", device: str | torch.device = "cpu") -> QualityModel:

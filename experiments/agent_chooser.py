@@ -176,5 +176,4 @@ def _load(agent: str, judge: str) -> tuple[Agent, Agent | None, QualityReward]:
     prior = load_prior(names[0]) if names else None
     if loaded.card.algorithm == "supervised":
         prior = loaded
-    paid_by = load_model(judge).for_reward(loaded.card.opinion)
-    return loaded, prior, QualityReward(paid_by, loaded.card.reward)
+    return loaded, prior, QualityReward(load_model(judge).for_reward(), loaded.card.reward)

@@ -97,9 +97,6 @@ class Settings:
     """Real RAW files and folders of them: the score alone is compared, there is no truth."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
-    opinion: float = 0.0
-    """Nearness, in CIEDE2000, that a unit of its opinion score is worth to the reward; that of the
-    agents' cards for a fair choice among their looks."""
     referee: str = "attiqa-referee"
     """The second quality model."""
     reward: RewardSettings = field(default_factory=RewardSettings)
@@ -122,7 +119,7 @@ def main(settings: Settings) -> None:
     agents = [load_agent(path, DEFAULT_PIPELINE, settings.device) for path in settings.agents]
     for agent in agents:
         warn_of_another_judge(agent.card, judge.card.sha256)
-    reward = QualityReward(judge.for_reward(settings.opinion), settings.reward)
+    reward = QualityReward(judge.for_reward(), settings.reward)
     pipeline = compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE
     prior = load_prior(settings.prior, settings.device)
     anchors = None
@@ -372,8 +369,8 @@ def _content(agent: Path) -> str:
 def _identity(settings: Settings, store: PreviewStore, judge: str) -> str:
     """Changes with scenes, judge, reward and seed; what a control is, its version says."""
     anchored = "none" if settings.prior == "none" else prior_identity(settings.prior)
-    said = [store.sha256(), judge, settings.opinion, asdict(settings.reward), settings.seed]
-    return hashlib.sha256(json.dumps([*said, anchored]).encode()).hexdigest()[:12]
+    said = [store.sha256(), judge, asdict(settings.reward), settings.seed, anchored]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 
 if __name__ == "__main__":

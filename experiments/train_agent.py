@@ -1,10 +1,9 @@
 r"""Train an agent to tune the ISP on simulated scenes, from the supervised prior.
 
-Repeats the embedded agent (two CPU cores):
+A hundred thousand steps of PPO, some 40 minutes of one CPU core:
 
     python experiments/train_agent.py --scenes.truths.photos PHOTOS \
-        --scenes.truths.biq2021 BIQ2021 \
-        --export agents/weights/ppo
+        --scenes.truths.biq2021 BIQ2021 --compiled
 
 The scenes are simulated shots of clean photographs, kept in `--stores`. Scenes of your own, from
 RAW files or FiveK, are two stores that `build_previews.py` makes:
@@ -69,10 +68,10 @@ Algorithm = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Train an agent; the defaults are those of the embedded one."""
+    """Train an agent."""
 
     scenes: SceneSettings = field(default_factory=SceneSettings)
-    """What is trained on: simulated shots of BIQ2021's photographs."""
+    """What is trained on: simulated shots of clean photographs."""
     algorithm: Algorithm = field(default_factory=PPOSettings)
     """How."""
     training: Path | None = None
@@ -94,8 +93,6 @@ class Settings:
     its .json card; or "none"."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.scoring.load_model` takes."""
-    opinion: float = 0.0
-    """Nearness, in CIEDE2000, that a unit of the judge's opinion score is worth to the reward."""
     environments: int = 32
     """Scenes stepped at once."""
     task: TaskSettings = field(default_factory=lambda: TaskSettings(horizon=1, absolute=True))
@@ -118,9 +115,16 @@ def main(settings: Settings) -> None:
     start = time.perf_counter()
     judge = load_model(settings.judge, device=settings.device)
     training, held_out, data = scenes_of(settings)
-    reward = QualityReward(judge.for_reward(settings.opinion), settings.reward)
+    reward = QualityReward(judge.for_reward(), settings.reward)
     prior = load_prior(settings.prior, settings.device)
-    scenes = and_real_ones(training.previews(), settings), held_out.previews()
+    scenes, trained_on = [training.previews(), held_out.previews()], [training.sha256()]
+    if settings.real is not None:
+        real = PreviewStore.open(settings.real)
+        scenes[0] = with_real_ones(scenes[0], real.previews(), settings.real_share)
+        data += (
+            f"; {settings.real_share:.0%} of the episodes on RAW files, store {real.folder.name}"
+        )
+        trained_on += [real.sha256(), str(settings.real_share)]
     anchors = [
         None
         if prior is None
@@ -144,9 +148,7 @@ def main(settings: Settings) -> None:
         return {name: values["mean"] for name, values in compared.items()}
 
     named = "none" if prior is None else prior_identity(settings.prior)
-    trained_on = [store.sha256() for store in (training, real_scenes(settings)) if store]
-    origin = f"scenes {' '.join(trained_on)}, share {settings.real_share}, "
-    origin += f"judge {judge.card.sha256}, opinion {settings.opinion}, prior {named}"
+    origin = f"scenes {' '.join(trained_on)}, judge {judge.card.sha256}, prior {named}"
     agent = train(
         env, settings.algorithm, settings.out, settings.device, watch, settings.pace, origin, prior
     )
@@ -163,7 +165,6 @@ def main(settings: Settings) -> None:
     card = replace(
         agent.card,
         judge=f"{judge.card.name} {judge.card.sha256[:16]}",
-        opinion=settings.opinion,
         prior="" if prior is None else f"{settings.prior} {named[:16]}",
         training=json.loads(json.dumps(agent.card.training | record, default=str)),
         metrics={"held_out": {"scenes": len(held_out.scenes), "change": metrics}},
@@ -201,19 +202,10 @@ def scenes_of(settings: Settings) -> tuple[PreviewStore, PreviewStore, str]:
     )
 
 
-def real_scenes(settings: Settings) -> PreviewStore | None:
-    """The store of RAW files that are trained on besides."""
-    return None if settings.real is None else PreviewStore.open(settings.real)
-
-
-def and_real_ones(scenes: PreviewSet, settings: Settings) -> PreviewSet:
-    """Scenes, and those of RAW files as often as their share asks for."""
-    store = real_scenes(settings)
-    if store is None:
-        return scenes
-    real = store.previews()
-    count = settings.real_share / (1 - settings.real_share) * len(scenes)
-    return scenes.and_also(real.some(np.resize(np.arange(len(real)), max(1, round(count)))))
+def with_real_ones(scenes: PreviewSet, real: PreviewSet, share: float) -> PreviewSet:
+    """Scenes, and after them RAW files', repeated until they have a share (0 to 1) of all."""
+    count = max(1, round(share / (1 - share) * len(scenes)))
+    return scenes.joined_with(real.some(np.resize(np.arange(len(real)), count)))
 
 
 def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str, Any]:

@@ -33,8 +33,10 @@ def cie94(
     return (squared + SMALL).sqrt()
 
 
-def liveliness(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2"]:
+def chroma_and_contrast(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2"]:
     """Return the mean chroma C*ab of pictures, and the standard deviation of their L*.
+
+    The latter is the RMS contrast (Peli 1990, Contrast in complex images) of lightness.
 
     Args:
         images: Encoded sRGB in [0, 1].
@@ -45,18 +47,17 @@ def liveliness(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2"]:
     return torch.stack([chroma, spread], dim=1)
 
 
-def misfit(
-    images: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"], lively: float = 0.3
+def dullness(
+    images: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
-    """Return the mean CIE94 from the truth, and a charge for being duller or livelier.
+    """Return how far the chroma and the contrast of pictures are from the truth's, in CIELAB units.
 
-    The nearest picture to all that a photograph may have been is greyer and flatter than each of
-    them (Blau & Michaeli 2018, The perception-distortion tradeoff): the charge counts against it.
+    The sum of the absolute differences of `chroma_and_contrast`. The nearest picture to all that a
+    photograph may have been is greyer and flatter than each of them (Blau & Michaeli 2018, The
+    perception-distortion tradeoff); a charge for this counts against it.
 
     Args:
         images: Encoded sRGB in [0, 1].
         truth: The same of the reference.
-        lively: Weight of the absolute differences of `liveliness`.
     """
-    duller = (liveliness(images) - liveliness(truth)).abs().sum(1)
-    return cie94(images, truth).mean((1, 2)) + lively * duller
+    return (chroma_and_contrast(images) - chroma_and_contrast(truth)).abs().sum(1)

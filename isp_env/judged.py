@@ -150,8 +150,8 @@ class JudgedScenes:
         neutral = torch.zeros(len(rows), self.knobs, device=self.device)
         image, anchor = self.pipeline(linear, neutral, noise), self.anchor(rows)
         other = image if self.anchors is None else self.pipeline(linear, anchor, noise)
-        known = self.scenes.truth is not None
-        truth = self.scenes.truths(rows, self.device) if known else None
+        charged = self.reward.settings.truth_weight and self.scenes.truth is not None
+        truth = self.scenes.truths(rows, self.device) if charged else None
         reference = self.reward.reference(image, other, anchor, truth)
         sight = Sight(glance(image), self.reward(image, reference, neutral))
         return Shot(sight, see_linear(linear), reference)

@@ -5,7 +5,7 @@ processes share one copy.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -72,31 +72,28 @@ class PreviewSet:
             truth=None if self.truth is None else self.truth[rows],
         )
 
-    def and_also(self, others: "PreviewSet") -> "PreviewSet":
-        """These scenes and, after them, others of the same shape; a truth may be missing.
+    def joined_with(self, others: "PreviewSet") -> "PreviewSet":
+        """These scenes and, after them, others of the same shape, with or without truths.
 
         Raises:
             ValueError: The others have another shape.
         """
-        shapes = self.linear.shape[1:], others.linear.shape[1:]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"scenes of one shape are needed, got {shapes[0]} and {shapes[1]}")
-        both = (self, others)
-        truth = None
+        both = [self, others]
+        if self.linear.shape[1:] != others.linear.shape[1:]:
+            shapes = [each.linear.shape[2:] for each in both]
+            raise ValueError(f"a preview set needs scenes of one shape, got {shapes}")
         if any(each.truth is not None for each in both):
-            unknown = [np.full_like(each.linear, np.nan) for each in both]
-            told = [
-                u if each.truth is None else each.truth
-                for u, each in zip(unknown, both, strict=True)
-            ]
-            truth = np.concatenate(told)
+            both = [each._with_truth() for each in both]
+        names = [field.name for field in fields(self) if getattr(both[0], field.name) is not None]
         return PreviewSet(
-            linear=np.concatenate([each.linear for each in both]),
-            noise=np.concatenate([each.noise for each in both]),
-            as_shot_neutral=np.concatenate([each.as_shot_neutral for each in both]),
-            iso=np.concatenate([each.iso for each in both]),
-            truth=truth,
+            **{name: np.concatenate([getattr(each, name) for each in both]) for name in names}
         )
+
+    def _with_truth(self) -> "PreviewSet":
+        """NaN for the truths of scenes that have none."""
+        if self.truth is not None:
+            return self
+        return replace(self, truth=np.full_like(self.linear, np.nan))
 
     @classmethod
     def of(

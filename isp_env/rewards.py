@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.color_difference import misfit
+from isp_env.color_difference import cie94, dullness
 
 View = Literal["whole", "flip", "small", "crop"]
 Judged = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor | None]
@@ -77,8 +77,8 @@ class RewardSettings:
             above the limit.
         chroma_limit: CIELAB a*b* units of that difference that are free.
         theta_weight: Potential per unit of mean squared difference of theta from the anchor's.
-        truth_weight: Potential per unit of `color_difference.misfit` to the truth, in scenes whose
-            truth is known.
+        truth_weight: Potential per unit of mean colour difference (CIE94) from the truth and 0.3 of
+            `color_difference.dullness`, in scenes whose truth is known.
     """
 
     scale: float = 0.2
@@ -101,6 +101,7 @@ class RewardSettings:
 
 LEASH = ("clipping", "chroma", "theta", "truth")
 SMALL = 32  # pixels of what colours are compared on
+DULLNESS = 0.3  # of what is charged for distance from the truth
 
 
 class Potential(NamedTuple):
@@ -122,7 +123,7 @@ class Reference(NamedTuple):
     seen: Float[Tensor, "b n"]  # what a `ShotJudge` sees of the anchor's picture; else n = 0
     theta: Float[Tensor, "b d"]  # the anchor's
     colors: Float[Tensor, "b 2 32 32"]  # CIELAB a*b* of the anchor's picture
-    truth: Float[Tensor, "b 3 s s"]  # display RGB of 32 pixels, or NaN; of none if none is known
+    truth: Float[Tensor, "b 3 s s"]  # display RGB, s = 32, NaN where not known; s = 0: of no scene
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,12 @@ class QualityReward:
         )
 
     def _from_truth(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Float[Tensor, " b"]:
-        """How far the truth is; 0 where it is not known, or not charged."""
-        if not self.settings.truth_weight or not shot.truth.shape[2]:
+        """How far the truth is; 0 where it is not known."""
+        if not shot.truth.numel():
             return images.new_zeros(len(images))
         known = torch.isfinite(shot.truth).flatten(1).all(1)
-        far = misfit(_small(images), shot.truth.nan_to_num(0.5))
+        small, truth = _small(images), shot.truth.nan_to_num(0.5)
+        far = cie94(small, truth).mean((1, 2)) + DULLNESS * dullness(small, truth)
         return torch.where(known, far, 0.0)
 
     def _judgement(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Judgement:

@@ -7,7 +7,7 @@ experts and other stores are learned from by the same code.
 
 An answer that leads away from the truth costs more than one that leads as far towards it: where
 nothing tells what was wrong, the best answer is then neutral. And an answer that is duller than the
-truth costs (`color_difference.misfit`).
+truth costs (`color_difference.dullness`).
 """
 
 import json
@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agents.policies.looks import look
 from agents.policies.networks import PhotoPolicy, features_of, mean_action
-from isp_env.color_difference import cie94, misfit
+from isp_env.color_difference import cie94, dullness
 from isp_env.files import atomic_path
 from isp_env.pipeline import IspPipeline
 from isp_env.previews import PreviewSet
@@ -68,7 +68,7 @@ class LessonSettings:
             neutral is `near` away from the truth; up to twice where nearer, less where farther. It
             grows from zero over the lesson: regret from the beginning keeps a policy from moving.
         near: See there, CIE94.
-        liveliness: Weight of the differences in mean chroma and in spread of L* from the truth.
+        dullness: Weight of the differences from the truth in mean chroma and in contrast.
         theta_weight: Weight of the mean square of theta: decides what the picture does not.
         coarse: Factor by which a batch is reduced for the loss; every `fine_every`-th is not.
         fine_every: See there.
@@ -86,7 +86,7 @@ class LessonSettings:
     averaging: float = 0.995
     regret: float = 1.5
     near: float = 8.0
-    liveliness: float = 0.3
+    dullness: float = 0.3
     theta_weight: float = 0.1
     coarse: int = 2
     fine_every: int = 7
@@ -337,8 +337,9 @@ def _lesson(
     after = cie94(answer, truth).mean((1, 2))
     beyond = (action.abs() - 1).clamp(min=0).square().mean(1)
     dear = regret * 2 * settings.near / (settings.near + before)
-    loss = misfit(answer, truth, settings.liveliness) + dear * (after - before).clamp(min=0)
-    loss = (loss + beyond + settings.theta_weight * theta.square().mean(1)).mean()
+    loss = after + dear * (after - before).clamp(min=0) + beyond
+    loss = loss + settings.dullness * dullness(answer, truth)
+    loss = (loss + settings.theta_weight * theta.square().mean(1)).mean()
     optimizer.zero_grad()
     loss.backward()
     clip_grad_norm_(policy.parameters(), 5.0)

@@ -53,7 +53,6 @@ class AgentCard:
         preview_side: Long side of the previews trained on, in pixels.
         reward: Weights of the potential.
         judge: The quality model of the reward.
-        opinion: Nearness that a unit of its opinion score was worth (`QualityModel.for_reward`).
         prior: The policy that it began with and that anchors its reward, with the beginning of its
             weights' hash; empty where there is none.
         doubt: Colour difference (CIE94) of the changes of a supervised policy that are shrunk by
@@ -72,7 +71,6 @@ class AgentCard:
     preview_side: int
     reward: RewardSettings
     judge: str = ""
-    opinion: float = 0.0
     prior: str = ""
     doubt: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)

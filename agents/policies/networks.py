@@ -111,6 +111,7 @@ class PhotoFeatures(BaseFeaturesExtractor):
         width = cast(int, getattr(self.backbone, "head_hidden_size", self.backbone.num_features))
         self.light = _layers(seen, hidden)
         self.join = _layers(width + hidden, hidden)
+        self.register_load_state_dict_post_hook(lambda *_: self._memory.clear())
         self.train()  # with fixed statistics from the beginning
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "b f"]:
@@ -126,8 +127,9 @@ class PhotoFeatures(BaseFeaturesExtractor):
         return torch.cat([light, self._through(self.join, looked)], dim=1)
 
     def _through(self, layers: nn.Sequential, x: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
-        """Apply `_layers`, between which a lesson drops features."""
-        return layers[3:](self._dropped(layers[:3](x)))
+        """Apply `_layers`, between whose halves a lesson drops features."""
+        half = len(layers) // 2
+        return layers[half:](self._dropped(layers[:half](x)))
 
     def _dropped(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         return nn.functional.dropout(x, self.dropout, self.training and self.dropout > 0)
@@ -138,7 +140,7 @@ class PhotoFeatures(BaseFeaturesExtractor):
 
     @torch.no_grad()
     def _remembered(self, now: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Look at pictures that were not seen lately; they are known by their 8 bits."""
+        """Look at pictures in [0, 1] that were not seen lately; they are known by their 8 bits."""
         keys = [hash(each.tobytes()) for each in (255 * now).round().byte().cpu().numpy()]
         fresh = list({key: row for row, key in enumerate(keys) if key not in self._memory}.items())
         if fresh:

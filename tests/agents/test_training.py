@@ -258,6 +258,17 @@ def test_agents_for_other_knobs_are_refused(trained):
         load_agent(folder / "agent.json", fewer)
 
 
+def test_an_agent_is_judged_from_the_anchors_of_the_scenes(trained, scenes):
+    """What it is said to be worth is what its picture is worth."""
+    knobs = len(DEFAULT_PIPELINE.parameters)
+    anchors = np.full((len(scenes), knobs), 0.3, np.float32)
+    judged = JudgedScenes(scenes, QualityReward(middle_grey), anchors=anchors)
+    rows = np.arange(2)
+    found = controller(trained[0])(judged, rows)
+    _, potential = judged.judge(rows, torch.from_numpy(found.theta))
+    assert found.value == pytest.approx(potential.value.numpy(), abs=1e-4)
+
+
 def test_a_judge_that_tells_other_things_is_refused(trained, scenes):
     agent, _ = trained
 

@@ -10,17 +10,18 @@ import pytest
 from agents.algorithms import PPOSettings
 from agents.policies import load_agent
 from agents.training import Pace
+from experiments import train_agent
 from experiments.agent_scenes import (
     SceneSettings,
     TruthSettings,
     held_out_scenes,
     training_scenes,
 )
-from experiments.train_agent import Settings, and_real_ones, main
+from experiments.train_agent import Settings, main, with_real_ones
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.preview_building import build_previews
 from isp_env.preview_sources import raw_sources
-from isp_env.preview_store import PreviewStoreError, StoreSettings
+from isp_env.preview_store import PreviewStore, PreviewStoreError, StoreSettings
 from isp_env.samples import sample_files
 from isp_env.scenes.truths import part_of
 from tests.experiments.tiny_agents import NETWORK, folder_of_photographs, tiny_agent, tiny_judge
@@ -120,18 +121,34 @@ def test_an_agent_is_trained_on_raw_files(parts, tmp_path):
     assert "PSNR" not in change
 
 
+def test_an_evaluation_is_not_charged_by_the_truth(scenes, stores, parts, tmp_path, monkeypatch):
+    """Or an agent's best picture would be chosen by what nobody knows."""
+    weights = []
+
+    def listening(agent, judged, count):
+        weights.append(judged.reward.settings.truth_weight)
+        return {}
+
+    monkeypatch.setattr(train_agent, "against_neutral", listening)
+    settings = Settings(scenes, SHORT, out=tmp_path, stores=stores, environments=2, **parts)
+    assert settings.reward.truth_weight > 0
+    main(settings)
+    assert set(weights) == {0.0}
+
+
 def test_raw_files_take_part_beside_scenes_with_truths(scenes, parts, tmp_path):
     sources = raw_sources([str(path) for path in sample_files()[:2]])
     assert all(b.status == "done" for b in build_previews(sources, tmp_path / "real", RAW))
     square, stores = replace(scenes, size=(48, 48)), tmp_path / "stores"
     asked = Settings(square, stores=stores, real=tmp_path / "real", real_share=0.25)
-    both = and_real_ones(training_scenes(square, stores).previews(), asked)
+    real = PreviewStore.open(tmp_path / "real").previews()
+    both = with_real_ones(training_scenes(square, stores).previews(), real, asked.real_share)
     assert len(both) == 12  # nine, and a quarter of all
     assert both.truth is not None
     assert np.isnan(both.truth[9:]).all()
     main(replace(asked, algorithm=SHORT, out=tmp_path / "run", environments=2, **parts))
     card = load_agent(tmp_path / "run" / "agent", DEFAULT_PIPELINE).card
-    assert len(card.training["training_sha256"]) == 2
+    assert card.training["data"].endswith("; 25% of the episodes on RAW files, store real")
 
 
 def test_stores_that_cannot_be_compared_are_refused(stores, parts, tmp_path):

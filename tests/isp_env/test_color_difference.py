@@ -1,11 +1,11 @@
-"""CIE94 and liveliness against scikit-image, and their slopes."""
+"""CIE94, chroma and contrast against scikit-image, and their slopes."""
 
 import numpy as np
 import pytest
 import torch
 from skimage.color import deltaE_ciede94, rgb2lab
 
-from isp_env.color_difference import cie94, liveliness
+from isp_env.color_difference import chroma_and_contrast, cie94
 
 
 def pictures(seed: int) -> torch.Tensor:
@@ -61,16 +61,16 @@ def test_the_slope_leads_to_the_truth():
     assert after < before - 0.05
 
 
-def test_liveliness_is_chroma_and_spread_of_lightness():
+def test_chroma_and_contrast_are_skimages():
     images = pictures(3)
     lab = rgb2lab(images.permute(0, 2, 3, 1).double().numpy())
     chroma = np.hypot(lab[..., 1], lab[..., 2]).mean((1, 2))
     expected = torch.from_numpy(np.stack([chroma, lab[..., 0].std((1, 2))], axis=1))
-    torch.testing.assert_close(liveliness(images).double(), expected, atol=0.02, rtol=1e-3)
+    torch.testing.assert_close(chroma_and_contrast(images).double(), expected, atol=0.02, rtol=1e-3)
 
 
-def test_liveliness_has_slopes_everywhere():
+def test_chroma_and_contrast_have_slopes_everywhere():
     images = torch.full((1, 3, 8, 8), 0.5, requires_grad=True)
-    liveliness(images).sum().backward()
+    chroma_and_contrast(images).sum().backward()
     assert images.grad is not None
     assert torch.isfinite(images.grad).all()

@@ -39,7 +39,7 @@ def test_mixed_shapes_are_refused():
 def test_scenes_without_truths_come_after_others():
     known = simulated_previews(PHOTOS, 48, seed=0)
     unknown = replace(simulated_previews(PHOTOS, 48, seed=1), truth=None)
-    both = known.and_also(unknown)
+    both = known.joined_with(unknown)
     assert len(both) == 4
     for name in ("linear", "noise", "as_shot_neutral", "iso"):
         parts = [getattr(each, name) for each in (known, unknown)]
@@ -48,9 +48,9 @@ def test_scenes_without_truths_come_after_others():
     assert known.truth is not None
     assert np.array_equal(both.truth[:2], known.truth)
     assert np.isnan(both.truth[2:]).all()
-    assert unknown.and_also(unknown).truth is None
+    assert unknown.joined_with(unknown).truth is None
     with pytest.raises(ValueError, match="one shape"):
-        known.and_also(simulated_previews(PHOTOS, 64, seed=0))
+        known.joined_with(simulated_previews(PHOTOS, 64, seed=0))
 
 
 def test_random_captures_cover_the_mishaps():

@@ -18,7 +18,7 @@ from agents.learning.prior import (
 )
 from agents.policies import PhotoPolicy, begin_neutral, features_of
 from agents.policies.looks import answers
-from isp_env.color_difference import cie94, misfit
+from isp_env.color_difference import chroma_and_contrast, cie94
 from isp_env.pipeline import IspPipeline
 from isp_env.scenes.random_shots import Shots, ShotSettings
 from tests.agents.tiny import PIPELINE, dark_shots, opinionated, scenes_of
@@ -272,24 +272,23 @@ def test_features_are_dropped_while_learning_alone(learn: Learn, tmp_path, monke
     assert not torch.allclose(weights(policy), ends[0])
 
 
-@each_lesson
-def test_an_answer_pays_for_dullness(learn: Learn, tmp_path, monkeypatch):
-    weighed = []
+def test_an_answer_pays_for_dullness(tmp_path):
+    """Where the hues of the truth are out of reach, grey is nearest; the charge keeps chroma."""
 
-    def listening(images, truth, lively):
-        weighed.append(lively)
-        return misfit(images, truth, lively)
+    def other_hues(number: int) -> Shots:
+        shots = source(number)
+        return shots._replace(truth=shots.truth.flip(1))  # red for blue
 
-    monkeypatch.setattr("agents.learning.prior.misfit", listening)
-    ends = []
-    for liveliness in (0.0, 3.0):
+    def chroma(weight: float) -> float:
         policy = beginner()
-        settings = replace(SHORT, liveliness=liveliness)
-        learn(policy, PIPELINE, source, settings, tmp_path / f"{liveliness}")
-        ends.append(weights(policy))
-        assert set(weighed) == {liveliness}
-        weighed.clear()
-    assert not torch.allclose(*ends)
+        settings = replace(SHORT, light_batches=60, looks=1, coarse=1, regret=0.0, dullness=weight)
+        learn_light(policy, PIPELINE, other_hues, settings, tmp_path / f"{weight}")
+        shots = other_hues(1000)
+        theta = answers(policy, PIPELINE, shots, 1)[0]
+        picture = PIPELINE(shots.linear, theta, shots.noise)
+        return chroma_and_contrast(picture)[:, 0].mean().item()
+
+    assert chroma(3.0) > 1.2 * chroma(0.0)
 
 
 def test_the_history_tells_of_batches_and_of_who_watches(tmp_path, monkeypatch):

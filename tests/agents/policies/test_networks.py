@@ -158,6 +158,15 @@ def test_a_frozen_backbone_looks_at_a_picture_once(policy, monkeypatch):
     assert all(p.grad is not None and p.grad.any() for p in features.join.parameters())
 
 
+def test_a_frozen_backbone_forgets_what_other_weights_saw(policy):
+    features, seen = features_of(policy), read(observation())
+    features.frozen = True
+    features(seen)
+    other = features_of(opinionated(attributes=ATTRIBUTES, seed=1))
+    features.load_state_dict(other.state_dict())
+    assert torch.allclose(features(seen), other(seen), atol=1e-5)
+
+
 def test_a_frozen_backbone_forgets_the_oldest(policy, monkeypatch):
     monkeypatch.setattr(networks, "REMEMBERED", 5)
     features = features_of(policy)

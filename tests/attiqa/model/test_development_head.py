@@ -21,7 +21,7 @@ from attiqa.model.development_head import (
 )
 from attiqa.model.learn_developments import with_development_head
 from attiqa.models import Architecture, Perception, QualityNet
-from attiqa.scoring import DevelopmentJudge, QualityModel, load_model
+from attiqa.scoring import QualityModel, load_model
 
 WIDTH = 12
 
@@ -133,11 +133,6 @@ def test_a_model_tells_nearness_and_attributes(comparing):
     assert torch.allclose(nearness, -distance, atol=1e-5)
     assert torch.allclose(attributes, judge.predict(images).attributes, atol=1e-5)
     assert judge.for_reward() is judge
-    paid = judge.for_reward(opinion=3.0)
-    assert isinstance(paid, DevelopmentJudge)
-    score, told = paid.compare(paid.see(images), paid.see(neutral))
-    assert torch.allclose(score, nearness + 3 * judge.predict(images).score, atol=1e-4)
-    assert torch.equal(told, attributes)
     with pytest.raises(ImageFormatError, match=r"in \[0, 1\]"):
         judge.see(images * 255)
 
@@ -149,8 +144,8 @@ def test_a_model_without_the_head_does_not_compare(tiny_net):
     for ask in (lambda: judge.compare(seen, seen), lambda: judge.nearness(images, images)):
         with pytest.raises(CheckpointError, match=r"photographs only: .*not learned to compare"):
             ask()
-    paid = judge.for_reward(opinion=3.0)
-    assert not isinstance(paid, QualityModel | DevelopmentJudge)
+    paid = judge.for_reward()
+    assert not isinstance(paid, QualityModel)
     found = paid(images)
     assert isinstance(found, Perception)
     assert torch.equal(found.score, judge.predict(images).score)
