@@ -22,6 +22,7 @@ import torch
 import tyro
 from rich.logging import RichHandler
 from skimage.color import deltaE_ciede2000, rgb2lab
+from torch import Tensor
 
 from agents.learning.prior import (
     LessonSettings,
@@ -47,6 +48,7 @@ from attiqa.datasets.rated import random_split
 from attiqa.versions import versions
 from experiments.agent_scenes import TruthSettings
 from experiments.run_settings import without_paths
+from isp_env.color_difference import chroma_and_contrast
 from isp_env.environment import TaskSettings
 from isp_env.observations import observation_space
 from isp_env.pipeline import DEFAULT_PIPELINE
@@ -60,6 +62,8 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "held out": ("held out",),
 }
 """Photographs that are for referees alone are unknown to rewards, not to priors."""
+MEASURED, MEASURED_SEED = 10, 10_000
+"""Batches of held-out shots that the card tells of, and what they are drawn by."""
 LIGHT_SIDE, LIGHT_BATCH = 64, 48
 """Pixels and shots of a batch where the backbone takes no part."""
 BANDS = ((0, 4), (4, 8), (8, 15), (15, 100))
@@ -116,10 +120,10 @@ def main(settings: Settings) -> None:
         features_of(policy).initialise(settings.init)
     small, training, held_out, data = sources(settings)
 
-    used = (settings.doubt, settings.lesson.looks)
+    doubt, looks = settings.doubt, settings.lesson.looks
 
     def watch(policy: PhotoPolicy) -> dict[str, float]:
-        return flat(measure(policy, held_out, settings.watched, *used))
+        return flat(measure(policy, held_out, settings.watched, doubt, looks))
 
     learn_light(policy, pipeline, small, settings.lesson, settings.out)
     learn_prior(policy, pipeline, training, settings.lesson, settings.out, watch)
@@ -132,7 +136,7 @@ def main(settings: Settings) -> None:
         policy=settings.policy,
         preview_side=settings.long_side,
         reward=RewardSettings(),
-        doubt=settings.doubt,
+        doubt=doubt,
         training=json.loads(
             json.dumps(
                 {
@@ -143,7 +147,7 @@ def main(settings: Settings) -> None:
                 }
             )
         ),
-        metrics={"held-out simulated shots": measure(policy, held_out, 10, *used)},
+        metrics={"held-out simulated shots": measure(policy, held_out, MEASURED, doubt, looks)},
     )
     agent = Agent(policy, card)
     save_agent(agent, settings.out / "prior")
@@ -178,7 +182,7 @@ def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str
     return (
         shots("training", LIGHT_SIDE, LIGHT_BATCH, seed + 1),
         shots("training", settings.long_side, settings.batch_size, seed),
-        shots("held out", settings.long_side, settings.batch_size, 10_000),
+        shots("held out", settings.long_side, settings.batch_size, MEASURED_SEED),
         f"simulated shots without end of clean photographs: {counts}",
     )
 
@@ -188,11 +192,13 @@ def measure(
 ) -> dict[str, Any]:
     """CIEDE2000 and PSNR to the truth of neutral and of each look, over all and by distance.
 
-    The last look's is shrunk by `doubt`, as when the policy is used.
+    Beside them the mean chroma and the contrast (`chroma_and_contrast`) of all pictures and of the
+    truths. The last look's answer is shrunk by `doubt`, as when the policy is used.
     """
     columns: dict[str, list[np.ndarray]] = {}
     for number in range(batches):
         shots = source(number)
+        note_life(columns, "truth", shots.truth)
         theta = [DEFAULT_PIPELINE.neutral(len(shots.linear))]
         theta += answers(policy, DEFAULT_PIPELINE, shots, looks)
         theta[-1] = shrunk(DEFAULT_PIPELINE, shots, theta[-1], doubt)
@@ -200,6 +206,7 @@ def measure(
             name = f"look {turn}" if turn else "neutral"
             with torch.no_grad():
                 image = DEFAULT_PIPELINE(shots.linear, one, shots.noise)
+            note_life(columns, name, image)
             first, second = (x.permute(0, 2, 3, 1).numpy() for x in (image, shots.truth))
             difference = deltaE_ciede2000(rgb2lab(second), rgb2lab(first)).mean((1, 2))
             error = ((first - second) ** 2).mean((1, 2, 3))
@@ -223,6 +230,12 @@ def measure(
                     "nearer": float((change[inside] < 0).mean()),
                 }
     return result
+
+
+def note_life(columns: dict[str, list[np.ndarray]], name: str, images: Tensor) -> None:
+    """Add the chroma and the contrast of a batch of pictures (b, 3, h, w) to the columns."""
+    for what, column in zip(("chroma", "contrast"), chroma_and_contrast(images).T, strict=True):
+        columns.setdefault(f"{name}: {what}", []).append(column.numpy())
 
 
 def flat(told: dict[str, Any]) -> dict[str, float]:

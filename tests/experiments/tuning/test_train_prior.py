@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from agents.learning.prior import LessonSettings
 from agents.policies import load_prior
 from experiments.agent_scenes import TruthSettings
-from experiments.tuning import train_prior
+from experiments.tuning import evaluate_prior, train_prior
 from experiments.tuning.train_prior import BANDS, Settings, main, measure, sources
 from isp_env.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import Shots
@@ -104,6 +105,38 @@ def test_measures_are_those_of_the_answers(settings, card):
     shrunk = measure(agent.policy, perfect, 2, doubt=100.0, looks=2)  # type: ignore[arg-type]
     assert shrunk["look 2: CIEDE2000"] < 0.1 * told["look 2: CIEDE2000"]
     assert shrunk["look 1: CIEDE2000"] == told["look 1: CIEDE2000"]
+
+
+def test_measures_tell_how_lively_pictures_are(settings, card):
+    """Of shots in grey, the answers cannot be livelier; of vivid ones, the truth is told."""
+    assert settings.export is not None
+    agent = load_prior(str(settings.export))
+    assert agent is not None
+    _, training, _, _ = sources(settings)
+
+    def vivid(number: int) -> Shots:
+        shots = training(number)
+        return shots._replace(
+            linear=shots.linear.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous(),
+            truth=shots.truth * torch.tensor([1.0, 0.2, 0.2])[:, None, None],
+        )
+
+    told = measure(agent.policy, vivid, 1)  # type: ignore[arg-type]
+    assert told["neutral: chroma"] < 1
+    assert told["truth: chroma"] > 20
+    assert told["truth: contrast"] > 2
+
+
+def test_the_figures_of_a_card_are_measured_again(settings, card, capsys):
+    again = evaluate_prior.Settings(settings.truths.photos, str(settings.export), long_side=48)
+    evaluate_prior.main(again)
+    told = json.loads(capsys.readouterr().out)
+    kept = card["metrics"]["held-out simulated shots"]
+    assert told.keys() == kept.keys()
+    assert told["shots"] == 24 * 10
+    evaluate_prior.main(replace(again, doubt=1e6))
+    calm = json.loads(capsys.readouterr().out)
+    assert calm["look 1: CIEDE2000"] == pytest.approx(calm["neutral: CIEDE2000"], abs=1e-3)
 
 
 def test_it_learns_from_all_but_what_is_held_out(settings, monkeypatch):
