@@ -66,7 +66,7 @@ def test_registered_alone_and_as_a_batch(scenes):
         observation, reward, terminated, truncated, info = task.step(task.action_space.sample())
         assert task.observation_space.contains(observation)
         assert np.asarray(reward).shape == np.shape(terminated) == np.shape(truncated)
-        assert set(info["leash"]) == {"clipping", "chroma", "theta"}
+        assert set(info["leash"]) == {"clipping", "chroma", "theta", "truth"}
         assert set(info["parameters"]) == set(KNOBS)
     assert vector.reset(seed=0)[0]["image"].shape == (2, 6, 128, 128)
 
