@@ -19,6 +19,9 @@ RIDGE = 1e-2
 def start_from(policy: BasePolicy, prior: BasePolicy, env: IspTuningVectorEnv) -> None:
     """Let a policy answer as a prior does; critics, and how widely it explores, stay its own.
 
+    A prior that looks once has not learned to read its own pictures: of a task of several steps it
+    answers each as the first, until it learns to do better.
+
     The actors of SAC and TD3 end in tanh: their last layer is fitted to the prior's answers to the
     neutral renderings of the first scenes, by least squares.
 
@@ -35,6 +38,8 @@ def start_from(policy: BasePolicy, prior: BasePolicy, env: IspTuningVectorEnv) -
     policy.set_training_mode(False)
     features = features_of(policy if isinstance(policy, PhotoPolicy) else _actor(policy))
     features.load_state_dict(features_of(prior).state_dict())
+    if env.settings.horizon > 1:
+        features.ignore_progress()
     if isinstance(policy, PhotoPolicy):
         policy.action_net.load_state_dict(prior.action_net.state_dict())
         return

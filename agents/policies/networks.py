@@ -76,8 +76,8 @@ class PolicySettings:
 class PhotoFeatures(BaseFeaturesExtractor):
     """What a policy sees: light and colour as numbers, and a network on the rendering now.
 
-    Reads of an observation (`isp_env.observations`) the rendering now through the backbone, 8 x 8
-    pixels of both renderings, `linear`, and of `vector` theta, the progress and the capture data;
+    Reads of an observation (`isp_env.observations`) the neutral rendering through the backbone, 8 x
+    8 pixels of both renderings, `linear`, and of `vector` theta, the progress and the capture data;
     what the reward says of the picture is left to critics of other designs.
 
     Attributes:
@@ -122,7 +122,8 @@ class PhotoFeatures(BaseFeaturesExtractor):
         light = self._through(self.light, torch.cat([small, observations["linear"], *numbers], 1))
         if self.blind:
             return torch.cat([light, torch.zeros_like(light)], dim=1)
-        looked = self._remembered(image[:, :3]) if self.frozen else self._looked(image[:, :3])
+        neutral = image[:, 3:]
+        looked = self._remembered(neutral) if self.frozen else self._looked(neutral)
         looked = torch.cat([self._dropped(looked), light.detach()], dim=1)
         return torch.cat([light, self._through(self.join, looked)], dim=1)
 
@@ -134,22 +135,31 @@ class PhotoFeatures(BaseFeaturesExtractor):
     def _dropped(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         return nn.functional.dropout(x, self.dropout, self.training and self.dropout > 0)
 
-    def _looked(self, now: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        small = squeezed(now, self.side).contiguous(memory_format=torch.channels_last)
+    def _looked(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        small = squeezed(pictures, self.side).contiguous(memory_format=torch.channels_last)
         return self.backbone(normalize(small, self.mean, self.std))
 
     @torch.no_grad()
-    def _remembered(self, now: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+    def _remembered(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Look at pictures in [0, 1] that were not seen lately; they are known by their 8 bits."""
-        keys = [hash(each.tobytes()) for each in (255 * now).round().byte().cpu().numpy()]
+        keys = [hash(each.tobytes()) for each in (255 * pictures).round().byte().cpu().numpy()]
         fresh = list({key: row for row, key in enumerate(keys) if key not in self._memory}.items())
         if fresh:
-            looked = self._looked(now[[row for _, row in fresh]])
+            looked = self._looked(pictures[[row for _, row in fresh]])
             self._memory.update(zip([key for key, _ in fresh], looked, strict=True))
         found = torch.stack([self._memory[key] for key in keys])
         while len(self._memory) > REMEMBERED:
             self._memory.popitem(last=False)
         return found
+
+    @torch.no_grad()
+    def ignore_progress(self) -> None:
+        """Answer at every step as at the first, where theta is 0 and both renderings are one."""
+        weight = cast(nn.Linear, self.light[0]).weight
+        pixels = 3 * THUMBNAIL**2
+        weight[:, pixels : 2 * pixels] += weight[:, :pixels]
+        weight[:, :pixels] = 0
+        weight[:, -CAPTURE - 1 - self.knobs : -CAPTURE] = 0
 
     def train(self, mode: bool = True) -> "PhotoFeatures":
         """Set the mode; with `fixed_statistics` not that of batch normalisation."""

@@ -100,6 +100,23 @@ def test_an_agent_starts_as_its_prior(settings, tmp_path):
         assert torch.equal(sees.state_dict()[name], value), name
 
 
+def test_of_several_steps_each_is_answered_as_the_first(tmp_path):
+    task = env(TaskSettings(3, absolute=True))
+    agent = train(task, EACH[0], tmp_path, prior=agent_of(prior(), attributes=3))
+    seen, _ = task.reset(options={"scene": np.arange(4)})
+    first = agent.act(seen)
+    expected, _ = prior().predict(seen, deterministic=True)
+    np.testing.assert_allclose(first, expected, atol=1e-5)
+    for _ in range(2):
+        later, *_ = task.step(first)
+        assert np.abs(later["image"][:, :3].astype(float) - seen["image"][:, :3]).mean() > 1
+        np.testing.assert_allclose(agent.act(later), first, atol=1e-5)
+    learned = features_of(agent.policy).light[0]
+    assert isinstance(learned, nn.Linear)
+    nn.init.normal_(learned.weight)  # it may learn to read its own picture
+    assert np.abs(agent.act(later) - agent.act(seen)).max() > 1e-3
+
+
 @pytest.mark.parametrize("settings", EACH[1:], ids=lambda s: s.algorithm)
 def test_critics_stay_and_targets_follow(settings, tmp_path: Path):
     policy = settings.build(IspTuningVecEnv(env()), tmp_path, "cpu").policy
