@@ -8,9 +8,10 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from agents.controllers.base import Found
+from agents.controllers.policy import controller
 from agents.controllers.prior import prior_control, prior_thetas
-from agents.controls import Found
-from agents.playing import controller
+from agents.controllers.search import refined
 from agents.policies import (
     Agent,
     AgentCard,
@@ -19,18 +20,17 @@ from agents.policies import (
     load_prior,
     warn_of_another_judge,
 )
-from agents.search import refined
 from attiqa.errors import AttiqaError
-from attiqa.scoring import load_model
+from attiqa.model.quality_model import load_model
+from isp_env.batch.manifest import recipe_hash, sha256
+from isp_env.batch.render_job import Choice
 from isp_env.errors import IspEnvError
-from isp_env.judged import JudgedScenes
-from isp_env.manifest import recipe_hash, sha256
-from isp_env.parameters import Parameter, to_theta, to_values
-from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.previews import PreviewSet
+from isp_env.isp.parameters import Parameter, to_theta, to_values
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage
-from isp_env.render_job import Choice
-from isp_env.rewards import QualityReward
+from isp_env.scenes.preview_set import PreviewSet
+from isp_env.task.judged_scenes import JudgedScenes
+from isp_env.task.reward import QualityReward
 
 REFINE = 0
 """Gradient steps from the agent's choice unless told otherwise: they do not improve on it yet."""

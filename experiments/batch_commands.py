@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from attiqa.errors import AttiqaError
-from isp_env.batch_inputs import RawInput, find_inputs, read_list
+from isp_env.batch.render_many import Rendered
 from isp_env.errors import IspEnvError
 from isp_env.files import shown
-from isp_env.rendering import Rendered
+from isp_env.raw.find import RawInput, find_inputs, read_list
 
 STATUSES = ("done", "skipped", "planned", "failed")
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT

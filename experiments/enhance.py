@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from experiments.score_review import ScoreReview
-    from isp_env.rendering import Rendered
+    from isp_env.batch.render_many import Rendered
 
 PAIRS = 400  # on a contact sheet; for more files there are several
 
@@ -83,11 +83,11 @@ def _enhance(settings: Settings) -> int:
     from experiments.agent_chooser import AgentChooser
     from experiments.batch_commands import concluded, followed, named_inputs, say
     from experiments.score_review import ScoreReview
-    from isp_env.batch_inputs import find_inputs
-    from isp_env.outcomes import Limits
-    from isp_env.render_job import RenderSettings
-    from isp_env.rendering import render_many
-    from isp_env.samples import sample_files
+    from isp_env.batch.render_job import RenderSettings
+    from isp_env.batch.render_many import render_many
+    from isp_env.raw.find import find_inputs
+    from isp_env.scenes.samples import sample_files
+    from isp_env.workers.outcomes import Limits
 
     if settings.raw or settings.listed:
         inputs = named_inputs(settings.raw, settings.listed)
@@ -134,7 +134,7 @@ def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreRev
 
     from experiments.review_page import page_data, write_review_page
     from isp_env.files import atomic_path
-    from isp_env.pipeline import DEFAULT_PIPELINE
+    from isp_env.isp.pipeline import DEFAULT_PIPELINE
 
     failed = [r for r in results if r.status == "failed"]
     failures = [{"file": str(r.source), "reason": r.reason or ""} for r in failed]
@@ -160,7 +160,7 @@ def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreRev
 
 def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
     """What the sidecar of a picture says, as an entry of `results.json`."""
-    from isp_env.manifest import read_sidecar
+    from isp_env.batch.manifest import read_sidecar
 
     sidecar = read_sidecar(rendered.output)
     keys = (
@@ -176,7 +176,7 @@ def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
 
 
 def _contact_sheets(results: list[dict[str, Any]], out: Path, review: "ScoreReview") -> None:
-    from isp_env.contact_sheet import Pair, thumbnail, write_contact_sheet
+    from experiments.contact_sheet import Pair, thumbnail, write_contact_sheet
     from isp_env.files import shown
 
     pairs = []

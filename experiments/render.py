@@ -93,10 +93,10 @@ def main(settings: Settings) -> int:
 
 def _render(settings: Settings) -> int:
     from experiments.batch_commands import concluded, followed, named_inputs, say
-    from isp_env.full_frame import OutputSize
-    from isp_env.outcomes import Limits
-    from isp_env.render_job import RenderSettings
-    from isp_env.rendering import render_many
+    from isp_env.batch.render_job import RenderSettings
+    from isp_env.batch.render_many import render_many
+    from isp_env.render.frame import OutputSize
+    from isp_env.workers.outcomes import Limits
 
     limits = Limits(memory=round(settings.memory * 1e9), seconds=settings.seconds)
     inputs = named_inputs(settings.raw, settings.listed)
@@ -129,7 +129,7 @@ def _render(settings: Settings) -> int:
 
 
 def _parameters(pairs: tuple[str, ...]) -> dict[str, float]:
-    from isp_env.sidecars import SidecarError
+    from isp_env.batch.sidecars import SidecarError
 
     found = {}
     for pair in pairs:
@@ -144,7 +144,7 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, float]:
 def _chooser(settings: Settings):
     if settings.agent is None:
         if settings.strength != 1.0 or settings.keep:
-            from isp_env.batch_inputs import BatchError
+            from isp_env.raw.find import BatchError
 
             raise BatchError("--strength and --keep need an --agent that chooses")
         return None
@@ -160,8 +160,8 @@ def _cluster(settings: Settings, limits):
         return None
     from functools import partial
 
-    from isp_env.cluster import run_on_cluster
-    from isp_env.render_job import finished_before
+    from isp_env.batch.render_job import finished_before
+    from isp_env.workers.ray_cluster import run_on_cluster
 
     return partial(
         run_on_cluster, address=settings.cluster, limits=limits, already_done=finished_before

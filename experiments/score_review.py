@@ -1,4 +1,4 @@
-"""Scores and previews of a neutral and a finished rendering, as a review for `isp_env.render_job`.
+"""Scores and previews of a neutral and a finished rendering: a review (`isp_env.batch`).
 
 OUT/page/IMG_1.jpg.neutral.jpg, OUT/page/IMG_1.jpg.enhanced.jpg    of OUT/IMG_1.jpg
 """
@@ -14,16 +14,16 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from agents.evaluation.fidelity import fidelity
 from attiqa.attributes import ATTRIBUTES
 from attiqa.errors import AttiqaError
-from attiqa.scoring import QualityModel, load_model
-from isp_env.development import LinearImage, resize
-from isp_env.fidelity import fidelity
+from attiqa.model.quality_model import QualityModel, load_model
+from isp_env.develop.downsized import preview
+from isp_env.develop.reference import LinearImage, resize
 from isp_env.files import atomic_path, fitting
-from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage
-from isp_env.reduced import preview
-from isp_env.samples import truth_of
+from isp_env.scenes.samples import truth_of
 
 SCORING_SIDE = 640  # renderings are scored, compared with the truth and kept at this size
 PREVIEWS = "page"

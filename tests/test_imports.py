@@ -32,5 +32,7 @@ def test_packages_do_not_import_against_the_flow(package):
 
 
 def test_the_check_sees_imports():
-    source = "def f():\n    from attiqa.scoring import load_model\nimport isp_env.raw as raw"
+    source = (
+        "def f():\n    from attiqa.model.quality_model import load_model\nimport isp_env.raw as raw"
+    )
     assert imported_packages(source) == {"attiqa", "isp_env"}

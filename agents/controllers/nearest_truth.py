@@ -5,9 +5,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from agents.controls import Controller, Found, chosen
-from agents.search import climb
-from isp_env.judged import JudgedScenes
+from agents.controllers.base import Controller, Found, chosen
+from agents.controllers.search import climb
+from isp_env.task.judged_scenes import JudgedScenes
 
 # Of two settings that render alike, the one nearer to neutral. Against the squared error of encoded
 # samples it is negligible.

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 
-from agents.controls import Controller, Found, chosen
+from agents.controllers.base import Controller, Found, chosen
 from agents.policies import Agent
 from agents.policies.looks import choices
-from isp_env.judged import JudgedScenes
-from isp_env.pipeline import IspPipeline
-from isp_env.previews import PreviewSet
+from isp_env.isp.pipeline import IspPipeline
+from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_shots import shots_of
+from isp_env.task.judged_scenes import JudgedScenes
 
 AT_ONCE = 16
 

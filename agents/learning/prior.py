@@ -7,7 +7,7 @@ experts and other stores are learned from by the same code.
 
 An answer that leads away from the truth costs more than one that leads as far towards it: where
 nothing tells what was wrong, the best answer is then neutral. And an answer that is duller than the
-truth costs (`color_difference.dullness`).
+truth costs (`isp_env.color.difference.dullness`).
 """
 
 import json
@@ -28,10 +28,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agents.policies.looks import look
 from agents.policies.networks import PhotoPolicy, features_of, mean_action
-from isp_env.color_difference import cie94, dullness
+from isp_env.color.difference import cie94, dullness
 from isp_env.files import atomic_path
-from isp_env.pipeline import IspPipeline
-from isp_env.previews import PreviewSet
+from isp_env.isp.pipeline import IspPipeline
+from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_shots import shots_of
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops, random_size

@@ -21,12 +21,12 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from agents.policies.networks import POLICIES, Algorithm, PolicySettings, actor, build_policy
-from isp_env.environment import TaskSettings
 from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
-from isp_env.observations import observation_space
-from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
-from isp_env.rewards import RewardSettings
+from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.task.environment import TaskSettings
+from isp_env.task.observations import observation_space
+from isp_env.task.reward import RewardSettings
 
 log = logging.getLogger(__name__)
 

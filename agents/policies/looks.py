@@ -8,10 +8,10 @@ from torch import Tensor
 
 from agents.policies.cards import Agent
 from agents.policies.networks import mean_action
-from isp_env.color_difference import cie94
-from isp_env.observations import IMAGE_SIDE, capture_vector, see_linear, squeezed
-from isp_env.pipeline import IspPipeline
+from isp_env.color.difference import cie94
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.random_shots import Shots
+from isp_env.task.observations import IMAGE_SIDE, capture_vector, see_linear, squeezed
 
 
 @torch.no_grad()

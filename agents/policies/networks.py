@@ -26,7 +26,7 @@ from stable_baselines3.td3.policies import TD3Policy as TD3Networks
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
-from isp_env.observations import CAPTURE, THUMBNAIL, squeezed
+from isp_env.task.observations import CAPTURE, THUMBNAIL, squeezed
 
 Algorithm = Literal["supervised", "PPO", "SAC", "TD3"]
 
@@ -76,9 +76,9 @@ class PolicySettings:
 class PhotoFeatures(BaseFeaturesExtractor):
     """What a policy sees: light and colour as numbers, and a network on the rendering now.
 
-    Reads of an observation (`isp_env.observations`) the neutral rendering through the backbone, 8 x
-    8 pixels of both renderings, `linear`, and of `vector` theta, the progress and the capture data;
-    what the reward says of the picture is left to critics of other designs.
+    Reads of an observation (`isp_env.task.observations`) the neutral rendering through the
+    backbone, 8 x 8 pixels of both renderings, `linear`, and of `vector` theta, the progress and the
+    capture data; what the reward says of the picture is left to critics of other designs.
 
     Attributes:
         fixed_statistics: Whether batch normalisation keeps its statistics while training, as
@@ -230,7 +230,7 @@ def build_policy(
     Args:
         algorithm: Decides the class.
         settings: The networks.
-        space: Of observations (`isp_env.observations.observation_space`).
+        space: Of observations (`isp_env.task.observations.observation_space`).
         knobs: Length of theta.
         actions: Length of an action.
     """

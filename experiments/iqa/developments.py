@@ -18,9 +18,9 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.color import srgb_decode, srgb_encode
-from isp_env.overdone import haloed, overexposed, saturated
-from isp_env.pipeline import DEFAULT_PIPELINE
+from agents.evaluation.broken_edits import haloed, overexposed, saturated
+from isp_env.color.rgb import srgb_decode, srgb_encode
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops, random_size
 

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from agents.policies import Agent, load_prior
 from agents.policies.looks import choices
-from attiqa.scoring import load_model
+from attiqa.model.quality_model import load_model
 from experiments.iqa.developments import Prior
-from isp_env.color_difference import cie94
-from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.color.difference import cie94
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings, random_shots
 from isp_env.scenes.truths import part_of, photographs_in, random_crops, random_size, read_truths
 
@@ -52,7 +52,7 @@ class Settings:
     """Whose developments are the reference: "prior", the embedded one, the path of a card, or
     "none" for neutral renderings."""
     model: str = "embedded"
-    """What `attiqa.scoring.load_model` takes."""
+    """What `attiqa.model.quality_model.load_model` takes."""
     count: int = 240
     """Photographs, at most."""
     long_side: int = 128

@@ -22,22 +22,21 @@ from rich import print, print_json
 from rich.logging import RichHandler
 
 from agents.policies import load_prior
-from attiqa.checkpoints import save_checkpoint
-from attiqa.datasets.biq2021 import read_biq2021
-from attiqa.datasets.folder import cache_photos
-from attiqa.datasets.rated import random_split
-from attiqa.five_crops import quality_scores
-from attiqa.metrics import correlations
-from attiqa.model.learn_developments import (
+from attiqa.data.datasets.biq2021 import read_biq2021
+from attiqa.data.photo_folder import cache_photos
+from attiqa.data.rated_photos import random_split
+from attiqa.evaluation.metrics import correlations
+from attiqa.evaluation.predictions import quality_scores
+from attiqa.model.checkpoints import save_checkpoint
+from attiqa.model.networks import QualityNet
+from attiqa.model.quality_model import WEIGHTS, load_model
+from attiqa.provenance.versions import versions
+from attiqa.training.learn_developments import (
     DevelopmentLesson,
     Predict,
     learn_developments,
     with_development_head,
 )
-from attiqa.models import QualityNet
-from attiqa.scoring import WEIGHTS, load_model
-from attiqa.versions import versions
-from experiments.agent_scenes import TruthSettings
 from experiments.iqa.developments import (
     DevelopmentSettings,
     Prior,
@@ -45,6 +44,7 @@ from experiments.iqa.developments import (
 )
 from experiments.iqa.evaluate_developments import answering, pair_accuracy
 from experiments.run_settings import without_paths
+from experiments.tuning.agent_scenes import TruthSettings
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
 

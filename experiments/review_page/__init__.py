@@ -22,7 +22,7 @@ import torch
 
 from attiqa.attributes import ATTRIBUTES
 from isp_env.files import atomic_path, shown
-from isp_env.parameters import Parameter
+from isp_env.isp.parameters import Parameter
 
 SPREADS = "in standard deviations of the training photographs; higher is better"
 HELP = {"noisiness": f"{SPREADS}, that is cleaner"}

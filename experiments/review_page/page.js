@@ -120,7 +120,7 @@ function showAttributes(rows, attributes) {
   });
 }
 
-// As isp_env.parameters.Parameter.to_value: both halves are affine in the value or its logarithm
+// As isp_env.isp.parameters.Parameter.to_value: both halves are affine in the value or its logarithm
 function physical(knob, theta) {
   const [low, neutral, high] = [knob.low, knob.neutral, knob.high].map((bound) =>
     knob.scale === "log" ? Math.log(bound) : bound,

@@ -44,18 +44,18 @@ from agents.policies import (
     save_agent,
 )
 from agents.policies.looks import answers, shrunk
-from attiqa.datasets.rated import random_split
-from attiqa.versions import versions
-from experiments.agent_scenes import TruthSettings
+from attiqa.data.rated_photos import random_split
+from attiqa.provenance.versions import versions
 from experiments.run_settings import without_paths
-from isp_env.color_difference import chroma_and_contrast
-from isp_env.environment import TaskSettings
-from isp_env.observations import observation_space
-from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.preview_store import PreviewStore
-from isp_env.rewards import RewardSettings
+from experiments.tuning.agent_scenes import TruthSettings
+from isp_env.color.difference import chroma_and_contrast
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.scenes.preview_store import PreviewStore
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
+from isp_env.task.environment import TaskSettings
+from isp_env.task.observations import observation_space
+from isp_env.task.reward import RewardSettings
 
 PARTS: dict[str, tuple[Part, ...]] = {
     "training": ("training", "referee"),

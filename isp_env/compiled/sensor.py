@@ -1,10 +1,10 @@
-"""Sensor samples to scene-linear rows: the loops of `linear_source`."""
+"""Sensor samples to scene-linear rows: the loops of `develop.linear_source`."""
 
 import numpy as np
 
-from isp_env.color import REC709_LUMINANCE
+from isp_env.color.rgb import REC709_LUMINANCE
 from isp_env.compiled import jit
-from isp_env.demosaic import BLUE, GREEN, RED
+from isp_env.develop.demosaic import BLUE, GREEN, RED
 
 CHUNK = 256  # pixels that a vectorised loop takes at a time; even, so that each begins alike
 HALO = 2  # rows and columns around a pixel that Malvar's filters look at
@@ -24,7 +24,7 @@ def normalise(mosaic, places, black, black_rows, span, ceiling, out):
 
 @jit
 def shade(numbers, tables, places, height, out):
-    """Multiply by the gain maps (`development._apply_gain_map`)."""
+    """Multiply by the gain maps (`develop.reference._apply_gain_map`)."""
     one, half, zero = np.float32(1), np.float32(0.5), np.float32(0)
     width = out.shape[1]
     for number in range(len(numbers)):
@@ -64,7 +64,7 @@ def balance(gains, places, out):
 
 @jit
 def recover_highlights(red, green, blue, clip):
-    """`development.recover_highlights` of a pixel, clipped at 1, or at infinity: left as it is."""
+    """`develop.reference.recover_highlights` of a pixel, clipped at 1 or at infinity (not at all)."""
     low_red = red if red < clip else clip
     low_green = green if green < clip else clip
     low_blue = blue if blue < clip else clip
@@ -89,7 +89,7 @@ def to_root(root, offset):
 
 @jit
 def malvar(root, top, cfa, matrix, offset, clip, out):
-    """Interpolate (`demosaic.demosaic`), recover highlights beyond `clip`, apply the matrix.
+    """Interpolate (`develop.demosaic`), recover highlights beyond `clip`, apply the matrix.
 
     All five estimates are made at every sample and the two that belong there are chosen: unlike a
     stride of two, that vectorises. Chunks are copied to arrays of a fixed shape, whose rows the

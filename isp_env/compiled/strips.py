@@ -1,9 +1,9 @@
-"""Between rows of a picture and the chunks that a fused loop takes: the loops of `full_frame`."""
+"""Between rows of a picture and the chunks that a fused loop takes: the loops of `render.frame`."""
 
 import numpy as np
 
 from isp_env.compiled import jit
-from isp_env.fusion import CHUNK
+from isp_env.isp.fused.tracing import CHUNK
 
 
 @jit

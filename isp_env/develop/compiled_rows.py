@@ -1,6 +1,6 @@
-"""Scene-linear rows of a frame from the samples of its sensor: `development` in compiled loops.
+"""Scene-linear rows of a frame from the samples of its sensor: `reference` in compiled loops.
 
-The same numbers as `development.develop_area`, which says what is done and why, but a few rows at a
+The same numbers as `reference.develop_area`, which says what is done and why, but a few rows at a
 time and in one pass, for frames of many megapixels. Also the small pictures that the guide of a
 rendering and the previews are made of: 2x2 blocks averaged, so that nothing is demosaiced for them.
 """
@@ -128,7 +128,7 @@ class ArraySource:
         gains: White balance.
         shading: Gain maps of each, as in a `MosaicSource`.
         matrix: White-balanced camera RGB to linear Rec. 709, baseline exposure included.
-        block: Side of the blocks that `reduced` takes the variances of (`noise.noise_block`).
+        block: Side of the blocks that `downsized` takes the variances of (`noise.noise_block`).
     """
 
     camera: Num[np.ndarray, "3 h w"]
@@ -197,7 +197,7 @@ class ArraySource:
     def _to_rec709(
         self, camera: Float32[np.ndarray, "3 r w"], out: Float32[np.ndarray, "3 r w"]
     ) -> None:
-        """White balance, `development.recover_highlights` and matrix; `camera` is overwritten."""
+        """White balance, `reference.recover_highlights` and matrix; `camera` is overwritten."""
         camera *= self.gains[:, None, None]
         clipped = np.minimum(camera, np.float32(1))
         red, green, blue = clipped + (camera - clipped).mean(0)

@@ -17,8 +17,8 @@ from jaxtyping import Float64
 from isp_env.develop.corrections import corrects_its_lens, optical_frame
 from isp_env.develop.lens import FARTHEST, LensProfile, frame_filling_scale
 from isp_env.errors import IspEnvError
-from isp_env.exif import Exif, read_exif
 from isp_env.raw import RawImage
+from isp_env.raw.exif import Exif, read_exif
 
 INFINITY = 1000.0  # metres: a subject as far as any
 DEGREE = 8  # of the polynomials in a profile

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from isp_env.color import XYZ_FROM_REC709
-from isp_env.output_spaces import D50_FROM_D65
+from isp_env.color.output_spaces import D50_FROM_D65
+from isp_env.color.rgb import XYZ_FROM_REC709
 
 # Colour temperature in kelvin of EXIF LightSource codes, as in Adobe's DNG SDK.
 ILLUMINANT_KELVIN = {

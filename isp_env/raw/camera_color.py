@@ -6,9 +6,9 @@ import numpy as np
 import rawpy
 from jaxtyping import Float, Num, UInt8
 
-from isp_env.color import XYZ_FROM_REC709, camera_to_rec709
+from isp_env.color.output_spaces import D65_XYZ
+from isp_env.color.rgb import XYZ_FROM_REC709, camera_to_rec709
 from isp_env.dng.tags import DngTags
-from isp_env.output_spaces import D65_XYZ
 from isp_env.raw.libraw_linear import AS_IT_IS
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import rawpy
 from jaxtyping import UInt16
 
-from isp_env.color import XYZ_FROM_REC709
-from isp_env.output_spaces import PROPHOTO
+from isp_env.color.output_spaces import PROPHOTO
+from isp_env.color.rgb import XYZ_FROM_REC709
 
 WHITE = 65535.0
 AS_IT_IS: Mapping[str, Any] = {

@@ -15,15 +15,15 @@ import numpy as np
 import rawpy
 from jaxtyping import Num
 
-from isp_env.color import camera_to_rec709
+from isp_env.color.rgb import camera_to_rec709
 from isp_env.dng.apply_opcodes import name_of
 from isp_env.dng.layout import MOST_PIXELS
 from isp_env.dng.opcodes import GainMap, Listed, MapPolynomial, MapTable, PerLine
 from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.errors import RawFileError
-from isp_env.exif import SIMULATED, read_exif
 from isp_env.raw.camera_color import as_shot_neutral, xyz_to_camera
 from isp_env.raw.dng_samples import dng_samples
+from isp_env.raw.exif import SIMULATED, read_exif
 from isp_env.raw.image import RawImage
 from isp_env.raw.libraw_linear import (
     REC709_FROM_PROPHOTO,

@@ -12,8 +12,8 @@ from isp_env.dng.layout import CFA, LINEAR_RAW, LOSSLESS_JPEG
 from isp_env.dng.lossless_jpeg import encode_mosaic
 from isp_env.dng.opcode_lists import pack_gain_maps
 from isp_env.dng.tags import DNG_VERSION
-from isp_env.exif import SIMULATED
 from isp_env.files import atomic_path
+from isp_env.raw.exif import SIMULATED
 from isp_env.raw.image import RawImage
 
 SOFTWARE = "attiqa isp_env"

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isp_env.color import XYZ_FROM_REC709, planckian_normal, planckian_uv
+from isp_env.color.rgb import XYZ_FROM_REC709, planckian_normal, planckian_uv
 
 # DNG ColorMatrix for D65 (tag 50722), times 10,000, as published by Adobe and in dcraw
 COLOR_MATRICES = {
@@ -31,7 +31,7 @@ def color_matrices() -> Float[Tensor, "c 3 3"]:
 
 
 def rec709_from_camera(xyz_to_camera: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 3"]:
-    """Return white-balanced camera RGB to linear Rec. 709 (see `color.camera_to_rec709`)."""
+    """Return white-balanced camera RGB to linear Rec. 709 (see `color.rgb.camera_to_rec709`)."""
     camera = xyz_to_camera @ xyz_to_camera.new_tensor(XYZ_FROM_REC709)
     return torch.linalg.inv(camera / camera.sum(dim=2, keepdim=True))
 

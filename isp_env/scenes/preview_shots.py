@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from isp_env.previews import PreviewSet
+from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.random_shots import Shots
 
 

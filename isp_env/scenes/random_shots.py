@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env import tone
-from isp_env.color import luminance, mix, scale_chroma, srgb_decode, srgb_encode
-from isp_env.development import recover_highlights
+from isp_env.color.rgb import luminance, mix, scale_chroma, srgb_decode, srgb_encode
+from isp_env.develop.reference import recover_highlights
+from isp_env.isp import tone
 from isp_env.scenes.cameras import camera_neutral, color_matrices, rec709_from_camera
 
 
@@ -77,7 +77,7 @@ class ShotSettings:
 
 
 class Shots(NamedTuple):
-    """A batch of scene-linear pictures with their truths; what `previews.PreviewSet` holds."""
+    """A batch of scene-linear pictures with their truths; what `preview_set.PreviewSet` holds."""
 
     linear: Float[Tensor, "b 3 h w"]  # linear Rec. 709, white-balanced as shot, 1 = sensor white
     noise: Float[Tensor, "b 3 2"]  # variance of channel c = noise[c, 0] x + noise[c, 1]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import UInt8
 
 from isp_env.files import atomic_path
-from isp_env.preview_store import PreviewStore, StoreSettings, row_file
+from isp_env.scenes.preview_store import PreviewStore, StoreSettings, row_file
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops
 

@@ -13,12 +13,12 @@ from agents.policies import (
     build_policy,
     knobs,
 )
-from isp_env.environment import TaskSettings
-from isp_env.observations import observation_space
-from isp_env.pipeline import DEFAULT_PIPELINE, IspPipeline
-from isp_env.previews import PreviewSet
-from isp_env.rewards import RewardSettings
+from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.random_shots import Shots
+from isp_env.task.environment import TaskSettings
+from isp_env.task.observations import observation_space
+from isp_env.task.reward import RewardSettings
 
 NETWORK = PolicySettings("test_efficientnet", side=32, hidden=16, critic=(8,), log_std=-1.0)
 PIPELINE = DEFAULT_PIPELINE.only(["exposure", "temperature", "saturation"])

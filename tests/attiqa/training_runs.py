@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from attiqa.datasets.crops import CropSettings
-from attiqa.finetuning import FinetuneSettings, finetune
-from attiqa.models import Architecture, AttributeNet, QualityNet
-from attiqa.pretraining import PretrainSettings, pretrain
-from attiqa.teachers import MeasuredTeacher
-from attiqa.training import Schedule
+from attiqa.data.crops import CropSettings
+from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.teachers.teacher import MeasuredTeacher
+from attiqa.training.finetuning import FinetuneSettings, finetune
+from attiqa.training.loop import Schedule
+from attiqa.training.pretraining import PretrainSettings, pretrain
 
 SCHEDULE = Schedule(
     epochs=4,

@@ -14,14 +14,14 @@ from PIL import Image
 from experiments import render
 from experiments.enhance import Settings, main
 from experiments.score_review import ScoreReview
-from isp_env.full_frame import render_raw
-from isp_env.parameters import to_theta
-from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.batch.sidecars import read_parameters
+from isp_env.isp.parameters import to_theta
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.write_dng import write_dng
-from isp_env.samples import NIKON_D750, sample_files, truth_of
-from isp_env.sidecars import read_parameters
-from isp_env.simulation import Capture, simulate
+from isp_env.render.frame import render_raw
+from isp_env.scenes.samples import NIKON_D750, sample_files, truth_of
+from isp_env.scenes.simulation import Capture, simulate
 
 REPORTS = {"results.json", "render-log.jsonl", "index.html"}
 HERE = 0  # workers: none, in this process, which has the networks loaded

@@ -15,8 +15,8 @@ from PIL import Image
 from experiments.agent_chooser import REFINE
 from experiments.render import Settings, main
 from isp_env.raw.write_dng import write_dng
-from isp_env.samples import NIKON_D750
-from isp_env.simulation import Capture, simulate
+from isp_env.scenes.samples import NIKON_D750
+from isp_env.scenes.simulation import Capture, simulate
 
 ROOT = Path(__file__).parents[2]
 

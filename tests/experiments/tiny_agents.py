@@ -17,17 +17,17 @@ from agents.policies import (
     knobs,
     save_agent,
 )
-from attiqa.checkpoints import save_checkpoint
-from attiqa.model.learn_developments import with_development_head
-from attiqa.models import Architecture, AttributeNet, QualityNet
-from attiqa.scoring import load_model
-from isp_env.environment import TaskSettings
-from isp_env.observations import observation_space
-from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.preview_store import PreviewStore
-from isp_env.rewards import RewardSettings
+from attiqa.model.checkpoints import save_checkpoint
+from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.quality_model import load_model
+from attiqa.training.learn_developments import with_development_head
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.scenes.preview_store import PreviewStore
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.simulated_store import write_simulated_store
+from isp_env.task.environment import TaskSettings
+from isp_env.task.observations import observation_space
+from isp_env.task.reward import RewardSettings
 
 NETWORK = PolicySettings(backbone="test_efficientnet", side=32, hidden=8, critic=(8,))
 TINY = Architecture("test_efficientnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8, 8)

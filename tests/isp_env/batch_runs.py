@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from isp_env.batch_inputs import find_inputs
-from isp_env.outcomes import Limits
-from isp_env.render_job import RenderSettings
-from isp_env.rendering import render_many
+from isp_env.batch.render_job import RenderSettings
+from isp_env.batch.render_many import render_many
+from isp_env.raw.find import find_inputs
+from isp_env.workers.outcomes import Limits
 
 if __name__ == "__main__":
     folder, out = map(Path, sys.argv[1:])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from isp_env.fusion import CHUNK, FusedLoop
+from isp_env.isp.fused.tracing import CHUNK, FusedLoop
 from isp_env.raw import RawImage
 from isp_env.raw import write_dng as dng
-from isp_env.simulation import CameraModel, Capture, simulate
+from isp_env.scenes.simulation import CameraModel, Capture, simulate
 
 CAMERA = CameraModel(
     name="Test camera",

@@ -6,9 +6,9 @@ After each scene it waits for a line, so that however late it is killed, it has 
 import sys
 from pathlib import Path
 
-from isp_env.preview_building import build_previews
-from isp_env.preview_sources import raw_sources
-from isp_env.preview_store import StoreSettings
+from isp_env.scenes.preview_store import StoreSettings
+from isp_env.scenes.sources import raw_sources
+from isp_env.scenes.store_building import build_previews
 
 if __name__ == "__main__":
     folder, out = map(Path, sys.argv[1:])

@@ -6,10 +6,10 @@ import torch
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from isp_env.full_frame import render_raw
-from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.samples import NIKON_D750
-from isp_env.simulation import Capture, simulate
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.render.frame import render_raw
+from isp_env.scenes.samples import NIKON_D750
+from isp_env.scenes.simulation import Capture, simulate
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

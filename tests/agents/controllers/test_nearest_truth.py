@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from agents.controllers.base import Found
 from agents.controllers.nearest_truth import fit_truth
-from agents.controls import Found
-from isp_env.fidelity import fidelity
-from isp_env.judged import JudgedScenes
-from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.previews import PreviewSet
-from isp_env.rewards import QualityReward
+from agents.evaluation.fidelity import fidelity
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.scenes.preview_set import PreviewSet
+from isp_env.task.judged_scenes import JudgedScenes
+from isp_env.task.reward import QualityReward
 from tests.agents.tiny import PIPELINE
 
 COUNT = 6

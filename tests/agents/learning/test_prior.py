@@ -18,8 +18,8 @@ from agents.learning.prior import (
 )
 from agents.policies import PhotoPolicy, begin_neutral, features_of
 from agents.policies.looks import answers
-from isp_env.color_difference import chroma_and_contrast, cie94
-from isp_env.pipeline import IspPipeline
+from isp_env.color.difference import chroma_and_contrast, cie94
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.random_shots import Shots, ShotSettings
 from tests.agents.tiny import PIPELINE, dark_shots, opinionated, scenes_of
 

@@ -19,8 +19,8 @@ from agents.policies import (
     prior_identity,
     save_agent,
 )
-from isp_env.observations import IMAGE_SIDE, LINEAR
-from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.task.observations import IMAGE_SIDE, LINEAR
 from tests.agents.tiny import PIPELINE, agent_of, opinionated
 
 

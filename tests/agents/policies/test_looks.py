@@ -10,9 +10,9 @@ from torch import nn
 
 from agents.policies import Agent
 from agents.policies.looks import answers, choices, look, shrunk
-from isp_env.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
-from isp_env.observations import CAPTURE
-from isp_env.rewards import QualityReward
+from isp_env.task.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
+from isp_env.task.observations import CAPTURE
+from isp_env.task.reward import QualityReward
 from tests.agents.tiny import PIPELINE, agent_of, dark_shots, opinionated, scenes_of
 
 KNOBS = len(PIPELINE.parameters)

@@ -22,7 +22,7 @@ from agents.policies import (
     mean_action,
     networks,
 )
-from isp_env.observations import CAPTURE, IMAGE_SIDE, LINEAR, observation_space
+from isp_env.task.observations import CAPTURE, IMAGE_SIDE, LINEAR, observation_space
 from tests.agents.tiny import NETWORK, opinionated
 
 KNOBS = 3

@@ -9,8 +9,8 @@ import torch
 from skimage.color import deltaE_ciede94, rgb2lab
 from torch import nn
 
-from attiqa.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.errors import CheckpointError, ImageFormatError
+from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.development_head import (
     COLORS,
     LAB,
@@ -19,9 +19,9 @@ from attiqa.model.development_head import (
     area_distances,
     colors,
 )
-from attiqa.model.learn_developments import with_development_head
-from attiqa.models import Architecture, Perception, QualityNet
-from attiqa.scoring import QualityModel, load_model
+from attiqa.model.networks import Architecture, Perception, QualityNet
+from attiqa.model.quality_model import QualityModel, load_model
+from attiqa.training.learn_developments import with_development_head
 
 WIDTH = 12
 

@@ -10,11 +10,10 @@ import torch
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from attiqa.checkpoints import load_checkpoint
-from attiqa.model.learn_developments import DevelopmentLesson
-from attiqa.models import QualityNet
-from attiqa.scoring import QualityModel, load_model
-from experiments.agent_scenes import TruthSettings
+from attiqa.model.checkpoints import load_checkpoint
+from attiqa.model.networks import QualityNet
+from attiqa.model.quality_model import QualityModel, load_model
+from attiqa.training.learn_developments import DevelopmentLesson
 from experiments.iqa import evaluate_developments, learn_developments
 from experiments.iqa.developments import (
     EDITS,
@@ -24,7 +23,8 @@ from experiments.iqa.developments import (
     simulated_developments,
 )
 from experiments.iqa.evaluate_developments import developments, pair_accuracy
-from isp_env.pipeline import DEFAULT_PIPELINE
+from experiments.tuning.agent_scenes import TruthSettings
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings
 from tests.experiments.tiny_agents import (
     folder_of_photographs,

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 
 from isp_env.develop.compiled_rows import ArraySource
 from isp_env.develop.corrections import camera_rgb, corrected, optical_frame
+from isp_env.develop.downsized import preview, reduced
+from isp_env.develop.linear_source import linear_source
 from isp_env.develop.noise import linear_noise
-from isp_env.development import develop, develop_area
+from isp_env.develop.reference import develop, develop_area
 from isp_env.dng.opcodes import (
     Area,
     FixVignetteRadial,
@@ -24,13 +26,11 @@ from isp_env.dng.opcodes import (
     WarpRectilinear,
 )
 from isp_env.errors import RawFileError
-from isp_env.full_frame import OutputSize, quantise, render_raw, render_whole
-from isp_env.linear_source import linear_source
-from isp_env.parameters import to_theta
-from isp_env.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.parameters import to_theta
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
-from isp_env.reduced import preview, reduced
-from isp_env.simulation import Capture, simulate
+from isp_env.render.frame import OutputSize, quantise, render_raw, render_whole
+from isp_env.scenes.simulation import Capture, simulate
 from tests.isp_env.develop.pictures import border_errors, drawn_by, linear_of, linear_raw
 from tests.isp_env.develop.test_warp import SHAPE, SIDE, rectilinear
 

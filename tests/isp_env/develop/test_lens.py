@@ -25,8 +25,8 @@ from isp_env.dng.opcodes import (
     MapPolynomial,
     WarpRectilinear,
 )
-from isp_env.exif import Exif, read_exif
 from isp_env.raw import RawImage
+from isp_env.raw.exif import Exif, read_exif
 from tests.isp_env.develop.pictures import border_errors, drawn_by, inverse, linear_of, linear_raw
 
 pytest.importorskip("lensfunpy")

@@ -18,8 +18,8 @@ from isp_env.dng.lossless_jpeg import (
     encode_mosaic,
 )
 from isp_env.raw.write_dng import write_dng
-from isp_env.samples import NIKON_D750
-from isp_env.simulation import Capture, simulate
+from isp_env.scenes.samples import NIKON_D750
+from isp_env.scenes.simulation import Capture, simulate
 
 
 @pytest.fixture

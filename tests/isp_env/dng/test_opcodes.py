@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
 
-from isp_env.development import develop
+from isp_env.develop.reference import develop
 from isp_env.dng.apply_opcodes import OpcodeError, apply_opcode, mend
 from isp_env.dng.opcode_lists import parse_opcodes
 from isp_env.dng.opcodes import (

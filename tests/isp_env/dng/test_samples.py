@@ -13,7 +13,7 @@ import rawpy
 import tifffile
 from PIL import Image
 
-from experiments.isp.tiff_writer import BYTE, LONG, SHORT, UNDEFINED, Tag
+from experiments.isp.dng_reference.tiff_writer import BYTE, LONG, SHORT, UNDEFINED, Tag
 from isp_env.dng.lossless_jpeg import encode
 from isp_env.dng.samples import UnsupportedSamplesError, read_samples
 from isp_env.errors import RawFileError
@@ -21,8 +21,8 @@ from isp_env.raw import read_raw
 from isp_env.raw import write_dng as dng
 from isp_env.raw.dng_samples import dng_samples
 from isp_env.raw.write_dng import write_dng
-from isp_env.samples import CANON_350D, NIKON_D750
-from isp_env.simulation import BGGR, GBRG, GRBG, RGGB
+from isp_env.scenes.samples import CANON_350D, NIKON_D750
+from isp_env.scenes.simulation import BGGR, GBRG, GRBG, RGGB
 from tests.isp_env.raw.dng_files import (
     a_mosaic,
     a_picture,

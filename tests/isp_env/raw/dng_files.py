@@ -3,7 +3,7 @@
 import numpy as np
 import tifffile
 
-from experiments.isp.tiff_writer import (
+from experiments.isp.dng_reference.tiff_writer import (
     BYTE,
     LONG,
     RATIONAL,
@@ -19,8 +19,8 @@ from isp_env.dng.layout import Layout
 from isp_env.dng.tags import DngTags, read_dng_tags
 from isp_env.raw import RawImage
 from isp_env.raw import write_dng as dng
-from isp_env.samples import NIKON_D750
-from isp_env.simulation import Capture, simulate
+from isp_env.scenes.samples import NIKON_D750
+from isp_env.scenes.simulation import Capture, simulate
 
 
 def a_mosaic(shape=(64, 80)) -> np.ndarray:

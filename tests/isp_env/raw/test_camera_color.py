@@ -5,11 +5,11 @@ import logging
 import numpy as np
 import pytest
 
-from isp_env.color import XYZ_FROM_REC709
+from isp_env.color.rgb import XYZ_FROM_REC709
 from isp_env.dng.color_matrices import color_temperature, interpolate_color_matrix
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
-from isp_env.simulation import (
+from isp_env.scenes.simulation import (
     Capture,
     simulate,
 )

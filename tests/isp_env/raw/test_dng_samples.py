@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from experiments.isp.tiff_writer import (
+from experiments.isp.dng_reference.tiff_writer import (
     BYTE,
     LONG,
     RATIONAL,
@@ -22,7 +22,7 @@ from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
 from isp_env.raw import write_dng as dng
 from isp_env.raw.write_dng import write_dng
-from isp_env.samples import NIKON_D750
+from isp_env.scenes.samples import NIKON_D750
 from tests.isp_env.raw.dng_files import (
     a_mosaic,
     a_picture,

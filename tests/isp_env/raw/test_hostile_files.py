@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import tifffile
 
-from isp_env.batch_inputs import is_raw_path
 from isp_env.dng import layout
 from isp_env.dng.opcodes import GainMap
 from isp_env.errors import IspEnvError, RawFileError
-from isp_env.exif import read_exif
 from isp_env.raw import read as raw_module
 from isp_env.raw import read_raw
 from isp_env.raw import write_dng as dng
+from isp_env.raw.exif import read_exif
+from isp_env.raw.find import is_raw_path
 from isp_env.raw.picture_check import check_picture
-from isp_env.simulation import (
+from isp_env.scenes.simulation import (
     Capture,
 )
 

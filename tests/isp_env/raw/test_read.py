@@ -9,12 +9,12 @@ import rawpy
 import tifffile
 import torch
 
-from isp_env.development import develop, develop_area
+from isp_env.develop.reference import develop, develop_area
 from isp_env.dng.opcodes import GainMap
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
 from isp_env.raw import write_dng as dng
-from isp_env.simulation import (
+from isp_env.scenes.simulation import (
     BGGR,
     GBRG,
     GRBG,

@@ -13,13 +13,13 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isp_env.color import camera_to_rec709
+from isp_env.color.rgb import camera_to_rec709
 from isp_env.dng.opcode_lists import pack_gain_maps, parse_gain_maps
 from isp_env.dng.opcodes import GainMap
-from isp_env.exif import SIMULATED
 from isp_env.raw import RawImage, read_raw
+from isp_env.raw.exif import SIMULATED
 from isp_env.raw.write_dng import write_dng
-from isp_env.simulation import BGGR, GBRG, GRBG, RGGB, X_TRANS
+from isp_env.scenes.simulation import BGGR, GBRG, GRBG, RGGB, X_TRANS
 
 NIKON_D750 = np.array(
     [[0.9020, -0.2890, -0.0715], [-0.4535, 1.2436, 0.2348], [-0.0934, 0.1919, 0.7086]]

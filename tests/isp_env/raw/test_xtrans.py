@@ -12,7 +12,7 @@ from isp_env.errors import RawFileError
 from isp_env.raw import read_raw, xtrans
 from isp_env.raw import write_dng as dng
 from isp_env.raw.xtrans import demosaic_xtrans
-from isp_env.simulation import X_TRANS
+from isp_env.scenes.simulation import X_TRANS
 
 CFA = np.array(X_TRANS, np.uint8)
 

@@ -1,10 +1,10 @@
-"""Cameras' colours against `isp_env.color`'s own, one matrix at a time, and CIE's D65."""
+"""Cameras' colours against `isp_env.color.rgb`'s own, one matrix at a time, and CIE's D65."""
 
 import numpy as np
 import pytest
 import torch
 
-from isp_env.color import XYZ_FROM_REC709, camera_to_rec709
+from isp_env.color.rgb import XYZ_FROM_REC709, camera_to_rec709
 from isp_env.scenes.cameras import (
     COLOR_MATRICES,
     camera_neutral,

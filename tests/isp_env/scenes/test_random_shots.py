@@ -1,4 +1,4 @@
-"""Simulated shots: each mishap alone, measured; and `isp_env.simulation` as another path."""
+"""Simulated shots: each mishap alone, measured; and `isp_env.scenes.simulation` as another path."""
 
 from dataclasses import replace
 
@@ -8,14 +8,14 @@ import torch
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from isp_env.parameters import to_theta
-from isp_env.pipeline import DEFAULT_PIPELINE
-from isp_env.previews import PreviewSet
+from isp_env.isp.parameters import to_theta
+from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.tone import inverse_neutral_curve, inverse_neutral_tone
 from isp_env.scenes import random_shots as module
 from isp_env.scenes.cameras import COLOR_MATRICES, camera_neutral
+from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
-from isp_env.simulation import CameraModel, Capture, simulate
-from isp_env.tone import inverse_neutral_curve, inverse_neutral_tone
+from isp_env.scenes.simulation import CameraModel, Capture, simulate
 
 FINE = ShotSettings(
     fine_share=0.0,
@@ -242,7 +242,7 @@ def test_an_unknown_camera_had_another_curve_and_other_colours(truth):
 
 
 def test_without_noise_a_shot_is_what_the_simulated_sensor_gives(monkeypatch):
-    """`isp_env.simulation` makes a mosaic of a flat colour; development reads it back."""
+    """`isp_env.scenes.simulation` makes a mosaic of a flat colour; development reads it back."""
     name = "Nikon D750"
     rows = np.reshape(COLOR_MATRICES[name], (3, 3)) / 10_000
     matrix = torch.from_numpy(rows).float()[None]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from isp_env.preview_store import PreviewStore, PreviewStoreError
 from isp_env.scenes import simulated_store
+from isp_env.scenes.preview_store import PreviewStore, PreviewStoreError
 from isp_env.scenes.random_shots import ShotSettings, random_shots
 from isp_env.scenes.simulated_store import AT_ONCE, write_simulated_store
 from isp_env.scenes.truths import random_crops

@@ -1,0 +1,1 @@
+"""Agents beside controls, measured by the reward, the truth and referees."""

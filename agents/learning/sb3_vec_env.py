@@ -1,0 +1,73 @@
+"""The batched tuning task as a Stable-Baselines3 `VecEnv`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from isp_env.task.environment import IspTuningVectorEnv
+from isp_env.task.info import row_of
+
+
+class IspTuningVecEnv(VecEnv):
+    """Stable-Baselines3's view of `IspTuningVectorEnv`; the same states, actions and rewards."""
+
+    def __init__(self, env: IspTuningVectorEnv) -> None:
+        self.env = env
+        self.render_mode = env.render_mode
+        self._actions = np.zeros(env.action_space.shape or (), np.float32)
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> dict[str, np.ndarray]:  # type: ignore[override]
+        """Start every episode anew; the seed given by `seed()` is used once."""
+        observation, _ = self.env.reset(seed=self._seeds[0])
+        self._reset_seeds()
+        return observation
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self):
+        """Step every environment; finished ones hand out `terminal_observation` and restart."""
+        observation, reward, terminated, _, info = self.env.step(self._actions)
+        last, final = info.pop("final_info", info), info.pop("final_obs", observation)
+        infos: list[dict[str, Any]] = []
+        for row in range(self.num_envs):
+            entry = row_of(last if terminated[row] else info, row)
+            if terminated[row]:
+                entry["terminal_observation"] = row_of(final, row)
+                entry["TimeLimit.truncated"] = False
+            infos.append(entry)
+        return observation, reward.astype(np.float32), terminated, infos
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """The pictures now."""
+        return self.env.render()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of the batched environment, once for each row asked for."""
+        return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the batched environment, for all rows."""
+        setattr(self.env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the batched environment once; every row asked for gets the result."""
+        result = getattr(self.env, method_name)(*args, **kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """No wrapper lies around a single row."""
+        return [False for _ in self._get_indices(indices)]
+
+    def _get_indices(self, indices: Any) -> Iterable[int]:
+        return super()._get_indices(indices)

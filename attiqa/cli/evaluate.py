@@ -1,0 +1,288 @@
+"""`attiqa evaluate PROTOCOL DATA`: measure a model by a protocol of the field; results as JSON."""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+from attiqa.data.datasets.image_names import ImageNames
+from attiqa.data.datasets.label_tables import read_table
+from attiqa.data.datasets.registry import load_dataset
+from attiqa.data.photo_folder import PhotoFiles
+from attiqa.data.rated_photos import RatedPhotos, Split
+from attiqa.data.splits import hold_out_validation, random_splits, training_subset
+from attiqa.errors import CheckpointError, DatasetLayoutError
+from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
+from attiqa.evaluation.metrics import preference_accuracy, spread
+from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
+from attiqa.evaluation.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
+from attiqa.model.checkpoints import Card, Protocol, load_checkpoint, write_atomically
+from attiqa.model.networks import AttributeNet, QualityNet
+from attiqa.model.quality_model import load_model
+from attiqa.training.finetuning import FinetuneSettings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure a model by a protocol of the field."""
+
+    protocol: Positional[Literal["as-is", "fine-tune", "linear-probe", "pairs"]]
+    """as-is: score a data set; the result says whether it is zero-shot. fine-tune and linear-probe:
+    train on splits of a data set and test on their rest; fine-tune also tells how far the features
+    drifted. pairs: preferences between two images."""
+    data: Positional[Path]
+    """Folder of the data set; for pairs, a CSV file: first, second, preference (share of the people
+    who prefer the first), image files relative to it."""
+    dataset: str = "koniq"
+    """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
+    name, mos and, if you like, group)."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest possible score, of "plain" only."""
+    subset: bool = False
+    """The folder holds a part of the data set on purpose."""
+    others: tuple[str, ...] = ()
+    """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results, on their
+    official test part where they have one."""
+    model: str = "embedded"
+    """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
+    splits: int = 10
+    """Random splits of 80 % and 20 %; 0 takes the official one."""
+    validation: float = 0.1
+    """Share of the photographs, out of the 80 %, that an epoch is selected on; 0 is the paper."""
+    labels: float = 1.0
+    """Share of all photographs whose labels are known: 0.1 and 0.2 in the paper; 1 for all."""
+    by_group: bool = True
+    """Keep a reference or prompt on one side of each split (KADID-10k, TID2013, AGIQA-3k, groups of
+    your own). Without, photographs are divided at random, and what a test photograph shows has been
+    trained on: such results promise too much."""
+    features: Literal["backbone", "heads"] = "backbone"
+    """What is probed: the pooled features, or the hidden features of the heads."""
+    short_side: int = 340
+    """Tested photographs are resized to it; as-is and pairs follow the model's card."""
+    crop: int = 320
+    """Side of their five crops."""
+    further: tuple[int, ...] = ()
+    """More short sides that five crops are taken at; 0 is the photograph's own size."""
+    evaluate_every: int = 1
+    """Epochs from one test to the next."""
+    finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
+    """Of fine-tune."""
+    out: Path | None = None
+    """Folder for results.json, and the states of a training that is under way;
+    runs/evaluate/PROTOCOL if not given."""
+
+    def __post_init__(self) -> None:
+        _ = self.whole  # refuses a short side below the crop before any data set is read
+
+    @property
+    def folder(self) -> Path:
+        """`out`, or the default."""
+        return self.out or Path("runs/evaluate") / self.protocol
+
+    @property
+    def whole(self) -> Protocol:
+        """How a trained network looks at whole photographs."""
+        return Protocol(self.short_side, self.crop, self.further)
+
+
+def main(settings: Settings) -> None:
+    """Measure, print a summary, write the results."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    net, card = open_network(settings.model)
+    if settings.protocol == "pairs":
+        results = preferences(settings, _quality(net, settings.model), card)
+    else:
+        photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
+        if settings.protocol == "as-is":
+            results = zero_shot(settings, photos, _quality(net, settings.model), card)
+        else:
+            results = train_and_test(settings, photos, net)
+    found = {"protocol": settings.protocol, "model_sha256": card.sha256} | results
+    path = settings.folder / "results.json"
+    write_atomically(path, (json.dumps(found, indent=2) + "\n").encode())
+    shutil.rmtree(settings.folder / "states", ignore_errors=True)
+    Console().print(summary(results), f"{path}", sep="\n")
+
+
+def open_network(source: str) -> tuple[AttributeNet | QualityNet, Card]:
+    """Load any checkpoint; `load_model` knows those with a quality score by name too."""
+    if source.endswith(".safetensors"):
+        return load_checkpoint(Path(source))
+    model = load_model(source)
+    return model.net, model.card
+
+
+def zero_shot(
+    settings: Settings, photos: RatedPhotos, net: QualityNet, card: Card
+) -> dict[str, Any]:
+    """Score a whole data set by the model's own protocol."""
+
+    def predict(photos: RatedPhotos, indices: np.ndarray) -> Float[np.ndarray, " n"]:
+        return quality_scores(net, read_files(photos, indices), card.protocol)
+
+    return as_is(photos, predict, _recorded(settings), card.training.get("data"))
+
+
+def train_and_test(
+    settings: Settings, photos: RatedPhotos, net: AttributeNet | QualityNet
+) -> dict[str, Any]:
+    """Fine-tune or probe a pretrained network on every split."""
+    start = net.attribute_net if isinstance(net, QualityNet) else net
+    start.requires_grad_(True)
+    named = (other.partition("=") for other in settings.others)
+    others = [
+        load_dataset(name, Path(folder), settings.subset, settings.scale)
+        for name, _, folder in named
+    ]
+    splits, record = divide(settings, photos), _recorded(settings)
+    if settings.protocol == "fine-tune":
+        drifts: list[dict[str, float | int]] = []
+        fit = finetune_fit(settings, start, others, drifts)
+        results = over_splits(photos, splits, fit, others, record)
+        for run, drift in zip(results["runs"], drifts, strict=True):
+            run["feature_drift"] = drift
+        means = np.array([drift["mean"] for drift in drifts])
+        return results | {"feature_drift": spread(means)}
+    extract = {"backbone": backbone_features, "heads": head_features}[settings.features]
+    fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), settings.whole))
+    return over_splits(photos, splits, fit, others, record)
+
+
+def finetune_fit(
+    settings: Settings,
+    start: AttributeNet,
+    others: Sequence[RatedPhotos],
+    drifts: list[dict[str, float | int]],
+) -> FinetuneFit:
+    """Make what fine-tunes a copy of a network on each split.
+
+    Args:
+        settings: Of the command.
+        start: The pretrained network.
+        others: Data sets that each model is tested on, too.
+        drifts: Gets the drift of the features on the test part of each split.
+    """
+    fabric, states = Fabric(), settings.folder / "states"
+    fabric.launch()
+    states.mkdir(exist_ok=True)
+    start.to(fabric.device)
+    protocol = settings.whole
+
+    def compare(net: QualityNet, photos: RatedPhotos, split: Split) -> None:
+        files = read_files(photos, split.test)
+        before = backbone_features(start, files, protocol)
+        drifts.append(feature_drift(before, backbone_features(net.attribute_net, files, protocol)))
+
+    return FinetuneFit(
+        fabric,
+        fresh_copies(start, settings.finetuning.schedule.seed),
+        settings.finetuning,
+        protocol,
+        states,
+        every=settings.evaluate_every,
+        tested={"others": {other.name: labels_hash(other) for other in others}},
+        trained=compare,
+    )
+
+
+def fresh_copies(start: AttributeNet, seed: int) -> Callable[[], QualityNet]:
+    """Make networks with the pretrained weights and a new regressor, the same each time."""
+
+    def make() -> QualityNet:
+        torch.manual_seed(seed)
+        return QualityNet(copy.deepcopy(start))
+
+    return make
+
+
+def divide(settings: Settings, photos: RatedPhotos) -> tuple[Split, ...]:
+    """Draw the splits, or take the official one.
+
+    Raises:
+        DatasetLayoutError: The official one is wanted of a data set that has none.
+    """
+    groups = photos.groups if settings.by_group else None
+    if settings.splits:
+        splits = random_splits(
+            len(photos.paths), settings.splits, validation=settings.validation, groups=groups
+        )
+    elif photos.split is None:
+        raise DatasetLayoutError(f"{photos.name} has no official split; use --splits 10")
+    elif settings.validation and not len(photos.split.validation):
+        splits = (hold_out_validation(photos.split, settings.validation, groups),)
+    else:
+        splits = (photos.split,)
+    if settings.labels < 1:
+        splits = tuple(training_subset(split, settings.labels) for split in splits)
+    return splits
+
+
+def preferences(settings: Settings, net: QualityNet, card: Card) -> dict[str, Any]:
+    """Count the pairs in which the model prefers what most people prefer (section 5.1).
+
+    Raises:
+        DatasetLayoutError: The table lacks a column or an image, or a preference is not a share.
+    """
+    columns = ("first", "second", "preference")
+    table = read_table(settings.data, {name: name for name in columns})
+    shares = np.asarray(pd.to_numeric(table["preference"], errors="coerce"), np.float64)
+    if not np.all((shares >= 0) & (shares <= 1)):
+        raise DatasetLayoutError(f"{settings.data}: expected preferences in [0, 1]")
+    images = ImageNames(settings.data.parent)
+    first, second = (
+        quality_scores(net, PhotoFiles(map(images.require, table[column])), card.protocol)
+        for column in ("first", "second")
+    )
+    preference = shares - 0.5
+    found = preference_accuracy(first - second, preference)
+    return {
+        "result": {"pair_accuracy": found.share, "pairs": found.pairs},
+        "scores": np.stack([first, second], axis=1).tolist(),
+        **provenance([], _recorded(settings)),
+    }
+
+
+def summary(results: Mapping[str, Any]) -> Table:
+    """Show the result, or the medians over splits of every selection."""
+    if "result" in results:
+        table = Table("metric", "value", caption=results.get("setting"))
+        for name, value in results["result"].items():
+            table.add_row(name, f"{value:.4g}")
+        return table
+    table = Table("epoch", "part", "SROCC", "quartiles", "PLCC")
+    if "feature_drift" in results:
+        median = results["feature_drift"]["median"]
+        table.caption = f"features before and after: cosine {median:.3f}"
+    for selection, parts in results["summary"].items():
+        for part, found in (parts or {}).items():
+            srocc = found["srocc"]
+            table.add_row(
+                selection,
+                part,
+                f"{srocc['median']:.4f}",
+                f"{srocc['quartile_1']:.4f} {srocc['quartile_3']:.4f}",
+                f"{found['plcc']['median']:.4f}",
+            )
+    return table
+
+
+def _quality(net: AttributeNet | QualityNet, source: str) -> QualityNet:
+    if not isinstance(net, QualityNet):
+        raise CheckpointError(f"{source}: a pretrained network has no quality score to measure")
+    return net
+
+
+def _recorded(settings: Settings) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(settings), default=str))

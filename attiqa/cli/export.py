@@ -1,0 +1,27 @@
+"""Write a model as ONNX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich import print
+
+from attiqa.model.onnx_export import export_onnx
+from attiqa.model.quality_model import load_model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Write a model as ONNX with its card beside it; batch and size stay free."""
+
+    model: tyro.conf.Positional[str] = "embedded"
+    """"embedded" or the name of an embedded model, a .safetensors file, a folder, or
+    hf://owner/repository[@revision]."""
+    out: Path = Path("model.onnx")
+    """The file to write."""
+
+
+def main(settings: Settings) -> None:
+    """Export."""
+    path = export_onnx(load_model(settings.model), settings.out)
+    print(f"{path}, {path.with_suffix('.json')}")

@@ -1,0 +1,268 @@
+"""`attiqa finetune DATA --model PRETRAINED`: fit a network to mean opinion scores."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from rich import print, print_json
+from torch import nn
+from tyro.conf import Positional
+
+from attiqa.cli.machine import Machine
+from attiqa.data.datasets.registry import load_dataset
+from attiqa.data.photo_folder import PhotoFiles, list_photos
+from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
+from attiqa.data.splits import hold_out_validation, random_splits
+from attiqa.errors import DatasetLayoutError
+from attiqa.evaluation.fits import read_files
+from attiqa.evaluation.predictions import crop_means, quality_scores
+from attiqa.evaluation.protocols import Indices, measure_parts, select
+from attiqa.model.checkpoints import (
+    Card,
+    Protocol,
+    Scale,
+    load_backbone,
+    load_checkpoint,
+    save_checkpoint,
+    write_atomically,
+)
+from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.quality_model import load_model
+from attiqa.provenance.versions import versions
+from attiqa.teachers.teacher import MeasuredTeacher
+from attiqa.training.finetuning import UNRATED, FinetuneSettings, Scorer, finetune
+
+STANDARD = 500
+"""Training photographs that fix the scale of the attribute scores."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Fit a network to human scores (section 3.5); a run that was killed continues."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    dataset: str = "koniq"
+    """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
+    name, mos and, if you like, group)."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest possible score, of "plain" only."""
+    subset: bool = False
+    """The folder holds a part of the data set on purpose."""
+    mixed: tuple[str, ...] = ()
+    """More data sets to learn from, NAME=FOLDER: their official training part, or all of them. They
+    are compared within themselves (needs a PLCC, norm-in-norm or ranking weight)."""
+    distilled: str | None = None
+    """A model whose scores of the same crops are learnt, too (`distillation_weight`): an
+    embedded name, a file, a folder or hf://."""
+    unlabelled: Path | None = None
+    """Photographs that nobody rated, learnt from that model alone."""
+    model: Path | None = None
+    """Pretrained weight file (.safetensors) with its card; without, `architecture` and `init`."""
+    architecture: Architecture = field(default_factory=Architecture)
+    """The network, where there is no model."""
+    init: Path | None = None
+    """Weights of its backbone from timm (safetensors, no classifier); random without."""
+    official: bool = False
+    """Take the authors' split instead of a random one of 80 % and 20 %."""
+    split_seed: int = 0
+    """Fixes the random split."""
+    validation: float = 0.1
+    """Share of the photographs, out of those for training, that epochs can be compared on."""
+    finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
+    """The paper's where it states them. Attributes are labelled by measurement."""
+    protocol: Protocol = field(default_factory=Protocol)
+    """How whole photographs are tested and scored."""
+    machine: Machine = field(default_factory=Machine)
+    """Where to train."""
+    name: str = "finetuned"
+    """Name of the network's files."""
+    out: Path = Path("runs/finetune")
+    """Folder for the network, its card, its history, the state of the run and TensorBoard."""
+
+
+def main(settings: Settings) -> None:
+    """Train, compare every epoch with people, then write the last epoch's network and its card."""
+    photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
+    split = _divide(settings, photos)
+    fabric = settings.machine.launch(settings.out)
+    torch.manual_seed(settings.finetuning.schedule.seed)
+    start, teacher = _start(settings)
+    net = QualityNet(start)
+
+    def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
+        def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
+            files = read_files(photos, rows)
+            return quality_scores(cast(QualityNet, net), files, settings.protocol)
+
+        return measure_parts(predict, photos, split)
+
+    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
+    unrated = _unrated(settings, photos, split)
+    mixture = mixture.with_unrated(unrated)
+    scorer = _scorer(settings.distilled, fabric.device) if settings.distilled else None
+    history = finetune(
+        fabric,
+        net,
+        PhotoFiles(mixture.paths),
+        mixture.mos,
+        MeasuredTeacher(),
+        settings.finetuning,
+        settings.out / "state.ckpt",
+        evaluate=evaluate,
+        scale=photos.scale,
+        evaluation={
+            "data": photos.name,
+            "split": split_hash(photos.names, split),
+            "protocol": asdict(settings.protocol),
+        },
+        sets=mixture.sets,
+        scorer=scorer,
+    )
+    if not fabric.is_global_zero:
+        return
+    some = read_files(photos, split.train[:STANDARD])
+    raw = crop_means(net, net.attribute_net, some, settings.protocol)
+    net.standardise(torch.from_numpy(raw).float())
+    data = [photos.name, *mixture.others]
+    if settings.unlabelled:
+        data.append(f"unrated photographs of {settings.unlabelled.name}")
+    if scorer:  # nothing that was learnt at second hand is zero-shot
+        data.append(f"what {scorer.name} was trained on, {scorer.data}")
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    card = Card(
+        name=settings.name,
+        kind="QualityNet",
+        architecture=net.architecture,
+        protocol=settings.protocol,
+        scale=Scale(*photos.scale, meaning=f"{photos.name}: mean opinion score"),
+        teacher=teacher,
+        training={
+            "data": " and ".join(data),
+            "split": {name: len(rows) for name, rows in parts.items()}
+            | {"sha256": split_hash(photos.names, split)},
+            "mixed": dict(mixture.others),
+            "distilled": scorer and scorer.name,
+            "unrated": len(unrated),
+            "start": str((settings.model or settings.init or Path("random")).name),
+        },
+        settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
+        metrics=select(history),
+        versions=versions(),
+        limits=f"Trained on {' and '.join(data)} alone.",
+        attributes=net.architecture.attributes,
+    )
+    path = save_checkpoint(settings.out, net, card)
+    text = json.dumps(history, indent=2) + "\n"
+    write_atomically(settings.out / "history.json", text.encode())
+    print(f"{path} (last epoch)")
+    print_json(json.dumps(card.metrics))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Photographs of one or more data sets to learn from.
+
+    Attributes:
+        paths: Their files, those of the main set first.
+        mos: Their scores, those of other sets mapped from their scale to the main one's.
+        sets: Number of the data set of each; 0 is the main one.
+        others: Name of each further set and how many of its photographs are taken.
+    """
+
+    paths: tuple[Path, ...]
+    mos: Float[np.ndarray, " n"]
+    sets: Int[np.ndarray, " n"]
+    others: Mapping[str, int]
+
+    def with_unrated(self, paths: Sequence[Path]) -> "Mixture":
+        """Add photographs that nobody rated."""
+        mos = np.append(self.mos, np.full(len(paths), np.nan))
+        sets = np.append(self.sets, np.full(len(paths), UNRATED))
+        return Mixture((*self.paths, *paths), mos, sets, self.others)
+
+
+def mix(
+    photos: RatedPhotos,
+    split: Split,
+    named: tuple[str, ...],
+    subset: bool = False,
+    scale: tuple[float, float] | None = None,
+) -> Mixture:
+    """Put the training part of a data set and further data sets together.
+
+    Raises:
+        DatasetLayoutError: One of them is given twice: its test photographs would be trained on.
+    """
+    low, high = photos.scale
+    paths = [photos.paths[row] for row in split.train]
+    mos, sets, others = [photos.mos[split.train]], [np.zeros(len(paths), np.int64)], {}
+    for number, entry in enumerate(named, 1):
+        name, _, folder = entry.partition("=")
+        other = load_dataset(name, Path(folder), subset, scale)
+        if other.name == photos.name or other.name in others:
+            raise DatasetLayoutError(f"mixed: {other.name} is there already; {folder}")
+        rows = np.arange(len(other.paths)) if other.split is None else other.split.train
+        share = (other.mos[rows] - other.scale[0]) / (other.scale[1] - other.scale[0])
+        paths += [other.paths[row] for row in rows]
+        mos.append(low + (high - low) * share)
+        sets.append(np.full(len(rows), number))
+        others[other.name] = len(rows)
+    return Mixture(tuple(paths), np.concatenate(mos), np.concatenate(sets), others)
+
+
+def _unrated(settings: Settings, photos: RatedPhotos, split: Split) -> Sequence[Path]:
+    """List the photographs that nobody rated.
+
+    Raises:
+        DatasetLayoutError: One of them is kept aside to compare epochs on, or to test.
+    """
+    if settings.unlabelled is None:
+        return ()
+    unrated = list_photos(settings.unlabelled)
+    kept = {photos.paths[row].resolve() for row in (*split.validation, *split.test)}
+    for path in unrated:
+        if path.resolve() in kept:
+            raise DatasetLayoutError(f"unlabelled: {path} is kept aside from the training")
+    return unrated
+
+
+def _scorer(name: str, device: torch.device) -> Scorer:
+    """Load the model whose scores are learnt."""
+    model = load_model(name, device)
+    scale = cast(Scale, model.card.scale)
+    known = f"{model.card.name} {str(model.card.sha256)[:16]}"
+    data = str(model.card.training.get("data", "unknown"))
+    return Scorer(known, lambda images: model.predict(images).score, (scale.low, scale.high), data)
+
+
+def _start(settings: Settings) -> tuple[AttributeNet, str]:
+    """Get the network to start from, and who taught it."""
+    if settings.model:
+        net, card = load_checkpoint(settings.model)
+        return (net.attribute_net if isinstance(net, QualityNet) else net), card.teacher
+    net = AttributeNet(settings.architecture)
+    if settings.init:
+        load_backbone(net, settings.init)
+    return net, "none"
+
+
+def _divide(settings: Settings, photos: RatedPhotos) -> Split:
+    """Draw a split, or take the official one.
+
+    Raises:
+        DatasetLayoutError: The official one is wanted of a data set that has none.
+    """
+    count, share = len(photos.paths), settings.validation
+    if not settings.official:
+        return random_splits(count, 1, 0.2, share, photos.groups, settings.split_seed)[0]
+    if photos.split is None:
+        raise DatasetLayoutError(f"{photos.name} has no official split")
+    if share and not len(photos.split.validation):
+        return hold_out_validation(photos.split, share, photos.groups, settings.split_seed)
+    return photos.split

@@ -1,0 +1,102 @@
+"""`attiqa label`: a teacher's attribute scores for a folder of photographs, as Parquet.
+
+On several processes or machines: `torchrun --nproc-per-node 8 --no-python attiqa label FOLDER ...`
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch.distributed as dist
+import tyro
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from rich import print
+
+from attiqa.cli.prompts import Prompting
+from attiqa.labels.labelling import Labelling, Loading, label_folder
+from attiqa.labels.photo_batches import Cut
+from attiqa.labels.store import read_labels
+from attiqa.teachers.teacher import ClipTeacher, MeasuredTeacher
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a labelling."""
+
+    folder: tyro.conf.Positional[Path]
+    """Photographs, at any depth."""
+    out: Path
+    """Folder of the labels; an unfinished one is continued."""
+    teacher: Literal["clip", "measured"] = "clip"
+    """Who labels: CLIP, or measurements of the signal (nothing to download)."""
+    architecture: str = "ViT-B-16-quickgelu"
+    """CLIP: model name of open_clip."""
+    pretrained: str | None = "openai"
+    """CLIP: tag of open_clip or a local weight file; None for random weights."""
+    prompting: Annotated[Prompting, tyro.conf.arg(name="")] = field(default_factory=Prompting)
+    """What CLIP compares with."""
+    view: Literal["center", "native5"] = "center"
+    """Short side resized, square in the centre; or the mean of five squares at native scale."""
+    side: int | None = None
+    """Side of the squares in pixels; the CLIP model's own, or 512 for measurements, without."""
+    device: str = "cpu"
+    """Where the teacher runs; `cuda` is each process' own under torchrun."""
+    retry_rejects: bool = False
+    """Try the images again that an earlier run could not read."""
+    loading: Loading = field(default_factory=Loading)
+    """Batches, workers and shards; no label depends on them."""
+
+
+def main(settings: Settings) -> None:
+    """Label what is missing, then say how it stands."""
+    with _processes() as (local_rank, processes):
+        device = settings.device
+        if device == "cuda" and processes > 1:
+            device = f"cuda:{local_rank}"
+        label_folder(
+            settings.folder,
+            settings.out,
+            make_labelling(settings, device),
+            settings.loading,
+            settings.retry_rejects,
+        )
+    if processes == 1:
+        labels = read_labels(settings.out)
+        print(f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected")
+
+
+def make_labelling(settings: Settings, device: str) -> Labelling:
+    """Make the teacher and what it sees.
+
+    Raises:
+        TeacherError: The CLIP model cannot be had.
+        CheckpointError: A file of weights or prompts cannot be read.
+    """
+    if settings.teacher == "measured":
+        cut = Cut(settings.view, settings.side or 512)
+        return Labelling(MeasuredTeacher(), cut, {"teacher": MeasuredTeacher.name}, device)
+    prompts = settings.prompting.read()
+    teacher = ClipTeacher(
+        settings.architecture, settings.pretrained, device, "center", settings.side, prompts
+    )
+    description = teacher.describe() | {"prompts_from": settings.prompting.describe()}
+    for name in ("view", "side", "resize"):  # the workers' cut says these
+        del description[name]
+    cut = Cut(settings.view, teacher.side)
+    return Labelling(teacher, cut, description, device, tuple(prompts))
+
+
+@contextmanager
+def _processes() -> Iterator[tuple[int, int]]:
+    """Join the processes of torchrun; rank on this machine and number of all, (0, 1) without."""
+    if not TorchElasticEnvironment.detect():
+        yield 0, 1
+        return
+    dist.init_process_group("gloo", timeout=timedelta(hours=2))
+    try:
+        yield TorchElasticEnvironment().local_rank(), dist.get_world_size()
+    finally:
+        dist.destroy_process_group()

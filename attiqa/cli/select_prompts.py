@@ -1,0 +1,178 @@
+"""`attiqa select-prompts`: the best antonym prompts of each attribute, as JSON and as a figure."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from jaxtyping import Float, UInt8
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from rich import print
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from attiqa.data.datasets.spaq import read_spaq
+from attiqa.data.photo_folder import content_hash, list_photos, read_photo
+from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
+from attiqa.errors import DatasetLayoutError
+from attiqa.model.checkpoints import write_atomically
+from attiqa.provenance.versions import versions
+from attiqa.teachers.clip_model import View
+from attiqa.teachers.embedding_cache import EmbeddingCache
+from attiqa.teachers.prompt_selection import (
+    PairScores,
+    embed_ladders,
+    embed_photos,
+    select_prompts,
+    shrink,
+    to_json,
+)
+from attiqa.teachers.teacher import ClipTeacher
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a prompt selection."""
+
+    photos: tyro.conf.Positional[tuple[Path, ...]]
+    """Clean photographs to distort, files or folders; a hundred or more."""
+    out: Path
+    """Folder for prompts.json and prompts.png."""
+    spaq: Path | None = None
+    """Folder of SPAQ for the task on human scores; distortions alone without."""
+    spaq_share: float = 1.0
+    """Random share of SPAQ that is used (the paper: all). The result names the photographs: they
+    are no test set any more."""
+    spaq_subset: bool = False
+    """The folder holds a part of SPAQ."""
+    architecture: str = "ViT-B-16-quickgelu"
+    """Model name of open_clip."""
+    pretrained: str = "openai"
+    """Tag of open_clip or a local weight file."""
+    view: View = "center"
+    """How a photograph is shown to the model."""
+    side: int | None = None
+    """Side of what is shown in pixels; the model's own without."""
+    short_side: int = 512
+    """Larger photographs are first shrunk to this, before they are distorted."""
+    seed: int = 0
+    """Fixes the noise and the share of SPAQ."""
+    cache: Path = Path("runs/cache/embeddings")
+    """Folder for the features, which are computed once."""
+    batch_size: int = 64
+    """Images that are encoded at once."""
+    device: str = "cpu"
+    """Where the model runs."""
+
+
+def main(settings: Settings) -> None:
+    """Encode, score, write the result, print the chosen pairs."""
+    rated, ratings = _read_spaq(settings.spaq, settings) if settings.spaq else ((), None)
+    clean = [path for entry in settings.photos for path in _files(entry)]
+    if not clean:
+        raise DatasetLayoutError("photos: expected image files or folders; none were given")
+    teacher = ClipTeacher(
+        settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
+    )
+    cache = EmbeddingCache(teacher, settings.cache, settings.batch_size)
+    photos = _shrunk(clean, settings.short_side, "distorted photographs")
+    ladder_features = embed_ladders(cache, photos, ATTRIBUTE_LADDERS, settings.seed)
+    rated_features = None
+    if ratings is not None:
+        photos = _shrunk(rated, settings.short_side, "rated photographs")
+        rated_features = embed_photos(cache, photos)
+    results = select_prompts(cache, ladder_features, ATTRIBUTE_LADDERS, rated_features, ratings)
+
+    record = {
+        "settings": asdict(settings),
+        "encoder": teacher.encoder,
+        "versions": versions(),
+        "photos": {"count": len(clean), "sha256": content_hash(clean)},
+        "spaq": {"names": [path.name for path in rated], "sha256": content_hash(rated)},
+        "ladders": {
+            attribute: {"name": ladder.name, "unit": ladder.unit, "levels": ladder.levels}
+            for attribute, ladder in ATTRIBUTE_LADDERS.items()
+        },
+        "attributes": to_json(results),
+    }
+    settings.out.mkdir(parents=True, exist_ok=True)
+    picture = io.BytesIO()
+    draw(results).savefig(picture, format="png", dpi=100)
+    write_atomically(settings.out / "prompts.png", picture.getvalue())
+    text = json.dumps(record, default=str) + "\n"
+    write_atomically(settings.out / "prompts.json", text.encode())
+    print(_table(results), f"written to {settings.out}")
+
+
+def draw(results: Mapping[str, PairScores]) -> Figure:
+    """Draw the sums of all pairs as one heat map per attribute; a square marks the best pair."""
+    figure = Figure(figsize=(24, 17), layout="constrained")
+    axes = figure.subplots(2, 3)
+    limit = max(np.abs(scores.table()).max() for scores in results.values())
+    colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
+    for panel, (attribute, scores) in zip(axes.flat, results.items(), strict=False):
+        panel.imshow(scores.table(), norm=colors.norm, cmap=colors.cmap)
+        row, column = scores.place("best")
+        panel.add_patch(
+            Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="lime", linewidth=3)
+        )
+        best = scores.describe(row, column)
+        panel.set_title(
+            f"{attribute}: {best['positive']} / {best['negative']}, {best['sum']:.3f}", fontsize=13
+        )
+        positive, negative = scores.candidates
+        panel.set_yticks(range(len(positive)), _adjectives(positive), fontsize=7)
+        panel.set_xticks(range(len(negative)), _adjectives(negative), fontsize=7, rotation=90)
+        panel.set_ylabel("positive")
+        panel.set_xlabel("negative")
+    axes.flat[-1].axis("off")
+    tasks = "distortion" if next(iter(results.values())).human is None else "distortion + human"
+    figure.colorbar(colors, ax=axes.flat[-1], label=f"SROCC, {tasks}", fraction=0.1)
+    return figure
+
+
+def _adjectives(prompts: Sequence[str]) -> list[str]:
+    return [prompt.removesuffix(" image") for prompt in prompts]
+
+
+def _table(results: Mapping[str, PairScores]) -> Table:
+    table = Table(
+        "attribute", "positive", "negative", "distortion", "human", "sum", "median", "worst"
+    )
+    for attribute, scores in results.items():
+        best, median, worst = (
+            scores.describe(*scores.place(place)) for place in ("best", "median", "worst")
+        )
+        human = "" if best["human"] is None else f"{best['human']:.3f}"
+        sums = (f"{pair['sum']:.3f}" for pair in (best, median, worst))
+        prompts = _adjectives((best["positive"], best["negative"]))
+        table.add_row(attribute, *prompts, f"{best['distortion']:.3f}", human, *sums)
+    return table
+
+
+def _files(entry: Path) -> tuple[Path, ...]:
+    return list_photos(entry) if entry.is_dir() else (entry,)
+
+
+def _shrunk(paths: Sequence[Path], short_side: int, task: str) -> Iterator[UInt8[Tensor, "3 h w"]]:
+    for path in track(paths, task):
+        yield shrink(read_photo(path), short_side)
+
+
+def _read_spaq(
+    folder: Path, settings: Settings
+) -> tuple[tuple[Path, ...], Float[np.ndarray, "n 5"]]:
+    """Read the photographs and attribute scores of a share of SPAQ."""
+    photos = read_spaq(folder, settings.spaq_subset)
+    if photos.attributes is None:
+        raise DatasetLayoutError(f"{folder}: expected scores of the five attributes; found none")
+    order = np.random.default_rng(settings.seed).permutation(len(photos.paths))
+    rows = np.sort(order[: round(settings.spaq_share * len(order))])
+    return tuple(photos.paths[row] for row in rows), photos.attributes[rows]

@@ -1,0 +1,1 @@
+"""Photographs: files, pixels, crops, human scores and their splits."""

@@ -1,0 +1,1 @@
+"""Image files of all kinds to upright sRGB pixels."""

@@ -1,0 +1,1 @@
+"""Distortions of known order: ladders of one attribute, pairs for training."""

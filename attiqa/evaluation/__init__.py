@@ -1,0 +1,1 @@
+"""Evaluation: correlations, splits, probes, responses to distortions."""

@@ -1,0 +1,80 @@
+"""Many photographs through a network by the five-crop protocol (ATTIQA section 4.2)."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attiqa.data.crops import Photos
+from attiqa.data.views import views
+from attiqa.model.checkpoints import Protocol
+from attiqa.model.networks import AttributeNet, QualityNet
+
+Forward = Callable[[Float[Tensor, "b 3 s s"]], Float[Tensor, "b d"]]
+
+BATCH = 32
+"""Crops per forward pass, and at least those of one photograph."""
+
+
+def quality_scores(
+    net: QualityNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+) -> Float[np.ndarray, " n"]:
+    """Score photographs on the scale that the network was trained on."""
+    return crop_means(net, lambda x: net(x).score[:, None], photos, protocol, crops)[:, 0]
+
+
+def backbone_features(
+    net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+) -> Float[np.ndarray, "n d"]:
+    """Compute the backbone's pooled features: what all five heads see."""
+    return crop_means(net, net.pooled, photos, protocol, crops)
+
+
+def head_features(
+    net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+) -> Float[np.ndarray, "n d"]:
+    """Compute the hidden features of all five heads: what the quality regressor sees."""
+    return crop_means(net, lambda x: net.features(x).flatten(1), photos, protocol, crops)
+
+
+@torch.no_grad()
+def crop_means(
+    net: nn.Module, forward: Forward, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+) -> Float[np.ndarray, "n d"]:
+    """Average over the crops of each photograph what a network says about them.
+
+    Args:
+        net: In evaluation mode meanwhile; its parameters say on which device.
+        forward: Calls it on display RGB in [0, 1].
+        photos: 8-bit RGB, (h, w, 3) each.
+        protocol: Short sides of the resized photograph, and side of the crops.
+        crops: Of each scale: 5 (four corners and centre) or 1 (centre).
+    """
+    device, training = next(net.parameters()).device, net.training
+    seen = crops * len(protocol.short_sides)
+    net.eval()
+    try:
+        parts = [
+            forward(batch.to(device)).unflatten(0, (-1, seen)).mean(1).cpu()
+            for batch in _batches(photos, protocol, crops)
+        ]
+    finally:
+        net.train(training)
+    return torch.cat(parts).double().numpy()
+
+
+def _batches(
+    photos: Photos, protocol: Protocol, crops: Literal[1, 5]
+) -> Iterator[Float[Tensor, "b 3 s s"]]:
+    waiting: list[Tensor] = []
+    for index in range(len(photos)):
+        pixels = torch.from_numpy(np.array(photos[index])).permute(2, 0, 1)
+        waiting += views(pixels[None], protocol, crops)[0]
+        if len(waiting) >= BATCH:
+            yield torch.stack(waiting)
+            waiting = []
+    if waiting:
+        yield torch.stack(waiting)

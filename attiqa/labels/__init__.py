@@ -1,0 +1,1 @@
+"""Attribute pseudo-labels of unlabelled photographs: made, stored, averaged."""

@@ -1,0 +1,88 @@
+"""Models on the Hugging Face hub: `save_pretrained`, `from_pretrained`, `push_to_hub`.
+
+>>> HubModel.from_pretrained("owner/repository").score("photo.jpg")  # doctest: +SKIP
+"""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+
+from attiqa.model.checkpoints import Card, save_checkpoint
+from attiqa.model.networks import QualityNet
+from attiqa.model.quality_model import QualityModel, load_model
+from attiqa.model.sources import fetch
+
+
+class HubModel(
+    QualityModel,
+    PyTorchModelHubMixin,
+    library_name="attiqa",
+    license="other",  # the model's card says which
+    pipeline_tag="image-classification",
+    tags=["image-quality-assessment"],
+    paper_url="https://arxiv.org/abs/2406.01020",
+):
+    """A `QualityModel` that the hub's functions know; stored as safetensors with its JSON card."""
+
+    def __init__(self, net: QualityNet, card: Card) -> None:
+        super().__init__(net, card, net.attribute_mean.device)
+        self._hub_mixin_config = None  # the card beside the weights is the configuration
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_checkpoint(save_directory, self.net, self.card)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        map_location: str = "cpu",
+        **options: Any,
+    ) -> "HubModel":
+        """Load a folder or a repository.
+
+        Args:
+            pretrained_model_name_or_path: A folder, or `owner/name`.
+            revision: Branch, tag or commit of the repository.
+            map_location: Where the model will run.
+            options: Of the download: `token`, `cache_dir`, `force_download`, `local_files_only`.
+
+        Raises:
+            CheckpointError: Not to be had, or broken.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir():
+            folder = fetch(str(pretrained_model_name_or_path), revision, **options)
+        model = load_model(folder, map_location)
+        return cls(model.net, model.card)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Write what a user of the repository must know, from the card."""
+        return ModelCard(f"---\n{self._hub_mixin_info.model_card_data}\n---\n{_readme(self.card)}")
+
+
+def _readme(card: Card) -> str:
+    """Say in Markdown what the scores mean and where they come from."""
+    assert card.scale is not None
+    return "\n".join(
+        (
+            f"# {card.name}",
+            "",
+            f"No-reference image quality, {card.scale.low:g} to {card.scale.high:g}, higher is "
+            f"better ({card.scale.meaning}), and five attributes: {', '.join(card.attributes)}.",
+            "",
+            f"- Network: {card.architecture.backbone}",
+            f"- Teacher of the attributes: {card.teacher}",
+            *(f"- Training, {key}: {value}" for key, value in card.training.items()),
+            f"- Limits: {card.limits}",
+            "",
+            "```python",
+            "from attiqa.model.quality_model import load_model",
+            "",
+            'load_model("hf://owner/repository").score("photo.jpg")',
+            "```",
+            "",
+        )
+    )

@@ -1,0 +1,1 @@
+"""What a result was computed from: versions, photographs, labels, weights."""

@@ -1,0 +1,1 @@
+"""Training: ranking by attributes (ATTIQA Eq. 3), fine-tuning to opinion (Eq. 4)."""

@@ -1,0 +1,303 @@
+"""Fine-tuning on human opinion scores (ATTIQA section 3.5), and auxiliary losses.
+
+`FinetuneSettings.paper()` is the paper's. As a reward, the model has to keep its attribute scores
+alive (`attribute_weight`, `ladder_weight`) and must not be fooled by the knobs of an ISP
+(`ranked_distortions_weight`).
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from attiqa.data.crops import CropSettings, Photos, RandomCrops
+from attiqa.distortions.training_pairs import DistortedPairs, attribute_pairs, distorted_pairs
+from attiqa.model.lora import add_lora, merge_lora
+from attiqa.model.networks import QualityNet
+from attiqa.provenance.identity import array_hash, qualified_name, teacher_record
+from attiqa.teachers.teacher import AttributeTeacher
+from attiqa.training.loop import Batch, Evaluation, Schedule, gather, labels_of, train
+from attiqa.training.losses import (
+    attribute_pairs_loss,
+    distortion_ranking_loss,
+    distribution,
+    empirical_cdf,
+    margin_ranking_loss,
+    norm_in_norm_loss,
+    plcc_loss,
+    within_sets,
+)
+
+PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
+"""(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
+
+UNRATED = -1
+"""Number of the set of photographs that nobody rated: they are learnt from a scorer alone."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that has learnt more than the one in training, which is to learn its scores.
+
+    Attributes:
+        name: What tells its weights from others, for the state of the run.
+        score: Display RGB in [0, 1] (b, 3, h, w) -> scores (b,).
+        scale: Lowest and highest possible score of it.
+        data: What it was trained on, for the card of the one that learns from it.
+    """
+
+    name: str
+    score: Callable[[Tensor], Tensor]
+    scale: tuple[float, float]
+    data: str = "unknown"
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Settings of the fine-tuning."""
+
+    schedule: Schedule = field(default_factory=Schedule)
+    """Length, speed and crops."""
+    dropout: float = 0.0
+    """Share of the heads' features that the regressor does not get to see in a step."""
+    lora_rank: int = 0
+    """Rank of the additions by which alone a transformer's linear layers learn (LoRA); 0 lets the
+    whole backbone learn. LoRA's authors learn at 1e-4 to 5e-4: see `backbone_lr`."""
+    lora_alpha: float = 16.0
+    """LoRA's addition to a weight is multiplied by alpha / rank."""
+    plcc_weight: float = 0.1
+    """Weight of 1 - PLCC beside the squared error."""
+    quantile_weight: float = 0.0
+    """Weight of the squared error of the MOS's quantiles (of `losses.empirical_cdf`) beside that of
+    the MOS, and of a scorer's likewise; 0 is the paper."""
+    norm_in_norm_weight: float = 0.0
+    """Weight of the norm-in-norm loss (LinearityIQA) beside the squared error; 0 is the paper."""
+    rank_weight: float = 0.0
+    """Weight of a margin ranking of the scores by MOS, over all pairs of the batch."""
+    rank_margin: float = 0.25
+    """Margin of that ranking, in standard deviations of the MOS."""
+    attribute_weight: float = 0.0
+    """Weight of the ranking loss against the teacher; 0 is the paper."""
+    attribute_margin: float = 0.1
+    """Margin of that loss, and of the ranking of ladder levels."""
+    ladder_weight: float = 0.0
+    """Weight of ranking two levels of a ladder by the attribute that it moves; 0 is the paper."""
+    ladder_share: float = 0.25
+    """Share of a batch that such pairs are made of."""
+    ranked_distortions_weight: float = 0.0
+    """Weight of the ranking of good photographs above their distorted versions; 0 is the paper."""
+    ranked_distortions_margin: float = 0.03
+    """Score that each step up a ladder has to cost."""
+    good_quantile: float = 0.5
+    """Photographs of a MOS above this quantile count as good."""
+    distorted_photos: int = 8
+    """At most so many good photographs of a micro-batch are distorted."""
+    distillation_weight: float = 0.0
+    """Weight of the squared difference from another model's score of each view of a photograph, not
+    of its distorted versions, of which the other model may know nothing; 0 is the paper."""
+
+    @classmethod
+    def paper(cls) -> "FinetuneSettings":
+        """The paper's protocol: short side 340, random crops of 320, flips, 100 epochs.
+
+        The paper does not state the rest: squared error of the MOS, AdamW at 5e-5 (regressor and
+        heads 5e-4), weight decay 0.01, one cycle, batches of 32. Tested with five crops.
+        """
+        schedule = Schedule(
+            epochs=100,
+            batch_size=32,
+            backbone_lr=5e-5,
+            head_lr=5e-4,
+            crops=CropSettings(320, (340, 340)),
+        )
+        return cls(schedule, plcc_weight=0.0)
+
+
+def finetune(
+    fabric: Fabric,
+    net: QualityNet,
+    photos: Photos,
+    mos: Float[np.ndarray, " n"],
+    teacher: AttributeTeacher | None,
+    settings: FinetuneSettings,
+    state: Path,
+    pair_maker: PairMaker = distorted_pairs,
+    evaluate: Evaluation | None = None,
+    scale: tuple[float, float] = (0.0, 1.0),
+    evaluation: Mapping[str, Any] | None = None,
+    sets: Int[np.ndarray, " n"] | None = None,
+    scorer: Scorer | None = None,
+) -> list[dict[str, float]]:
+    """Fit the network to mean opinion scores.
+
+    Under several processes the MOS and its ranking are compared over all of their photographs, the
+    auxiliary terms within each process.
+
+    Args:
+        fabric: Launched.
+        net: Changed in place.
+        photos: 8-bit RGB, (h, w, 3) each.
+        mos: Their scores, on the scale that the network will predict.
+        teacher: Labels the attributes; needed where `attribute_weight` is not zero.
+        settings: Of the run.
+        state: File to resume from; one of other photographs, scores, weights, teacher or pairs is
+            refused.
+        pair_maker: Makes the ranked distortions; by default from the ladders.
+        evaluate: Its results join the history of each epoch, so that the last epoch, the best one
+            on a validation split and the best one on the test split can be told apart.
+        scale: Lowest and highest possible score; training maps it to [0, 1], where the weights and
+            margins of the settings are at home.
+        evaluation: What the results of `evaluate` depend on, ready for JSON: a state with results
+            of another evaluation is refused, too.
+        sets: Number of the data set of each photograph; one set without. The squared error is that
+            of set 0, whose scale is learnt; the others are compared within themselves alone, by
+            PLCC, norm-in-norm and ranking. `UNRATED` photographs have a scorer's opinion alone.
+        scorer: Sees the very crops that the network sees; needed where `distillation_weight` is not
+            zero.
+
+    Returns:
+        The mean of each term of the loss in each epoch.
+
+    Raises:
+        ValueError: Attributes without a teacher, distillation without a scorer, unrated photographs
+            without distillation, further sets without a loss that takes them, or quantiles of
+            scores that are all the same.
+        BackboneError: LoRA for a backbone without linear layers.
+    """
+    sets = np.zeros(len(mos), np.int64) if sets is None else sets
+    within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
+    if (sets > 0).any() and not within:
+        raise ValueError("further sets need plcc_weight, norm_in_norm_weight or rank_weight")
+    if settings.distillation_weight and scorer is None:
+        raise ValueError(f"distillation_weight {settings.distillation_weight} needs a scorer")
+    if (sets == UNRATED).any() and not settings.distillation_weight:
+        raise ValueError("unrated photographs need a distillation_weight")
+    if settings.attribute_weight and teacher is None:
+        raise ValueError(f"attribute_weight {settings.attribute_weight} needs a teacher")
+    schedule, names = settings.schedule, net.architecture.attributes
+    heads = settings.attribute_weight > 0 or settings.ladder_weight > 0
+    net.attribute_net.last.requires_grad_(heads)
+    net.dropout.p = settings.dropout
+    low, high = scale
+    targets = torch.from_numpy((mos - low) / (high - low)).float()
+    numbers = torch.from_numpy(sets)
+    good = torch.zeros(len(mos), dtype=torch.bool)
+    for each in numbers[numbers != UNRATED].unique():
+        rows = numbers == each
+        good[rows] = targets[rows] >= targets[rows].quantile(settings.good_quantile)
+    learnt = targets[numbers == 0]
+    torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, learnt.mean().item())
+    rank_margin = settings.rank_margin * learnt.std().item()
+    values, shares = (part.to(fabric.device) for part in distribution(learnt))
+    if settings.quantile_weight and len(values) < 2:
+        raise ValueError("quantiles need different scores; all MOS are the same")
+    if settings.lora_rank:
+        seeded = torch.Generator().manual_seed(schedule.seed)
+        backbone = net.attribute_net.backbone
+        add_lora(backbone, settings.lora_rank, settings.lora_alpha, seeded)
+    model = fabric.setup(net)
+    ladders = round(settings.ladder_share * schedule.batch_size) if settings.ladder_weight else 0
+
+    def quantile_error(found: Tensor, wanted: Tensor) -> Tensor:
+        off = empirical_cdf(found, values, shares) - empirical_cdf(wanted, values, shares)
+        return off.square()
+
+    def ranking(scores: Tensor, truth: Tensor) -> Tensor:
+        return margin_ranking_loss(scores[:, None], truth[:, None], rank_margin)
+
+    def objective(batch: Batch, random: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        indices, images = batch
+        chosen = torch.nonzero(good[indices]).flatten()
+        chosen = chosen[: settings.distorted_photos if settings.ranked_distortions_weight else 0]
+        pairs = pair_maker(images, chosen, random)
+        less, more, columns = attribute_pairs(images[:ladders], names, random[:ladders])
+        views = torch.cat([images, pairs.mild, pairs.strong, less, more])
+        prediction = model(views)
+        parts = [len(images), len(pairs.sources), len(pairs.sources), ladders, ladders]
+        score, mild, strong, _, _ = prediction.score.split(parts)
+        scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
+        own = gather(fabric, numbers[indices].to(score)).long()
+        main = own == 0
+        found, wanted = scores[main], truth[main]
+        error = _mean((found - wanted).square())
+        rated = own != UNRATED
+        scores, truth, own = scores[rated], truth[rated], own[rated]
+        linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
+        terms = {"mos": error + settings.plcc_weight * linear}
+        if settings.quantile_weight:
+            terms["quantiles"] = settings.quantile_weight * _mean(quantile_error(found, wanted))
+        if settings.norm_in_norm_weight:
+            shape = within_sets(norm_in_norm_loss, scores, truth, own)
+            terms["norm in norm"] = settings.norm_in_norm_weight * shape
+        if settings.rank_weight:
+            order = within_sets(ranking, scores, truth, own)
+            terms["ranking"] = settings.rank_weight * order
+        if settings.ranked_distortions_weight:
+            above = torch.cat([score[pairs.sources], mild])
+            steps = torch.cat([pairs.mild_steps, pairs.strong_steps - pairs.mild_steps])
+            terms["distortions"] = settings.ranked_distortions_weight * distortion_ranking_loss(
+                above, torch.cat([mild, strong]), settings.ranked_distortions_margin * steps
+            )
+        if settings.distillation_weight and scorer is not None:
+            with torch.no_grad():
+                opinion = (scorer.score(images) - scorer.scale[0]) / np.ptp(scorer.scale).item()
+            off = (score - opinion).square()
+            if settings.quantile_weight:
+                off = off + settings.quantile_weight * quantile_error(score, opinion)
+            terms["distillation"] = settings.distillation_weight * off.mean()
+        if settings.attribute_weight and teacher is not None:
+            labels = labels_of(teacher, views, names)
+            terms["attributes"] = settings.attribute_weight * margin_ranking_loss(
+                prediction.attributes, labels, settings.attribute_margin
+            )
+        if settings.ladder_weight:
+            low, high = prediction.attributes[-2 * ladders :].split(ladders)
+            terms["ladders"] = settings.ladder_weight * attribute_pairs_loss(
+                low, high, columns, settings.attribute_margin
+            )
+        return terms
+
+    crops = RandomCrops(photos, schedule.crops, schedule.seed)
+    record = asdict(settings) | {
+        "scale": scale,
+        "labels": array_hash(mos),
+        "sets": array_hash(sets),
+        "teacher": teacher_record(teacher),
+        "pair_maker": qualified_name(pair_maker),
+        "scorer": scorer and {"name": scorer.name, "sees": "photographs"},
+        "evaluation": dict(evaluation or {}),
+    }
+
+    def finished(net: QualityNet) -> QualityNet:
+        if settings.lora_rank:
+            merge_lora(net.attribute_net.backbone)
+        return _scaled(net, low, high)
+
+    def evaluate_finished(net: nn.Module, epoch: int) -> Mapping[str, float]:
+        return cast(Evaluation, evaluate)(finished(copy.deepcopy(cast(QualityNet, net))), epoch)
+
+    asked = evaluate and evaluate_finished
+    history = train(fabric, model, crops, objective, schedule, state, record, asked)
+    finished(net)
+    return history
+
+
+def _mean(errors: Tensor) -> Tensor:
+    """The mean, or zero of none."""
+    return errors.sum() / max(len(errors), 1)
+
+
+@torch.no_grad()
+def _scaled(net: QualityNet, low: float, high: float) -> QualityNet:
+    """Let a network that predicts scores in [0, 1] predict them on their own scale."""
+    last = cast(nn.Linear, net.regressor[-1])
+    last.weight.mul_(high - low)
+    last.bias.mul_(high - low).add_(low)
+    return net

@@ -1,0 +1,1 @@
+"""An independent reader of DNG files, and random files to compare with."""

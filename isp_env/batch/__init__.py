@@ -1,0 +1,1 @@
+"""Many RAW files to photographs: jobs, names, sidecars, the journal of what is done."""

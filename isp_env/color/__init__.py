@@ -1,0 +1,1 @@
+"""Colour spaces, colour differences and ICC profiles."""

@@ -1,0 +1,1 @@
+"""The ISP: scene-linear light to display RGB by named knobs, differentiable."""

@@ -1,0 +1,318 @@
+"""One fused pass out of many elementwise torch operations: full frames on a CPU, fast.
+
+Run eagerly, every operation of a stage writes a whole plane to memory and reads it back. Here the
+pipeline's elementwise part is traced once (`make_fx`), written out as loops over a few hundred
+pixels that stay in the cache (`loop_segments`), and compiled by numba, whose LLVM vectorises them.
+There is one mathematics, in torch, for gradients and GPUs; this is the same, faster. A test holds
+both together to 1e-5.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from platformdirs import user_cache_path
+from torch import Tensor, fx
+
+from isp_env.files import atomic_path
+from isp_env.isp.fused.loop_segments import Segment, Statement, cut
+
+Elementwise = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
+"""(planes of one shape, numbers) -> planes."""
+
+CHUNK = 256
+"""Pixels that the loop takes at a time. Planes lie one after the other within a chunk, at distances
+known when the loop is compiled: else LLVM cannot see that they do not overlap, and gives up."""
+
+Kernel = Callable[
+    [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Float32[np.ndarray, "n q"]], None
+]
+"""(planes, numbers, out): fills `out`. Each row is a chunk: its first plane, its second, ...; then,
+in `planes`, room to work in."""
+
+POWER_COST = 30
+"""Instructions of a power, about."""
+
+TEMPLATES = {
+    "add.Tensor": "{0} + {1}",
+    "add.Scalar": "{0} + {1}",
+    "sub.Tensor": "{0} - {1}",
+    "rsub.Scalar": "{1} - {0}",
+    "mul.Tensor": "{0} * {1}",
+    "div.Tensor": "{0} / {1}",
+    "neg.default": "-{0}",
+    "abs.default": "abs({0})",
+    "sqrt.default": "sqrt({0})",
+    "reciprocal.default": "ONE / {0}",
+    "exp2.default": "exp2({0})",
+    "pow.Scalar": "power({0}, {1})",
+    "gt.Scalar": "{0} > {1}",
+    "gt.Tensor": "{0} > {1}",
+    "ge.Scalar": "{0} >= {1}",
+    "lt.Scalar": "{0} < {1}",
+    "lt.Tensor": "{0} < {1}",
+    "le.Scalar": "{0} <= {1}",
+    "where.self": "{1} if {0} else {2}",
+    "maximum.default": "{0} if {0} > {1} else {1}",
+    "minimum.default": "{0} if {0} < {1} else {1}",
+    "copysign.Tensor": "copysign({0}, {1})",
+}
+
+HEADER = '''"""Made by isp_env.isp.fused.tracing; may be deleted."""
+
+import math
+
+import numba
+import numpy as np
+
+F, I = np.float32, np.int32
+ONE, TWO, HALF = F(1), F(2), F(0.5)
+MANTISSA, EXPONENT_OF_ONE, BIAS = I(0x007FFFFF), I(0x3F800000), I(127)
+SHIFT, OFFSET = I(23), I(0x3F3504F3)  # bits of sqrt(1/2)
+L1, L3, L5 = F(2.8853913), F(0.96147077), F(0.59897507)
+E1, E2, E3, E4, E5 = F(0.693147), F(0.24022242), F(0.055507338), F(0.0096715166), F(0.0013264737)
+LOWEST, HIGHEST, ROUND = F(-126), F(127), F(127.5)
+FAST = {"contract", "arcp", "nsz", "reassoc"}
+inline = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
+
+
+@inline
+def sqrt(x):
+    return F(math.sqrt(x))
+
+
+@inline
+def copysign(x, y):
+    return abs(x) if y >= F(0) else -abs(x)
+
+
+@inline
+def log2(x):
+    """log2 of x > 0 by an odd minimax polynomial on [sqrt(1/2), sqrt(2)]; within 2e-7."""
+    bits = F(x).view(I)
+    exponent = I(I(bits - OFFSET) >> SHIFT)
+    m = I(bits - I(exponent << SHIFT)).view(F)
+    s = (m - ONE) / (m + ONE)
+    z = s * s
+    return F(exponent) + s * (L1 + z * (L3 + z * L5))
+
+
+@inline
+def exp2(x):
+    """2^x by a minimax polynomial on [-1/2, 1/2]; within 2e-7 of it, exact at 0."""
+    x = LOWEST if x < LOWEST else (HIGHEST if x > HIGHEST else x)
+    whole = F(I(x + ROUND)) - F(BIAS)  # rounding of a positive number
+    f = x - whole
+    part = ONE + f * (E1 + f * (E2 + f * (E3 + f * (E4 + f * E5))))
+    return part * I(I(I(whole) + BIAS) << SHIFT).view(F)
+
+
+@inline
+def power(x, p):
+    """x^p of x > 0; a normal number."""
+    return exp2(p * log2(x))
+
+
+@inline
+def exact_power(x, p):
+    """x^p of x > 0 to the last bit, slowly."""
+    return F(math.pow(x, p))
+
+
+'''
+
+
+@dataclass(frozen=True)
+class FusedLoop:
+    """A compiled loop.
+
+    Attributes:
+        kernel: Fills the results from planes and numbers.
+        columns: How many chunks a row of planes holds: the planes, then room to work in.
+    """
+
+    kernel: Kernel
+    columns: int
+
+
+def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = None) -> FusedLoop:
+    """Compile an elementwise function of torch tensors to one pass over pixels.
+
+    Args:
+        function: Uses only operations of `TEMPLATES`, clamp and powers of positive tensors.
+        planes: How many planes it takes.
+        numbers: How many numbers it takes.
+        key: Changes whenever the function does: a kernel that is in the cache is then found
+            without tracing, which takes seconds.
+
+    Returns:
+        The loop, compiled once and kept in the user's cache folder.
+
+    Raises:
+        NotImplementedError: The function uses another operation.
+    """
+    folder = user_cache_path("attiqa", ensure_exists=True)
+    text = source(function, planes, numbers) if key is None else ""
+    name = f"kernel_{_digest(text or f'{key} {torch.__version__}')}"
+    if not (folder / f"{name}.py").exists():
+        _write(folder / f"{name}.py", text or source(function, planes, numbers))
+    module = _import(name, folder / f"{name}.py")
+    return FusedLoop(module.kernel, module.COLUMNS)
+
+
+def source(function: Elementwise, planes: int, numbers: int) -> str:
+    """Write the Python source of the loop (see `fuse`)."""
+    traced = _trace(function, planes, numbers)
+    segments = cut(traced.statements, traced.results)
+    slots = [slot for segment in segments for slot in segment.keeps.values()]
+    lines = [f"{name} = F({value!r})" for value, name in traced.constants.items()]
+    lines += [f"COLUMNS = {planes + max(slots, default=-1) + 1}"]
+    lines += ["", "", '@numba.njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)']
+    lines += ["def kernel(planes, numbers, out):"]
+    lines += [f"    {line}" for line in traced.once]
+    lines += ["    for chunk in range(len(planes)):"]
+    for segment in segments:
+        results = traced.results if segment is segments[-1] else []
+        lines += [f"        for i in range({CHUNK}):"]
+        lines += [f"            {line}" for line in _body(segment, planes, results)]
+    return HEADER + "\n".join(lines) + "\n"
+
+
+def _body(segment: Segment, planes: int, results: Sequence[str]) -> list[str]:
+    """The lines of one loop: fetch, compute, keep for later ones."""
+    needed = {name for s in segment.statements for name in s.operands} | set(results)
+    columns = {f"p{index}": index for index in range(planes)}
+    columns |= {name: planes + slot for name, slot in segment.reads.items()}
+    lines = [
+        f"{name} = planes[chunk, i + {column * CHUNK}]"
+        for name, column in columns.items()
+        if name in needed
+    ]
+    lines += [f"{s.name} = {s.expression}" for s in segment.statements]
+    lines += [
+        f"planes[chunk, i + {(planes + slot) * CHUNK}] = {name}"
+        for name, slot in segment.keeps.items()
+    ]
+    return lines + [f"out[chunk, i + {k * CHUNK}] = {name}" for k, name in enumerate(results)]
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A function's operations: those on numbers alone, done once, and those on planes."""
+
+    once: list[str]
+    statements: list[Statement]
+    results: list[str]
+    constants: dict[float, str]
+
+
+def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
+    """Follow a function through torch: planes are p0, p1, ..., numbers u0, u1, ..."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # slow to import, and seldom needed
+
+    examples = [torch.full((1, 4), 0.5) for _ in range(planes)]
+    uniforms = [torch.full((1, 1), 0.5) for _ in range(numbers)]
+    graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
+    traced = _Traced([], [], [], {})
+    names: dict[fx.Node, str] = {}
+    known: dict[str, str] = {}  # expression: the name that it has already
+    uniform: set[str] = set()
+
+    def operand(value: Any) -> str:
+        if isinstance(value, fx.Node):
+            return names[value]
+        return traced.constants.setdefault(float(value), f"C{len(traced.constants)}")
+
+    inputs = iter([f"p{i}" for i in range(planes)] + [f"u{i}" for i in range(numbers)])
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            name = names[node] = next(inputs)
+            if name.startswith("u") and node.users:
+                traced.once.append(f"{name} = numbers[{name[1:]}]")
+                uniform.add(name)
+        elif node.op == "call_function":
+            expression = _expression(node, operand)
+            if expression in known:
+                names[node] = known[expression]
+                continue
+            name = names[node] = known[expression] = f"v{len(names)}"
+            operands = tuple(names[n] for n in node.all_input_nodes)
+            if uniform.issuperset(operands):
+                uniform.add(name)
+                exact = expression.replace("power(", "exact_power(")  # once: speed does not matter
+                traced.once.append(f"{name} = {exact}")
+            else:
+                cost = POWER_COST if expression.startswith("power") else 1
+                varying = tuple(n for n in operands if n not in uniform)
+                traced.statements.append(Statement(name, expression, varying, cost))
+        elif node.op == "output":
+            traced.results.extend(names[result] for result in node.args[0])
+        else:
+            raise NotImplementedError(f"cannot fuse a constant tensor ({node.target})")
+    return traced
+
+
+def _expression(node: fx.Node, operand: Callable[[Any], str]) -> str:
+    """The right-hand side of one operation."""
+    name = str(node.target).removeprefix("aten.")
+    if name == "pow.Tensor_Scalar":
+        base, exponent = node.args
+        return _power(operand(base), exponent, operand)
+    if name in ("clamp.default", "clamp_min.default", "clamp_max.default"):
+        return _clamp(node, operand, name)
+    if name not in TEMPLATES or node.kwargs:
+        raise NotImplementedError(f"cannot fuse {name} {node.kwargs or ''}")
+    return TEMPLATES[name].format(*map(operand, node.args))
+
+
+def _power(base: str, exponent: Any, operand: Callable[[Any], str]) -> str:
+    if exponent in (2, 3):
+        return " * ".join([base] * int(exponent))
+    if exponent == 0.5:
+        return f"sqrt({base})"
+    return f"power({base}, {operand(exponent)})"
+
+
+def _clamp(node: fx.Node, operand: Callable[[Any], str], name: str) -> str:
+    """Bounds in an order that sends NaN to the lower one."""
+    value = operand(node.args[0])
+    bounds = (*node.args[1:], None, None)[:2]
+    if name == "clamp_max.default":
+        bounds = (None, node.args[1])
+    low, high = (node.kwargs.get(k, b) for k, b in zip(("min", "max"), bounds, strict=True))
+    if low is None:
+        return f"{value} if {value} < {operand(high)} else {operand(high)}"
+    if high is None:
+        return f"{value} if {value} > {operand(low)} else {operand(low)}"
+    below = f"({value} if {value} < {operand(high)} else {operand(high)})"
+    return f"{below} if {value} > {operand(low)} else {operand(low)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    """Import the source from the cache, where numba keeps its machine code beside it."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,129 @@
+"""Tone: the neutral curve of the camera and the tone controls on top of it.
+
+Tone is a curve on luminance; the three channels get its *gain*, so that the hue and the ratios of
+the channels stay (per channel, a curve turns hues and saturates). Each control is written as
+gain(y) = T(y) / y in closed form: nothing divides by luma, and a neutral setting gives 1 exactly.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isp_env.color.rgb import Planes, luminance, srgb_decode, srgb_encode
+
+Controls = Mapping[str, Tensor]
+
+MIDTONE_LIFT = 2.2  # slope of the lift at black: about +0.9 EV at 18 % of sensor white
+CONTRAST = 0.35  # share of smoothstep in the S-curve after the sRGB transfer function
+BLACKS, WHITES = 0.12, 0.25  # of the encoded scale: how far a full step moves its end points
+DARKEST = 1e-4  # luminance below which the curve is taken to be straight
+
+
+def neutral_curve(light: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Scene-linear luminance [0, 1] to luma [0, 1], monotone: the look of a neutral rendering.
+
+    Sensors are exposed for the highlights, so a linear rendering is dark; camera JPEGs lift the
+    midtones with a shoulder and add contrast (Grossberg and Nayar 2003). Three steps:
+    lift(x) = g x / (1 + (g - 1) x), the sRGB transfer function (IEC 61966-2-1), and a blend with
+    smoothstep 3y^2 - 2y^3, the tone curve of Brooks et al. 2019. Values above 1 roll off towards
+    lift = g / (g - 1).
+    """
+    encoded = srgb_encode(MIDTONE_LIFT * light / (1 + (MIDTONE_LIFT - 1) * light))
+    inside = encoded.clamp(max=1)
+    return encoded + CONTRAST * (inside * inside * (3 - 2 * inside) - encoded)
+
+
+def inverse_neutral_curve(luma: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The scene-linear luminance that `neutral_curve` renders as `luma`, [0, 1].
+
+    The S-curve is inverted by a monotone table (to about 1e-9); gradients do not pass it.
+    """
+    y = np.linspace(0, 1, 1 << 16)
+    s_curve = y + CONTRAST * (y * y * (3 - 2 * y) - y)
+    straight = np.interp(luma.detach().cpu().double().clamp(0, 1).numpy(), s_curve, y)
+    lifted = srgb_decode(torch.from_numpy(straight)).to(luma)
+    return lifted / (MIDTONE_LIFT - (MIDTONE_LIFT - 1) * lifted)
+
+
+def inverse_neutral_tone(photo: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """Encoded sRGB [0, 1] to the scene-linear picture whose neutral rendering it is."""
+    linear = srgb_decode(photo)
+    light = luminance(linear.unbind(-3)).clamp(min=DARKEST)
+    return linear * (inverse_neutral_curve(srgb_encode(light)) / light).unsqueeze(-3)
+
+
+def tone_curve(light: Float[Tensor, "*shape"], k: Controls) -> Float[Tensor, "*shape"]:
+    """Scene-linear luminance to display-linear luminance: the neutral curve, then all controls.
+
+    Args:
+        light: At least 0.
+        k: "whites", "blacks", "shadows", "highlights", "gamma" and "contrast", to broadcast.
+    """
+    encoded = levels(neutral_curve(light), k["whites"], k["blacks"])
+    luma = encoded.clamp(0, 1)
+    lifted = shadows_gain(luma, k["shadows"]) + highlights_gain(luma, k["highlights"]) - 1
+    midtones = gamma_gain(luma * lifted, k["gamma"])
+    toned = (luma * lifted * midtones).clamp(0, 1)
+    return srgb_decode(encoded * lifted * midtones * contrast_gain(toned, k["contrast"]))
+
+
+def render_tone(planes: Planes, k: Controls) -> Planes:
+    """Scene-linear to display-linear RGB: the luminance follows `tone_curve`, hues stay.
+
+    A level that black is lifted to is added as grey: no gain would get there. k["floor"] is
+    `tone_curve` of 0.
+    """
+    light = luminance(planes).clamp(min=DARKEST)
+    floor = k["floor"]
+    gain = (tone_curve(light, k) - floor) / light
+    return tuple(x * gain + floor for x in planes)
+
+
+def shadows_gain(
+    y: Float[Tensor, "*shape"], amount: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
+    """Lift (amount > 0) or deepen the dark tones: T(y) = y + amount y (1 - y)^3."""
+    return 1 + amount * (1 - y) ** 3
+
+
+def highlights_gain(
+    y: Float[Tensor, "*shape"], amount: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
+    """Brighten or recover (amount < 0) the bright tones: T(y) = y + amount y^3 (1 - y)."""
+    return 1 + amount * y**2 * (1 - y)
+
+
+def contrast_gain(
+    y: Float[Tensor, "*shape"], amount: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
+    """Blend with smoothstep: T(y) = y + amount (3y^2 - 2y^3 - y), amount in [-1, 1]."""
+    return 1 + amount * (y * (3 - 2 * y) - 1)
+
+
+def gamma_gain(
+    y: Float[Tensor, "*shape"], gamma: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
+    """Midtone gamma with a finite slope at black; gamma > 1 brightens.
+
+    The rational curve T(y) = (m - 1) y / ((2m - 1) y - m) through (0, 0), (m, 1/2) and (1, 1) with
+    m = 0.5^gamma, where y^(1/gamma) also passes.
+    """
+    middle = 0.5**gamma
+    return (middle - 1) / ((2 * middle - 1) * y - middle)
+
+
+def levels(
+    image: Float[Tensor, "*shape"],
+    whites: Float[Tensor, "*#shape"],
+    blacks: Float[Tensor, "*#shape"],
+) -> Float[Tensor, "*shape"]:
+    """Move the end points of the encoded scale, all channels alike.
+
+    (x - b) / (w - b) with b = -0.12 blacks and w = 1 - 0.25 whites: positive values brighten.
+    """
+    black = -BLACKS * blacks
+    white = 1 - WHITES * whites
+    return (image - black) / (white - black)

@@ -1,0 +1,1 @@
+"""One full-size photograph: rendered by rows, encoded with profile and EXIF."""

@@ -1,0 +1,1 @@
+"""The reinforcement-learning task: observations, actions, reward, episodes."""

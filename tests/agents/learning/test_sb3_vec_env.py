@@ -1,0 +1,67 @@
+"""Stable-Baselines3 gets every reward, and is never told that an episode was cut off."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.vec_env import VecMonitor
+
+from agents.learning.sb3_vec_env import IspTuningVecEnv
+from isp_env.scenes.preview_set import PreviewSet
+from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.task.reward import QualityReward
+
+
+def middle_grey(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return -(images.mean((1, 2, 3)) - 0.5).abs(), images.mean((2, 3))
+
+
+@pytest.fixture(scope="module")
+def scenes() -> PreviewSet:
+    rng = np.random.default_rng(0)
+    return PreviewSet(
+        linear=(0.3 * rng.random((6, 3, 16, 16))).astype(np.float16),
+        noise=np.zeros((6, 3, 2), np.float32),
+        as_shot_neutral=np.ones((6, 3), np.float32),
+        iso=np.full(6, 100, np.float32),
+    )
+
+
+@pytest.mark.parametrize("rules", [TaskSettings(horizon=3), TaskSettings(1, absolute=True)])
+def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
+    count, rng = 8, np.random.default_rng(3)
+    task = IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, settings=rules)
+    env = VecMonitor(IspTuningVecEnv(task))
+    env.seed(0)
+    env.reset()
+    start = task._info()["potential"]
+    episodes, length = 0, task.single_action_space.shape[-1]  # type: ignore[index]
+    for _ in range(8):
+        actions = rng.uniform(-1, 1, (count, length)).astype(np.float32)
+        _, _, dones, infos = env.step(actions)
+        for row in np.flatnonzero(dones):
+            info = infos[row]
+            assert info["TimeLimit.truncated"] is False
+            assert info["episode"]["r"] == pytest.approx(info["potential"] - start[row], abs=1e-4)
+            assert info["episode"]["l"] <= rules.horizon
+            episodes += 1
+        start = np.where(dones, task._info()["potential"], start)
+    assert episodes > count
+
+
+def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):
+    env = IspTuningVecEnv(IspTuningVectorEnv(scenes, QualityReward(middle_grey), 2))
+    env.reset()
+    moves = np.full((2, *env.action_space.shape), -0.1, np.float32)  # type: ignore[misc]
+    _, _, dones, running = env.step(moves)
+    assert not dones.any()
+    moves[0, -1] = 1.0  # a stop
+    observation, rewards, dones, infos = env.step(moves)
+    assert dones.tolist() == [True, False]
+    assert rewards[0] == 0
+    assert infos[0]["potential"] == running[0]["potential"]
+    assert set(infos[0]) - set(infos[1]) == {"terminal_observation", "TimeLimit.truncated"}
+    assert set(infos[1]["leash"]) == {"clipping", "chroma", "theta", "truth"}
+    assert infos[1]["parameters"]["exposure"] == pytest.approx(-0.2)  # two tenths of half of 2 EV
+    knobs = len(infos[0]["theta"])
+    assert infos[0]["terminal_observation"]["vector"][:knobs] == pytest.approx(-0.05)
+    assert (observation["vector"][0, :knobs] == 0).all()  # type: ignore[index,call-overload]
