@@ -64,7 +64,7 @@ def balance(gains, places, out):
 
 @jit
 def recover_highlights(red, green, blue, clip):
-    """`develop.reference.recover_highlights` of a pixel, clipped at 1 or at infinity (not at all)."""
+    """`develop.reference.recover_highlights` of a pixel, clipped at 1, or not at all."""
     low_red = red if red < clip else clip
     low_green = green if green < clip else clip
     low_blue = blue if blue < clip else clip

@@ -362,7 +362,7 @@ def test_killed_at_any_moment_a_batch_ends_as_if_undisturbed(tmp_path):
     seconds_per_file = (time.monotonic() - begun) / 60  # so that a quick machine has files left
     script = str(Path(__file__).with_name("batch_runs.py"))
     command = [sys.executable, script, str(folder), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     rng = np.random.default_rng(0)
     finished: Counter[str] = Counter()
     words: list[str] = []

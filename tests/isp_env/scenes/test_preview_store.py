@@ -270,7 +270,7 @@ def test_killed_at_any_moment_a_store_ends_as_if_undisturbed(tmp_path):
     write_shots(folder, 30)
     build(raw_sources([folder]), calm, SQUARE)
     command = [sys.executable, str(Path(__file__).with_name("store_runs.py")), folder, out]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     rng = np.random.default_rng(0)
     finished: Counter[str] = Counter()
     for kill_after in (0, 10, None):

@@ -50,7 +50,7 @@ def lose_a_node(monkeypatch) -> Iterator[Callable[[], None]]:
     ray = pytest.importorskip("ray", reason="Ray is an optional extra")
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.setenv("RAY_worker_niceness", "0")  # other tests run beside this one
     size = {"num_cpus": 1, "object_store_memory": 80_000_000}
     nodes = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
