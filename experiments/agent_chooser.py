@@ -25,8 +25,8 @@ from attiqa.model.quality_model import load_model
 from isp_env.batch.manifest import recipe_hash, sha256
 from isp_env.batch.render_job import Choice
 from isp_env.errors import IspEnvError
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import Parameter, to_theta, to_values
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes

@@ -134,7 +134,7 @@ def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreRev
 
     from experiments.review_page import page_data, write_review_page
     from isp_env.files import atomic_path
-    from isp_env.isp.pipeline import DEFAULT_PIPELINE
+    from isp_env.isp.default import DEFAULT_PIPELINE
 
     failed = [r for r in results if r.status == "failed"]
     failures = [{"file": str(r.source), "reason": r.reason or ""} for r in failed]

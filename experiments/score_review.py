@@ -21,7 +21,7 @@ from attiqa.model.quality_model import QualityModel, load_model
 from isp_env.develop.downsized import preview
 from isp_env.develop.reference import LinearImage, resize
 from isp_env.files import atomic_path, fitting
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw import RawImage
 from isp_env.scenes.samples import truth_of
 

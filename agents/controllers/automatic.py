@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agents.controllers.base import Found, chosen
-from isp_env.color.rgb import luminance, mix, white_balance_matrix
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
-from isp_env.isp.tone import BLACKS, DARKEST, WHITES, inverse_neutral_curve, neutral_curve
+from isp_env.color.rgb import luminance, mix
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.stages.tone import BLACKS, DARKEST, WHITES, inverse_neutral_curve, neutral_curve
+from isp_env.isp.stages.white_balance import white_balance_matrix
 from isp_env.task.judged_scenes import JudgedScenes
 
 # Shares of the pixels, and the encoded luma that they are to end at: the ends a little inside the

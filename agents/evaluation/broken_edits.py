@@ -9,7 +9,8 @@ from jaxtyping import Float
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from isp_env.color.rgb import compress_gamut, luminance, scale_chroma, srgb_decode, srgb_encode
+from isp_env.color.rgb import luminance, srgb_decode, srgb_encode
+from isp_env.isp.stages.color import compress_gamut, scale_chroma
 
 Images = Float[Tensor, "b 3 h w"]
 

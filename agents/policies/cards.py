@@ -23,7 +23,8 @@ from torch import Tensor
 from agents.policies.networks import POLICIES, Algorithm, PolicySettings, actor, build_policy
 from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.task.environment import TaskSettings
 from isp_env.task.observations import observation_space
 from isp_env.task.reward import RewardSettings

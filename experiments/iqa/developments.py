@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from agents.evaluation.broken_edits import haloed, overexposed, saturated
 from isp_env.color.rgb import srgb_decode, srgb_encode
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops, random_size
 

@@ -30,7 +30,7 @@ from agents.policies.looks import choices
 from attiqa.model.quality_model import load_model
 from experiments.iqa.developments import Prior
 from isp_env.color.difference import cie94
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings, random_shots
 from isp_env.scenes.truths import part_of, photographs_in, random_crops, random_size, read_truths
 

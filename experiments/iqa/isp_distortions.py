@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from agents.evaluation.broken_edits import haloed, overexposed, saturated
 from attiqa.distortions.training_pairs import DistortedPairs, distorted_pairs, sharpened_pairs
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
-from isp_env.isp.tone import inverse_neutral_tone
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.stages.tone import inverse_neutral_tone
 
 STEP = 6.0  # mean CIELAB difference from the photograph that counts as one step of a ladder
 KNOBS = (

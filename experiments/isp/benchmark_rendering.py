@@ -44,8 +44,8 @@ from rich.table import Table
 from isp_env.develop.downsized import preview
 from isp_env.develop.linear_source import linear_source
 from isp_env.files import atomic_path
-from isp_env.isp.detail import guide_factor
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.guide import guide_factor
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.write_dng import write_dng
 from isp_env.render.frame import render_raw

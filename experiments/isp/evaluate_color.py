@@ -33,7 +33,7 @@ from isp_env.color.output_spaces import D50_FROM_D65
 from isp_env.color.rgb import XYZ_FROM_REC709, srgb_decode, srgb_encode
 from isp_env.develop.reference import develop, develop_area
 from isp_env.files import atomic_path
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.render.frame import OutputSize, render_raw
 

@@ -29,7 +29,7 @@ from isp_env.color.rgb import srgb_decode, srgb_encode
 from isp_env.develop.downsized import preview
 from isp_env.develop.reference import LinearImage
 from isp_env.files import atomic_path
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.find import find_inputs
 from isp_env.render.frame import OutputSize, render_raw

@@ -36,8 +36,9 @@ from agents.learning.sb3_vec_env import IspTuningVecEnv
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from isp_env.files import atomic_path
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import compiled
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.simulated_raw import simulated_previews
 from isp_env.task.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings

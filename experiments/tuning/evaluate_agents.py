@@ -58,8 +58,8 @@ from experiments.tuning.independent_referees import independent_referees
 from experiments.tuning.libraw_renderings import libraw_renderings
 from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import compiled
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import read_raw
 from isp_env.raw.find import find_inputs
 from isp_env.scenes.preview_set import PreviewSet

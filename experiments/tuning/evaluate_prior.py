@@ -17,7 +17,7 @@ from agents.learning.prior import simulated_source
 from agents.policies import PhotoPolicy, load_agent
 from experiments.tuning.agent_scenes import TruthSettings
 from experiments.tuning.train_prior import MEASURED, MEASURED_SEED, measure
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import read_truths
 

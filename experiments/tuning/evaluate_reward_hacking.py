@@ -42,7 +42,7 @@ from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from experiments.tuning.independent_referees import independent_referees
 from experiments.tuning.reward_hacking_figure import write_figure
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_store import PreviewStore
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward, RewardSettings, clipped_share

@@ -39,7 +39,7 @@ from agents.policies import AgentError, load_prior
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from isp_env.files import atomic_path
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_store import PreviewStore
 from isp_env.task.environment import IspTuningVectorEnv, TaskSettings

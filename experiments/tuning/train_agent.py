@@ -51,8 +51,8 @@ from experiments.tuning.agent_scenes import (
     training_scenes,
 )
 from isp_env.files import atomic_path
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import compiled
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_store import PreviewStore, PreviewStoreError
 from isp_env.task.environment import IspTuningVectorEnv, TaskSettings

@@ -49,7 +49,7 @@ from attiqa.provenance.versions import versions
 from experiments.run_settings import without_paths
 from experiments.tuning.agent_scenes import TruthSettings
 from isp_env.color.difference import chroma_and_contrast
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_store import PreviewStore
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths

@@ -19,8 +19,9 @@ from isp_env.develop.corrections import corrected
 from isp_env.develop.lens_database import lens_correction
 from isp_env.errors import RawFileError
 from isp_env.files import atomic_path
+from isp_env.isp.default import DEFAULT_PIPELINE, default_pipeline
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline, default_pipeline
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.raw import RawImage, read_raw
 from isp_env.render.frame import FULL_SIZE, OutputSize, render_raw
 from isp_env.render.photograph import camera_exif, encode_photograph

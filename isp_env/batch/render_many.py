@@ -30,7 +30,7 @@ from isp_env.batch.sidecars import SidecarError, check_parameters, find_sidecar,
 from isp_env.color.output_spaces import SPACES
 from isp_env.develop.lens_database import require_lensfun
 from isp_env.files import shown, temporary_prefix
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw.find import BatchError, RawInput, output_paths
 from isp_env.render.photograph import TIFF_SUFFIXES
 from isp_env.workers.isolated import run_isolated

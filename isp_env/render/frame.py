@@ -23,11 +23,11 @@ from isp_env.develop.downsized import small
 from isp_env.develop.linear_source import linear_source
 from isp_env.develop.noise import linear_noise, noise_block
 from isp_env.develop.reference import LinearImage, develop_area
-from isp_env.isp import detail
-from isp_env.isp.detail import Guide
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import fused, numbers
 from isp_env.isp.fused.tracing import CHUNK
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.guide import Guide, guide_factor, reduce
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.raw import RawImage
 
 Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
@@ -104,11 +104,11 @@ def render_whole(
     """
     raw = corrected(raw)
     linear = develop_area(raw, device=device)[None]
-    factor = detail.guide_factor(max(linear.shape[-2:]))
+    factor = guide_factor(max(linear.shape[-2:]))
     guide = None  # of a picture that never was a mosaic, the pipeline makes it
     if factor > 1 and noise_block(raw) == 2:
         half = develop_area(raw, half=True, device=device)[None]
-        guide = replace(detail.reduce(half, factor // 2), long_side=max(linear.shape[-2:]) / factor)
+        guide = replace(reduce(half, factor // 2), long_side=max(linear.shape[-2:]) / factor)
     noise = linear.new_tensor(linear_noise(raw, 2 if guide else 1))[None]
     return pipeline(linear, theta.to(linear)[None], noise, guide)[0]
 
@@ -123,7 +123,7 @@ def render_linear(
     """Render a scene-linear picture that is in memory, by the fused loop."""
     linear = np.ascontiguousarray(image.rgb.cpu().numpy(), np.float32)
     height, width = linear.shape[1:]
-    factor = detail.guide_factor(max(height, width))
+    factor = guide_factor(max(height, width))
 
     def rows(top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
         out[:] = linear[:, top:bottom]
@@ -148,7 +148,7 @@ def _render_sensor(
     """Render the active area, as it lies on the sensor."""
     source = linear_source(raw)
     shape = source.shape
-    factor = detail.guide_factor(max(shape))
+    factor = guide_factor(max(shape))
     if factor == 1:
         noise = torch.from_numpy(linear_noise(raw)).float()
         image = LinearImage(develop_area(raw), noise)
@@ -179,7 +179,7 @@ def _render_rows(
     maps = torch.stack([measured[name][0] for name in pipeline.maps]).numpy()
     own = numbers(pipeline, constants)[0]
     loop = fused(pipeline)
-    factor = detail.guide_factor(max(shape))
+    factor = guide_factor(max(shape))
     columns = _neighbours(width, factor, maps.shape[2])
     lines = _neighbours(height, factor, maps.shape[1])
     chunks = -(-width // CHUNK)

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.color.rgb import luminance, mix, scale_chroma, srgb_decode, srgb_encode
+from isp_env.color.rgb import luminance, mix, srgb_decode, srgb_encode
 from isp_env.develop.reference import recover_highlights
-from isp_env.isp import tone
+from isp_env.isp.stages import tone
+from isp_env.isp.stages.color import scale_chroma
 from isp_env.scenes.cameras import camera_neutral, color_matrices, rec709_from_camera
 
 

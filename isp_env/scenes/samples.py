@@ -16,7 +16,7 @@ from PIL import Image
 
 from isp_env.color import rgb
 from isp_env.files import atomic_path
-from isp_env.isp import tone
+from isp_env.isp.stages import tone
 from isp_env.raw import RawImage
 from isp_env.raw import write_dng as dng
 from isp_env.raw.write_dng import write_dng

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 
 from isp_env.color.rgb import camera_to_rec709
-from isp_env.isp.tone import inverse_neutral_tone
+from isp_env.isp.stages.tone import inverse_neutral_tone
 from isp_env.raw import RawImage
 
 RGGB = ((0, 1), (1, 2))

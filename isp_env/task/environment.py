@@ -16,8 +16,9 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_values
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.batches import replaced, take
 from isp_env.task.info import describe, row_of

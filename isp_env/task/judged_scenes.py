@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.batches import each, join, take
 from isp_env.task.observations import Glance, glance, see_linear

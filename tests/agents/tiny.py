@@ -13,7 +13,8 @@ from agents.policies import (
     build_policy,
     knobs,
 )
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.random_shots import Shots
 from isp_env.task.environment import TaskSettings

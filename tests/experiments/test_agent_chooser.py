@@ -8,8 +8,8 @@ import torch
 
 from experiments.agent_chooser import AgentChooser, ChoiceError
 from experiments.render import Settings, main
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.write_dng import write_dng
 from isp_env.scenes.samples import simulated_sample

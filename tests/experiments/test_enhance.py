@@ -15,8 +15,8 @@ from experiments import render
 from experiments.enhance import Settings, main
 from experiments.score_review import ScoreReview
 from isp_env.batch.sidecars import read_parameters
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.write_dng import write_dng
 from isp_env.render.frame import render_raw

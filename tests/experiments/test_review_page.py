@@ -15,8 +15,8 @@ from PIL import Image
 
 from attiqa.attributes import ATTRIBUTES
 from experiments.review_page import embedded_json, page_data, relative_url, write_review_page
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 
 KNOBS = DEFAULT_PIPELINE.parameters
 ODD = [

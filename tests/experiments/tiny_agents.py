@@ -21,7 +21,7 @@ from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.learn_developments import with_development_head
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_store import PreviewStore
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.simulated_store import write_simulated_store

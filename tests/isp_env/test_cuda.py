@@ -6,7 +6,7 @@ import torch
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.render.frame import render_raw
 from isp_env.scenes.samples import NIKON_D750
 from isp_env.scenes.simulation import Capture, simulate

@@ -17,10 +17,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from isp_env.color.rgb import Planes
-from isp_env.isp import detail
-from isp_env.isp.detail import Guide, Maps
 from isp_env.isp.fused.tracing import CHUNK, FusedLoop, fuse
-from isp_env.isp.pipeline import Constants, IspPipeline
+from isp_env.isp.guide import Guide, Maps, guide_factor, reduce
+from isp_env.isp.pipeline import IspPipeline
+from isp_env.isp.stage import Constants
 
 
 class CompiledPipeline(IspPipeline):
@@ -28,7 +28,7 @@ class CompiledPipeline(IspPipeline):
 
     On a CPU a step of the tuning task takes an eighth less time, after half a minute in which the
     loops are compiled, once on a machine: it pays from some ten thousand renderings on. Pictures
-    that need a guide of their own (`isp.detail.guide_factor`), that hold values which are not
+    that need a guide of their own (`guide.guide_factor`), that hold values which are not
     finite or that are on another device, and stages that cannot be fused are rendered as by
     `IspPipeline`.
     """
@@ -45,7 +45,7 @@ class CompiledPipeline(IspPipeline):
         given = (linear, theta, noise)
         wanted = torch.is_grad_enabled() and any(x.requires_grad for x in given)
         plain = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in given)
-        itself = guide is None and detail.guide_factor(max(linear.shape[-2:])) == 1
+        itself = guide is None and guide_factor(max(linear.shape[-2:])) == 1
         if wanted or not (plain and itself and all(torch.isfinite(x).all() for x in given)):
             return super().__call__(linear, theta, noise, guide)
         try:
@@ -70,7 +70,7 @@ def _render(
 ) -> Float32[Tensor, "b 3 h w"]:
     values = pipeline.values(theta)
     constants = pipeline.constants(values)
-    guide, maps = detail.reduce(linear, 1), dict[str, Tensor]()
+    guide, maps = reduce(linear, 1), dict[str, Tensor]()
     for part, loop in loops:
         maps.update(part.stages[0].measure(guide, noise, values))
         planes = [*guide.planes, *(maps[name] for name in part.maps)]
@@ -156,4 +156,5 @@ def _key(pipeline: IspPipeline) -> str | None:
         return None
     bound = [f.keywords["space"].name for f in functions if isinstance(f, partial)]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
-    return f"{[f.__qualname__ for f in inner]} {bound} {code.hexdigest()}"
+    named = [f"{f.__module__}.{f.__qualname__}" for f in inner]
+    return f"{named} {bound} {code.hexdigest()}"

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from agents.controllers.automatic import auto_adjust, grey_world
-from isp_env.color.rgb import luminance, white_balance_matrix
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.color.rgb import luminance
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.stages.white_balance import white_balance_matrix
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward, RewardSettings

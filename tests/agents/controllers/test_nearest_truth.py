@@ -7,7 +7,7 @@ import torch
 from agents.controllers.base import Found
 from agents.controllers.nearest_truth import fit_truth
 from agents.evaluation.fidelity import fidelity
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward

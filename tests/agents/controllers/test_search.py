@@ -6,7 +6,7 @@ import torch
 
 from agents.controllers.base import NOT_A_NUMBER, Found, Tried, neutral
 from agents.controllers.search import cma_es, gradient_ascent, random_search, refined
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import Potential, QualityReward, RewardSettings

@@ -6,7 +6,7 @@ from scipy import stats
 from agents.controllers.base import Found
 from agents.evaluation.comparison import batches, compare, joined, measure, measure_pictures
 from agents.evaluation.referees import Referee, beside_neutral
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward, RewardSettings

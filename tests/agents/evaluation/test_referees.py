@@ -19,7 +19,7 @@ from agents.evaluation.referees import (
 )
 from agents.evaluation.side_effects import halo, mean_chroma
 from isp_env.color.rgb import srgb_decode, srgb_encode
-from isp_env.isp.tone import inverse_neutral_tone
+from isp_env.isp.stages.tone import inverse_neutral_tone
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward

@@ -10,7 +10,7 @@ from agents.learning.leashed_critic import Leash, LeashedCritic
 from agents.learning.sb3_vec_env import IspTuningVecEnv
 from agents.learning.training import train
 from agents.policies import PolicySettings, load_agent, save_agent
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
 from isp_env.task.reward import QualityReward, RewardSettings

@@ -20,7 +20,8 @@ from agents.policies import (
     save_agent,
     warn_of_another_judge,
 )
-from isp_env.isp.pipeline import DEFAULT_PIPELINE, IspPipeline
+from isp_env.isp.default import DEFAULT_PIPELINE
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.task.judged_scenes import JudgedScenes

@@ -19,7 +19,7 @@ from agents.policies import (
     prior_identity,
     save_agent,
 )
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.task.observations import IMAGE_SIDE, LINEAR
 from tests.agents.tiny import PIPELINE, agent_of, opinionated
 

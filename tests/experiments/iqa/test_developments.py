@@ -24,7 +24,7 @@ from experiments.iqa.developments import (
 )
 from experiments.iqa.evaluate_developments import developments, pair_accuracy
 from experiments.tuning.agent_scenes import TruthSettings
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings
 from tests.experiments.tiny_agents import (
     folder_of_photographs,

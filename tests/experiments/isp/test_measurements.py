@@ -18,7 +18,7 @@ from experiments.isp import (
     evaluate_previews,
     fuzz_rendering,
 )
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.samples import sample_files
 
 KNOBS = len(DEFAULT_PIPELINE.parameters)

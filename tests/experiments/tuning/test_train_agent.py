@@ -18,7 +18,7 @@ from experiments.tuning.agent_scenes import (
     training_scenes,
 )
 from experiments.tuning.train_agent import Settings, main, with_real_ones
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_store import PreviewStore, PreviewStoreError, StoreSettings
 from isp_env.scenes.samples import sample_files
 from isp_env.scenes.sources import raw_sources

@@ -13,7 +13,7 @@ from agents.policies import load_prior
 from experiments.tuning import evaluate_prior, train_prior
 from experiments.tuning.agent_scenes import TruthSettings
 from experiments.tuning.train_prior import BANDS, Settings, main, measure, sources
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import Shots
 from tests.experiments.tiny_agents import NETWORK, folder_of_photographs, store_of
 

@@ -4,7 +4,7 @@ import pytest
 
 from isp_env.batch.sidecars import SidecarError, check_parameters, find_sidecar, read_parameters
 from isp_env.files import fitting
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 
 KNOWN = DEFAULT_PIPELINE.parameters
 

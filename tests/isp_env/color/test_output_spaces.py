@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from isp_env.color.output_spaces import DISPLAY_P3, PROPHOTO, SPACES, SRGB, romm_encode
 from isp_env.color.rgb import REC709_LUMINANCE, XYZ_FROM_REC709
-from isp_env.isp.pipeline import default_pipeline
+from isp_env.isp.default import default_pipeline
 from isp_env.render.frame import render_raw
 from isp_env.scenes.samples import NIKON_D750
 from isp_env.scenes.simulation import Capture, simulate

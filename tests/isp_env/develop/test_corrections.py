@@ -26,8 +26,8 @@ from isp_env.dng.opcodes import (
     WarpRectilinear,
 )
 from isp_env.errors import RawFileError
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.render.frame import OutputSize, quantise, render_raw, render_whole
 from isp_env.scenes.simulation import Capture, simulate

@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d
 
 from isp_env.develop.downsized import halved, reduced, small
 from isp_env.develop.reference import develop
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.render.frame import OutputSize, render_raw
 from isp_env.scenes.samples import NIKON_D750
 from isp_env.scenes.simulation import Capture, simulate

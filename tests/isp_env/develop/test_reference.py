@@ -19,8 +19,8 @@ from isp_env.develop.reference import (
     upright,
 )
 from isp_env.dng.opcodes import GainMap
+from isp_env.isp.default import DEFAULT_PIPELINE as PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE as PIPELINE
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.write_dng import write_dng
 from isp_env.scenes.samples import CANON_350D, NIKON_D750

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import Parameter, to_theta, to_values
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
 
 GAMMA = Parameter("gamma", "", 0.5, 1.0, 4.0, "log")
 DENOISE = Parameter("denoise", "", 0.0, 0.25, 1.0)

@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 from skimage import data
 from torch.nn.functional import interpolate
 
-from isp_env.isp import detail
+from isp_env.isp import guide as guides
+from isp_env.isp.default import DEFAULT_PIPELINE as PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE as PIPELINE
-from isp_env.isp.tone import inverse_neutral_tone
+from isp_env.isp.stages import denoise, local_contrast, sharpen
+from isp_env.isp.stages.tone import inverse_neutral_tone
 
 KNOBS = len(PIPELINE.parameters)
+NO_NOISE = torch.zeros(1, 3, 2)
 INPUTS = {
     "black": torch.zeros(1, 3, 32, 32),
     "white": torch.ones(1, 3, 32, 32),
@@ -111,9 +113,9 @@ def test_knobs_do_what_their_names_say(knob, value, measure):
 
 
 def denoised(linear: torch.Tensor, noise: torch.Tensor, strength: float) -> torch.Tensor:
-    guide = detail.reduce(linear, 1)
-    maps = detail.measure_denoise(guide, noise, torch.tensor([strength]))
-    return torch.stack(detail.denoise(linear.unbind(1), maps), dim=1)
+    guide = guides.reduce(linear, 1)
+    maps = denoise.measure(guide, noise, {"denoise": torch.tensor([strength])})
+    return torch.stack(denoise.apply(linear.unbind(1), maps, {}), dim=1)
 
 
 def test_denoise_removes_noise_and_leaves_clean_pictures():
@@ -134,11 +136,11 @@ def test_denoise_keeps_faint_colours_that_are_wider_than_a_pixel_of_the_guide():
     stripes = torch.where(torch.arange(1600) // 40 % 2 == 0, 0.02, -0.02).expand(96, -1)
     clean = torch.stack([0.2 + stripes, 0.2 + 0 * stripes, 0.2 - stripes])[None]
     noisy = clean + 0.02 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    factor = detail.guide_factor(1600)
-    guide = detail.reduce(noisy, factor)
-    maps = detail.measure_denoise(guide, noise, torch.tensor([0.25]))
-    large = {name: detail.enlarge(m, factor, (96, 1600)) for name, m in maps.items()}
-    after = torch.stack(detail.denoise(noisy.unbind(1), large), dim=1)
+    factor = guides.guide_factor(1600)
+    guide = guides.reduce(noisy, factor)
+    maps = denoise.measure(guide, noise, {"denoise": torch.tensor([0.25])})
+    large = {name: guides.enlarge(m, factor, (96, 1600)) for name, m in maps.items()}
+    after = torch.stack(denoise.apply(noisy.unbind(1), large, {}), dim=1)
     contrast = [((x[:, 0] - x[:, 2]) * stripes.sign()).mean() for x in (after, clean)]
     assert contrast[0] > 0.8 * contrast[1]
     assert (after - clean).std() < 0.3 * (noisy - clean).std()
@@ -146,8 +148,8 @@ def test_denoise_keeps_faint_colours_that_are_wider_than_a_pixel_of_the_guide():
 
 def test_sharpening_makes_no_halos():
     edge = torch.cat([torch.full((1, 3, 64, 160), 0.2), torch.full((1, 3, 64, 160), 0.8)], dim=3)
-    maps = detail.measure_sharpen(detail.reduce(edge, 1))
-    sharp = torch.stack(detail.sharpen(edge.unbind(1), maps, torch.tensor(1.0)), dim=1)
+    maps = sharpen.measure(guides.reduce(edge, 1), NO_NOISE, {})
+    sharp = torch.stack(sharpen.apply(edge.unbind(1), maps, {"sharpen": torch.tensor(1.0)}), dim=1)
     assert sharp.max() <= 0.9 + 1e-6
     assert sharp.min() >= 0.1 - 1e-6
     assert sharp.max() > 0.82
@@ -159,8 +161,10 @@ def test_local_contrast_moves_texture_and_leaves_edges_flat_areas_black_and_whit
     step = torch.cat([torch.full((1, 3, 128, 64), 0.2), torch.full((1, 3, 128, 64), 0.8)], dim=3)
 
     def after(image: torch.Tensor, amount: float) -> torch.Tensor:
-        maps = detail.measure_local_contrast(detail.reduce(image, 1))
-        planes = detail.local_contrast(image.unbind(1), maps, torch.tensor(amount))
+        maps = local_contrast.measure(guides.reduce(image, 1), NO_NOISE, {})
+        planes = local_contrast.apply(
+            image.unbind(1), maps, {"local_contrast": torch.tensor(amount)}
+        )
         return torch.stack(planes, dim=1)
 
     assert after(texture, 1.0).std() > 1.7 * texture.std()

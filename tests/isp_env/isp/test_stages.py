@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from isp_env.color.output_spaces import SPACES
+from isp_env.isp.default import default_pipeline
 from isp_env.isp.fused.tracing import CHUNK, fuse
-from isp_env.isp.pipeline import Stage, default_pipeline
+from isp_env.isp.stage import Stage
 
 STAGES = {
     f"{stage.name}, {name}": stage
@@ -92,7 +93,7 @@ def test_gradcheck(stage):
 
 COMPILE = """
 import torch
-from isp_env.isp.pipeline import DEFAULT_PIPELINE as pipeline
+from isp_env.isp.default import DEFAULT_PIPELINE as pipeline
 
 planes = tuple(torch.rand(2, 4, 4) for _ in range(3))
 maps = {name: torch.rand(2, 4, 4) for name in pipeline.maps}

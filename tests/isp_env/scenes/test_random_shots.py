@@ -8,9 +8,9 @@ import torch
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
-from isp_env.isp.tone import inverse_neutral_curve, inverse_neutral_tone
+from isp_env.isp.stages.tone import inverse_neutral_curve, inverse_neutral_tone
 from isp_env.scenes import random_shots as module
 from isp_env.scenes.cameras import COLOR_MATRICES, camera_neutral
 from isp_env.scenes.preview_set import PreviewSet

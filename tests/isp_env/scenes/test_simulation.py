@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 
 from isp_env.color.rgb import XYZ_FROM_REC709
 from isp_env.develop.reference import develop
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
-from isp_env.isp.tone import inverse_neutral_curve, inverse_neutral_tone
+from isp_env.isp.stages.tone import inverse_neutral_curve, inverse_neutral_tone
 from isp_env.raw import RawImage, read_raw
 from isp_env.scenes import samples
 from isp_env.scenes.samples import SAMPLES, sample_files, simulated_sample, truth_of

@@ -11,7 +11,7 @@ from skimage import data
 
 from isp_env.color.output_spaces import DISPLAY_P3, PROPHOTO, SRGB
 from isp_env.errors import RawFileError
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw.write_dng import write_dng
 from isp_env.scenes.fivek import FiveKPhoto, read_fivek
 from isp_env.scenes.preview_set import PreviewSet

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
 from isp_env.task.judged_scenes import JudgedScenes

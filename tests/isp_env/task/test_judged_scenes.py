@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isp_env.isp.pipeline import DEFAULT_PIPELINE
+from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward, RewardSettings, clipped_share, opponents

@@ -5,16 +5,15 @@ the channels stay (per channel, a curve turns hues and saturates). Each control 
 gain(y) = T(y) / y in closed form: nothing divides by luma, and a neutral setting gives 1 exactly.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isp_env.color.rgb import Planes, luminance, srgb_decode, srgb_encode
-
-Controls = Mapping[str, Tensor]
+from isp_env.isp.guide import Maps
+from isp_env.isp.parameters import Parameter
+from isp_env.isp.stage import Constants, Stage, Values
 
 MIDTONE_LIFT = 2.2  # slope of the lift at black: about +0.9 EV at 18 % of sensor white
 CONTRAST = 0.35  # share of smoothstep in the S-curve after the sRGB transfer function
@@ -55,7 +54,7 @@ def inverse_neutral_tone(photo: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 
     return linear * (inverse_neutral_curve(srgb_encode(light)) / light).unsqueeze(-3)
 
 
-def tone_curve(light: Float[Tensor, "*shape"], k: Controls) -> Float[Tensor, "*shape"]:
+def tone_curve(light: Float[Tensor, "*shape"], k: Constants) -> Float[Tensor, "*shape"]:
     """Scene-linear luminance to display-linear luminance: the neutral curve, then all controls.
 
     Args:
@@ -70,7 +69,12 @@ def tone_curve(light: Float[Tensor, "*shape"], k: Controls) -> Float[Tensor, "*s
     return srgb_decode(encoded * lifted * midtones * contrast_gain(toned, k["contrast"]))
 
 
-def render_tone(planes: Planes, k: Controls) -> Planes:
+def prepare(values: Values) -> Values:
+    """Compute the level that black is lifted to."""
+    return {"floor": tone_curve(torch.zeros_like(values["blacks"]), values)}
+
+
+def apply(planes: Planes, maps: Maps, k: Constants) -> Planes:
     """Scene-linear to display-linear RGB: the luminance follows `tone_curve`, hues stay.
 
     A level that black is lifted to is added as grey: no gain would get there. k["floor"] is
@@ -127,3 +131,18 @@ def levels(
     black = -BLACKS * blacks
     white = 1 - WHITES * whites
     return (image - black) / (white - black)
+
+
+TONE = Stage(
+    "tone",
+    (
+        Parameter("highlights", "", -1.0, 0.0, 1.0, help="bright tones; < 0 recovers"),
+        Parameter("shadows", "", -1.0, 0.0, 1.0, help="dark tones; > 0 lifts"),
+        Parameter("whites", "", -1.0, 0.0, 1.0, help="white point; > 0 brightens"),
+        Parameter("blacks", "", -1.0, 0.0, 1.0, help="black point; < 0 deepens"),
+        Parameter("contrast", "", -0.6, 0.0, 1.0, help="S-curve about the middle"),
+        Parameter("gamma", "", 1 / 1.5, 1.0, 1.5, "log", help="midtones; > 1 brightens"),
+    ),
+    apply,
+    prepare=prepare,
+)

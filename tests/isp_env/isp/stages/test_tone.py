@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from isp_env.isp import tone
+from isp_env.isp.stages import tone
 
 WEIGHTS = (0.2126729, 0.7151522, 0.0721750)  # of Rec. 709 luminance
 
@@ -44,14 +44,14 @@ def test_inverses():
     assert torch.allclose(tone.inverse_neutral_curve(tone.neutral_curve(RAMP)), RAMP, atol=1e-6)
     photo = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0)).double()
     linear = tone.inverse_neutral_tone(photo)
-    again = torch.stack(tone.render_tone(linear.unbind(1), controls()), dim=1)
+    again = torch.stack(tone.apply(linear.unbind(1), {}, controls()), dim=1)
     assert np.allclose(encode(again.numpy()), photo, atol=1e-5)
 
 
 def test_tone_changes_the_luminance_by_the_curve_and_keeps_the_ratios_of_the_channels():
     linear = torch.rand(3, 50, 50, generator=torch.Generator().manual_seed(0)).double()
     k = controls(shadows=0.6, highlights=-0.5, gamma=1.2, contrast=0.4, whites=0.3)
-    toned = np.stack(tone.render_tone(tuple(linear), k))
+    toned = np.stack(tone.apply(tuple(linear), {}, k))
     light = np.einsum("c,chw->hw", WEIGHTS, linear.numpy())
     luma = encode(2.2 * light / (1 + 1.2 * light))
     luma = (0.65 * luma + 0.35 * luma**2 * (3 - 2 * luma)) / 0.925
@@ -67,10 +67,10 @@ def test_tone_changes_the_luminance_by_the_curve_and_keeps_the_ratios_of_the_cha
 
 def test_lifted_blacks_are_grey_and_deep_blacks_black():
     dark = torch.tensor([0.0, 2e-3, 0.0]).double()
-    lifted = torch.stack(tone.render_tone(tuple(dark), controls(blacks=1.0)))
+    lifted = torch.stack(tone.apply(tuple(dark), {}, controls(blacks=1.0)))
     assert encode(lifted[0].numpy()) == pytest.approx(0.12 / 1.12)
     assert lifted[2] == lifted[0] < lifted[1]
-    deep = torch.stack(tone.render_tone(tuple(dark), controls(blacks=-1.0)))
+    deep = torch.stack(tone.apply(tuple(dark), {}, controls(blacks=-1.0)))
     assert (deep < 0).all()
 
 

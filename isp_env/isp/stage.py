@@ -1,0 +1,47 @@
+"""A stage of the ISP: its knobs, its arithmetic on pixels, and what it measures around them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from isp_env.color.rgb import Planes
+from isp_env.isp.guide import Guide, Maps
+from isp_env.isp.parameters import Parameter
+
+Values = Mapping[str, Float[Tensor, " b"]]
+"""Physical values of knobs by name, one for each picture."""
+
+Constants = Mapping[str, Tensor]
+"""Numbers that a stage calculates with, (B, 1, 1) each."""
+
+
+def _no_maps(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:
+    return {}
+
+
+def _nothing_to_prepare(values: Values) -> Values:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the ISP.
+
+    Attributes:
+        name: What it does, in the field's word.
+        parameters: Its knobs.
+        apply: (planes, maps, constants) -> planes; elementwise. The constants are the physical
+            values of the knobs and what `prepare` adds, shaped to broadcast over the planes.
+        maps: Names of the maps that it measures.
+        measure: (guide, noise (B, 3, 2), values) -> those maps, at the size of the guide.
+        prepare: Further constants that follow from the values, one number for each picture.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    apply: Callable[[Planes, Maps, Constants], Planes]
+    maps: tuple[str, ...] = ()
+    measure: Callable[[Guide, Float[Tensor, "b 3 2"], Values], Maps] = _no_maps
+    prepare: Callable[[Values], Values] = _nothing_to_prepare
