@@ -1,6 +1,6 @@
 # Two commands do everything on a bare machine with Python 3.11 or newer:
 #   make enhance   develop the embedded sample RAW files with the embedded agent
-#   make test      ruff, pyright and pytest
+#   make test      ruff, import-linter, pyright and pytest
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -13,6 +13,7 @@ enhance: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 

@@ -1,4 +1,4 @@
-"""Names of the files that stand beside a file while it is written."""
+"""Files that appear whole or not at all, and names of what stands beside them meanwhile."""
 
 import hashlib
 import os
@@ -25,3 +25,10 @@ def companion(path: Path, suffix: str) -> Path:
     while len(os.fsencode(kept + mark)) > NAME_MAX:
         kept = kept[:-1]
     return path.with_name(kept + mark)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under another name first, so that it is never half there."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)

@@ -10,8 +10,7 @@ from agents.controllers.base import Controller, Found, chosen
 from agents.policies import Agent
 from agents.policies.looks import choices
 from isp_env.isp.pipeline import IspPipeline
-from isp_env.scenes.preview_set import PreviewSet
-from isp_env.scenes.preview_shots import shots_of
+from isp_env.scenes.preview_set import PreviewSet, shots_of
 from isp_env.task.judged_scenes import JudgedScenes
 
 AT_ONCE = 16

@@ -31,8 +31,7 @@ from agents.policies.networks import PhotoPolicy, features_of, mean_action
 from isp_env.color.difference import cie94, dullness
 from isp_env.files import atomic_path
 from isp_env.isp.pipeline import IspPipeline
-from isp_env.scenes.preview_set import PreviewSet
-from isp_env.scenes.preview_shots import shots_of
+from isp_env.scenes.preview_set import PreviewSet, shots_of
 from isp_env.scenes.random_shots import Shots, ShotSettings, random_shots
 from isp_env.scenes.truths import random_crops, random_size
 

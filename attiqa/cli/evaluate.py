@@ -23,12 +23,14 @@ from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import hold_out_validation, random_splits, training_subset
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
 from attiqa.evaluation.metrics import preference_accuracy, spread
 from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
 from attiqa.evaluation.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
-from attiqa.model.checkpoints import Card, Protocol, load_checkpoint, write_atomically
+from attiqa.files import write_atomically
+from attiqa.model.checkpoints import Card, load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.finetuning import FinetuneSettings
@@ -92,9 +94,9 @@ class Settings:
         return self.out or Path("runs/evaluate") / self.protocol
 
     @property
-    def whole(self) -> Protocol:
+    def whole(self) -> CropProtocol:
         """How a trained network looks at whole photographs."""
-        return Protocol(self.short_side, self.crop, self.further)
+        return CropProtocol(self.short_side, self.crop, self.further)
 
 
 def main(settings: Settings) -> None:

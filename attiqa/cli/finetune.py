@@ -18,19 +18,13 @@ from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.data.splits import hold_out_validation, random_splits
+from attiqa.data.views import CropProtocol
 from attiqa.errors import DatasetLayoutError
 from attiqa.evaluation.fits import read_files
 from attiqa.evaluation.predictions import crop_means, quality_scores
 from attiqa.evaluation.protocols import Indices, measure_parts, select
-from attiqa.model.checkpoints import (
-    Card,
-    Protocol,
-    Scale,
-    load_backbone,
-    load_checkpoint,
-    save_checkpoint,
-    write_atomically,
-)
+from attiqa.files import write_atomically
+from attiqa.model.checkpoints import Card, Scale, load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
@@ -76,7 +70,7 @@ class Settings:
     """Share of the photographs, out of those for training, that epochs can be compared on."""
     finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
     """The paper's where it states them. Attributes are labelled by measurement."""
-    protocol: Protocol = field(default_factory=Protocol)
+    protocol: CropProtocol = field(default_factory=CropProtocol)
     """How whole photographs are tested and scored."""
     machine: Machine = field(default_factory=Machine)
     """Where to train."""

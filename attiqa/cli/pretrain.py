@@ -14,14 +14,10 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.machine import Machine
 from attiqa.cli.prompts import Prompting
 from attiqa.data.photo_folder import PhotoFiles, list_photos
+from attiqa.data.views import CropProtocol
+from attiqa.files import write_atomically
 from attiqa.labels.rank_averaging import read_averaged_labels
-from attiqa.model.checkpoints import (
-    Card,
-    Protocol,
-    load_backbone,
-    save_checkpoint,
-    write_atomically,
-)
+from attiqa.model.checkpoints import Card, load_backbone, save_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher
@@ -86,7 +82,7 @@ def main(settings: Settings) -> None:
         name=settings.name,
         kind="AttributeNet",
         architecture=architecture,
-        protocol=Protocol(),
+        protocol=CropProtocol(),
         scale=None,
         teacher=source["teacher"],
         training=source

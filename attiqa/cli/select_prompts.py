@@ -22,7 +22,7 @@ from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.photo_folder import content_hash, list_photos, read_photo
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
 from attiqa.errors import DatasetLayoutError
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from attiqa.provenance.versions import versions
 from attiqa.teachers.clip_model import View
 from attiqa.teachers.embedding_cache import EmbeddingCache

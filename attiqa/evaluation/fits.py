@@ -13,10 +13,10 @@ from torch import nn
 from attiqa.data.crops import Photos
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
+from attiqa.data.views import CropProtocol
 from attiqa.evaluation.linear_probe import fit_linear_probe
 from attiqa.evaluation.predictions import quality_scores
 from attiqa.evaluation.protocols import Evaluate, Indices, Predict
-from attiqa.model.checkpoints import Protocol
 from attiqa.model.networks import QualityNet
 from attiqa.training.finetuning import FinetuneSettings, finetune
 
@@ -51,7 +51,7 @@ class FinetuneFit:
     fabric: Fabric
     start: Callable[[], QualityNet]
     settings: FinetuneSettings
-    protocol: Protocol
+    protocol: CropProtocol
     states: Path
     crops: Literal[1, 5] = 5
     every: int = 1

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attiqa.data.crops import Photos
-from attiqa.data.views import views
-from attiqa.model.checkpoints import Protocol
+from attiqa.data.views import CropProtocol, views
 from attiqa.model.networks import AttributeNet, QualityNet
 
 Forward = Callable[[Float[Tensor, "b 3 s s"]], Float[Tensor, "b d"]]
@@ -20,21 +19,21 @@ BATCH = 32
 
 
 def quality_scores(
-    net: QualityNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+    net: QualityNet, photos: Photos, protocol: CropProtocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, " n"]:
     """Score photographs on the scale that the network was trained on."""
     return crop_means(net, lambda x: net(x).score[:, None], photos, protocol, crops)[:, 0]
 
 
 def backbone_features(
-    net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+    net: AttributeNet, photos: Photos, protocol: CropProtocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n d"]:
     """Compute the backbone's pooled features: what all five heads see."""
     return crop_means(net, net.pooled, photos, protocol, crops)
 
 
 def head_features(
-    net: AttributeNet, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+    net: AttributeNet, photos: Photos, protocol: CropProtocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n d"]:
     """Compute the hidden features of all five heads: what the quality regressor sees."""
     return crop_means(net, lambda x: net.features(x).flatten(1), photos, protocol, crops)
@@ -42,7 +41,11 @@ def head_features(
 
 @torch.no_grad()
 def crop_means(
-    net: nn.Module, forward: Forward, photos: Photos, protocol: Protocol, crops: Literal[1, 5] = 5
+    net: nn.Module,
+    forward: Forward,
+    photos: Photos,
+    protocol: CropProtocol,
+    crops: Literal[1, 5] = 5,
 ) -> Float[np.ndarray, "n d"]:
     """Average over the crops of each photograph what a network says about them.
 
@@ -67,7 +70,7 @@ def crop_means(
 
 
 def _batches(
-    photos: Photos, protocol: Protocol, crops: Literal[1, 5]
+    photos: Photos, protocol: CropProtocol, crops: Literal[1, 5]
 ) -> Iterator[Float[Tensor, "b 3 s s"]]:
     waiting: list[Tensor] = []
     for index in range(len(photos)):

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.errors import DatasetLayoutError, LabelStoreError
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from attiqa.provenance.identity import differences
 
 logger = logging.getLogger(__name__)

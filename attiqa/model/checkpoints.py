@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,46 +13,10 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
+from attiqa.files import write_atomically
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a photograph of any size becomes crops whose predictions are averaged.
-
-    Grain and slight blur vanish from a photograph that is made small; its own size shows them, and
-    the small one the whole (ReLIQS, CVPR 2026: several scales agree better with people than one).
-    The crops that a network is trained on should cover its scales (`CropSettings.short_side`).
-
-    Attributes:
-        short_side: Pixels that the short side is resized to (bicubic, antialiased).
-        crop: Side of the five square crops: the four corners and the centre.
-        further: More short sides that five crops are taken at; 0 is the photograph's own size, or
-            the crop's where it is smaller.
-
-    Raises:
-        ValueError: A short side is smaller than the crop.
-    """
-
-    short_side: int = 340
-    crop: int = 320
-    further: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.short_side < self.crop:
-            raise ValueError(
-                f"short_side: expected at least the crop's {self.crop}; found {self.short_side}"
-            )
-        if any(0 != side < self.crop for side in self.further):
-            raise ValueError(
-                f"further: expected 0 or at least the crop's {self.crop}; found {self.further}"
-            )
-
-    @property
-    def short_sides(self) -> tuple[int, ...]:
-        """One for each scale that the photograph is seen at."""
-        return (self.short_side, *self.further)
 
 
 @dataclass(frozen=True)
@@ -94,7 +57,7 @@ class Card:
     name: str
     kind: Literal["AttributeNet", "QualityNet"]
     architecture: Architecture
-    protocol: Protocol
+    protocol: CropProtocol
     scale: Scale | None
     teacher: str
     training: Mapping[str, Any]
@@ -185,7 +148,7 @@ def read_card(path: Path) -> Card:
         scale = fields.pop("scale")
         card = Card(
             architecture=Architecture(**architecture),
-            protocol=Protocol(**protocol | {"further": tuple(protocol["further"])}),
+            protocol=CropProtocol(**protocol | {"further": tuple(protocol["further"])}),
             scale=scale and Scale(**scale),
             attributes=tuple(fields.pop("attributes")),
             **fields,
@@ -196,13 +159,6 @@ def read_card(path: Path) -> Card:
     if card.attributes != expected:
         raise CheckpointError(f"{path}: expected the attributes {expected}: {card.attributes}")
     return card
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under another name first, so that it is never half there."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:

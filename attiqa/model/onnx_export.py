@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attiqa.errors import AttiqaError
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from attiqa.model.quality_model import MIN_SIDE, QualityModel
 
 TRACED_SIDE = 4 * MIN_SIDE

@@ -9,7 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from attiqa.errors import CheckpointError
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
+WEIGHTS = Path(__file__).parent / "weights"
 
 EMBEDDED = "attiqa-mini"
 """Which of the weights in the package is meant by "embedded"."""
@@ -21,7 +21,7 @@ def weight_file(source: str | Path) -> Path:
     """Find the weight file of a model; its card lies beside it.
 
     Args:
-        source: "embedded"; the name of a network in attiqa/weights; a `.safetensors` file; a folder
+        source: "embedded"; a name in attiqa/model/weights; a `.safetensors` file; a folder
             with one such file; or `hf://owner/repository[@revision]` on the Hugging Face hub.
 
     Raises:

@@ -17,9 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attiqa.data.views import views
+from attiqa.data.views import CropProtocol, views
 from attiqa.errors import ImageFileError, ImageFormatError
-from attiqa.model.checkpoints import Protocol
 from attiqa.model.quality_model import QualityModel, to_pixels
 
 logger = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class _Decoded:
     crops: Float[Tensor, "k 3 c c"] | None
 
 
-def _decode(path: Path, protocol: Protocol) -> _Decoded:
+def _decode(path: Path, protocol: CropProtocol) -> _Decoded:
     """Read a file and cut its crops; runs in a thread."""
     try:
         pixels = to_pixels(path)

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from attiqa.errors import CheckpointError
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 
 SHARD = 64
 """New features after which a shard is written."""

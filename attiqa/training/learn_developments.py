@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms.functional import InterpolationMode, resized_crop
 
 from attiqa.data.crops import Photos
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from attiqa.model.development_head import COLORS, area_distances
 from attiqa.model.networks import AttributeNet, QualityNet
 

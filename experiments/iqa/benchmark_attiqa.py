@@ -32,8 +32,8 @@ from attiqa.data.crops import CropSettings
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.views import views
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
+from attiqa.files import write_atomically
 from attiqa.labels.labelling import Loading, label_folder
-from attiqa.model.checkpoints import write_atomically
 from attiqa.model.networks import Architecture, AttributeNet
 from attiqa.model.quality_model import load_model
 from attiqa.scoring.files import score_files

@@ -27,7 +27,7 @@ from attiqa.data.photo_folder import content_hash, list_photos
 from attiqa.data.views import resize_short_side
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS, LADDERS
 from attiqa.evaluation.ladder_response import SWEEPS, attribute_agreement, ladder_responses
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from attiqa.model.networks import QualityPrediction
 from attiqa.model.quality_model import QualityModel, load_model, to_tensor
 

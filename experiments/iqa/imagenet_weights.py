@@ -21,7 +21,7 @@ import tyro
 from safetensors.torch import save
 from torch import Tensor
 
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 
 LEFT_OUT = ("classifier.weight", "classifier.bias", "num_batches_tracked")
 

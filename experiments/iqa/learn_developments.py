@@ -44,7 +44,7 @@ from experiments.iqa.developments import (
 )
 from experiments.iqa.evaluate_developments import answering, pair_accuracy
 from experiments.run_settings import without_paths
-from experiments.tuning.agent_scenes import TruthSettings
+from experiments.simulated_scenes import TruthSettings
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
 

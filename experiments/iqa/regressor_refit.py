@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attiqa.data.crops import Photos
-from attiqa.data.views import resize_short_side, views
+from attiqa.data.views import CropProtocol, resize_short_side, views
 from attiqa.distortions.ladders import distort
 from attiqa.distortions.training_pairs import SHARPENING, distorted_pairs
-from attiqa.model.checkpoints import Protocol
 from attiqa.model.networks import AttributeNet
 from experiments.iqa.isp_distortions import developed_pairs
 from isp_env.files import atomic_path
@@ -89,7 +88,7 @@ def remember(
     net: AttributeNet,
     photos: Photos,
     names: Sequence[int],
-    protocol: Protocol,
+    protocol: CropProtocol,
     settings: RefitSettings,
     folder: Path,
 ) -> Remembered:
@@ -120,7 +119,7 @@ def remember(
 
 
 def _look(
-    net: AttributeNet, photo: np.ndarray, name: int, protocol: Protocol, settings: RefitSettings
+    net: AttributeNet, photo: np.ndarray, name: int, protocol: CropProtocol, settings: RefitSettings
 ) -> tuple[Float[Tensor, "2 9 f"], Float[Tensor, "2 4"]]:
     """One photograph, sharpened as a whole before it is cropped, and after it is made small."""
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
@@ -143,7 +142,7 @@ def _look(
 
 @torch.no_grad()
 def look_at_noise(
-    net: AttributeNet, protocol: Protocol, settings: RefitSettings, count: int = 24
+    net: AttributeNet, protocol: CropProtocol, settings: RefitSettings, count: int = 24
 ) -> Float[Tensor, "k f"]:
     """Features of pictures without a scene: uniform or normal noise, grey or in colour."""
     random = torch.Generator().manual_seed(settings.seed)

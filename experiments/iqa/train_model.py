@@ -1,6 +1,6 @@
 """Train the embedded model, `attiqa-mini`: pretrain, fine-tune on BIQ2021, distil, export.
 
-Repeats attiqa/weights/attiqa-mini (one CPU core, about an hour):
+Repeats attiqa/model/weights/attiqa-mini (one CPU core, about an hour):
 
     python experiments/iqa/train_model.py --data BIQ2021 \
         --init mobilenetv2_100_imagenet.safetensors --expert-init lite0.safetensors
@@ -40,7 +40,8 @@ from attiqa.data.crops import CropSettings
 from attiqa.data.datasets.biq2021 import read_biq2021
 from attiqa.data.photo_folder import cache_photos, content_hash
 from attiqa.data.rated_photos import RatedPhotos, Split, random_split, split_hash
-from attiqa.model.checkpoints import Card, Protocol, Scale, load_backbone, save_checkpoint
+from attiqa.data.views import CropProtocol
+from attiqa.model.checkpoints import Card, Scale, load_backbone, save_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.model.quality_model import WEIGHTS, load_model
 from attiqa.provenance.versions import versions
@@ -93,7 +94,7 @@ class Settings:
         )
     )
     """The network."""
-    protocol: Protocol = field(default_factory=lambda: Protocol(short_side=384, crop=320))
+    protocol: CropProtocol = field(default_factory=lambda: CropProtocol(short_side=384, crop=320))
     """How whole photographs are scored."""
     pretraining: PretrainSettings = field(
         default_factory=lambda: PretrainSettings(

@@ -1,7 +1,7 @@
 """Train a quality model that no agent ever climbs: the judge's referee.
 
-Repeats attiqa/weights/attiqa-referee (one CPU core, about 45 minutes) from ImageNet weights that
-`imagenet_weights.py` fetches:
+Repeats attiqa/model/weights/attiqa-referee (one CPU core, about 45 minutes) from ImageNet weights
+that `imagenet_weights.py` fetches:
 
     python experiments/iqa/train_referee.py --data BIQ2021 --init lite0.safetensors
 
@@ -19,7 +19,7 @@ import tyro
 from rich.logging import RichHandler
 
 from attiqa.data.crops import CropSettings
-from attiqa.model.checkpoints import Protocol
+from attiqa.data.views import CropProtocol
 from attiqa.model.networks import Architecture
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
@@ -91,7 +91,7 @@ class Settings(train_model.Settings):
         )
     )
     """The network."""
-    protocol: Protocol = field(default_factory=lambda: Protocol(short_side=192, crop=160))
+    protocol: CropProtocol = field(default_factory=lambda: CropProtocol(short_side=192, crop=160))
     """How whole photographs are scored."""
     pretraining: PretrainSettings = field(
         default_factory=lambda: PretrainSettings(stage(1, 128, 3e-5), ladder_weight=1.0)

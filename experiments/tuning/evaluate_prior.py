@@ -15,7 +15,7 @@ from rich import print_json
 
 from agents.learning.prior import simulated_source
 from agents.policies import PhotoPolicy, load_agent
-from experiments.tuning.agent_scenes import TruthSettings
+from experiments.simulated_scenes import TruthSettings
 from experiments.tuning.train_prior import MEASURED, MEASURED_SEED, measure
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings

@@ -37,7 +37,7 @@ from agents.controllers.search import climb
 from agents.evaluation.referees import Referee, trial
 from agents.evaluation.side_effects import halo, mean_chroma
 from agents.policies import load_agent
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from experiments.tuning.independent_referees import independent_referees

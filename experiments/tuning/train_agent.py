@@ -45,7 +45,7 @@ from agents.policies import Agent, load_prior, prior_identity, save_agent
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from experiments.run_settings import without_paths
-from experiments.tuning.agent_scenes import (
+from experiments.simulated_scenes import (
     SceneSettings,
     held_out_scenes,
     training_scenes,

@@ -47,7 +47,7 @@ from agents.policies.looks import answers, shrunk
 from attiqa.data.rated_photos import random_split
 from attiqa.provenance.versions import versions
 from experiments.run_settings import without_paths
-from experiments.tuning.agent_scenes import TruthSettings
+from experiments.simulated_scenes import TruthSettings
 from isp_env.color.difference import chroma_and_contrast
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_store import PreviewStore

@@ -4,7 +4,8 @@ import numpy as np
 
 from isp_env.color.rgb import REC709_LUMINANCE
 from isp_env.compiled import jit
-from isp_env.develop.demosaic import BLUE, GREEN, RED
+
+RED, GREEN, BLUE = 0, 1, 2
 
 CHUNK = 256  # pixels that a vectorised loop takes at a time; even, so that each begins alike
 HALO = 2  # rows and columns around a pixel that Malvar's filters look at

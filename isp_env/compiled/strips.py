@@ -3,7 +3,10 @@
 import numpy as np
 
 from isp_env.compiled import jit
-from isp_env.isp.fused.tracing import CHUNK
+
+CHUNK = 256
+"""Pixels that the loop takes at a time. Planes lie one after the other within a chunk, at distances
+known when the loop is compiled: else LLVM cannot see that they do not overlap, and gives up."""
 
 
 @jit

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-RED, GREEN, BLUE = 0, 1, 2
+from isp_env.compiled.sensor import BLUE, GREEN, RED
 
 
 def demosaic(

@@ -25,9 +25,8 @@ from isp_env.dng.opcodes import GainMap, Listed, TrimBounds, UnknownOpcode
 from isp_env.dng.samples import UnsupportedSamplesError, read_samples
 from isp_env.dng.tags import DngTags
 from isp_env.errors import RawFileError
-from isp_env.raw.levels import highest_black
 from isp_env.raw.optical_black import covered_black
-from isp_env.raw.sensor_data import Area, SensorData
+from isp_env.raw.sensor_data import Area, SensorData, highest_black
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 
 from isp_env.dng.opcodes import GainMap, Listed
-from isp_env.raw.levels import highest_black
+from isp_env.raw.sensor_data import highest_black
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from jaxtyping import Float, UInt8, UInt16
 
 from isp_env.dng.layout import CFA
 from isp_env.dng.tags import DNG_VERSION
-from isp_env.raw.levels import highest_black
 from isp_env.raw.libraw_linear import AS_IT_IS
+from isp_env.raw.sensor_data import highest_black
 
 WHITE = 65535
 D65 = 21  # EXIF LightSource

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from isp_env.compiled.strips import gather, scatter
+from isp_env.compiled.strips import CHUNK, gather, scatter
 from isp_env.develop.compiled_rows import TILE, Rows, block_statistics
 from isp_env.develop.corrections import corrected
 from isp_env.develop.downsized import small
@@ -25,7 +25,6 @@ from isp_env.develop.noise import linear_noise, noise_block
 from isp_env.develop.reference import LinearImage, develop_area
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import fused, numbers
-from isp_env.isp.fused.tracing import CHUNK
 from isp_env.isp.guide import Guide, guide_factor, reduce
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.raw import RawImage

@@ -15,6 +15,7 @@ from torch import Tensor
 from isp_env.develop.downsized import preview
 from isp_env.develop.reference import LinearImage
 from isp_env.raw import RawImage
+from isp_env.scenes.random_shots import Shots
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,3 +121,17 @@ class PreviewSet:
             iso=np.array([np.nan if iso is None else iso for _, _, iso in rows], np.float32),
             truth=None if truths is None else np.stack(list(truths)).astype(np.float16),
         )
+
+
+def shots_of(
+    scenes: PreviewSet, rows: Int[np.ndarray, " n"], device: str | torch.device = "cpu"
+) -> Shots:
+    """Return the scenes `rows`; without truths, the truth has no rows."""
+    linear, noise = scenes.images(rows, device)
+    return Shots(
+        linear,
+        noise,
+        torch.from_numpy(np.array(scenes.as_shot_neutral[rows])).to(device),
+        torch.from_numpy(np.array(scenes.iso[rows])).to(device),
+        linear[:, :, :0] if scenes.truth is None else scenes.truths(rows, device),
+    )

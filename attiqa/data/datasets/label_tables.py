@@ -16,8 +16,8 @@ import pandas as pd
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.datasets.image_names import ImageNames, name_key
-from attiqa.data.datasets.text_tables import open_table
 from attiqa.data.rated_photos import RatedPhotos, Split
+from attiqa.data.text_tables import open_table
 from attiqa.errors import DatasetLayoutError
 
 LOG = logging.getLogger(__name__)

@@ -21,11 +21,13 @@ from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, cache_photos, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import random_splits, training_subset
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit
 from attiqa.evaluation.predictions import backbone_features, head_features
 from attiqa.evaluation.protocols import feature_drift, one_split
-from attiqa.model.checkpoints import Protocol, load_backbone, write_atomically
+from attiqa.files import write_atomically
+from attiqa.model.checkpoints import load_backbone
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings
@@ -93,7 +95,7 @@ class Settings:
         )
     )
     """The network."""
-    protocol: Protocol = field(default_factory=lambda: Protocol(short_side=128, crop=112))
+    protocol: CropProtocol = field(default_factory=lambda: CropProtocol(short_side=128, crop=112))
     """How photographs are tested."""
     crops: Literal[1, 5] = 1
     """Crops of a tested photograph: the centre, or with the four corners."""

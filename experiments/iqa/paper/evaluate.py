@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from attiqa.evaluation.protocols import provenance
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 from experiments.iqa.paper.cells import (
     TEACHERS,
     Cell,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from attiqa.evaluation.metrics import spread
 from attiqa.evaluation.protocols import SELECTIONS
-from attiqa.model.checkpoints import write_atomically
+from attiqa.files import write_atomically
 
 Table = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Labels -> start -> what the splits showed."""

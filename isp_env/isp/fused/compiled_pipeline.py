@@ -17,7 +17,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from isp_env.color.rgb import Planes
-from isp_env.isp.fused.tracing import CHUNK, FusedLoop, fuse
+from isp_env.compiled.strips import CHUNK
+from isp_env.isp.fused.tracing import FusedLoop, fuse
 from isp_env.isp.guide import Guide, Maps, guide_factor, reduce
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.isp.stage import Constants

@@ -22,15 +22,13 @@ from jaxtyping import Float32
 from platformdirs import user_cache_path
 from torch import Tensor, fx
 
+from isp_env.compiled.strips import CHUNK
 from isp_env.files import atomic_path
 from isp_env.isp.fused.loop_segments import Segment, Statement, cut
 
 Elementwise = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
 """(planes of one shape, numbers) -> planes."""
 
-CHUNK = 256
-"""Pixels that the loop takes at a time. Planes lie one after the other within a chunk, at distances
-known when the loop is compiled: else LLVM cannot see that they do not overlap, and gives up."""
 
 Kernel = Callable[
     [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Float32[np.ndarray, "n q"]], None

@@ -9,7 +9,7 @@ import torch
 from agents.controllers.prior import AT_ONCE, prior_control, prior_thetas
 from agents.policies.looks import answers
 from isp_env.isp.default import DEFAULT_PIPELINE
-from isp_env.scenes.preview_shots import shots_of
+from isp_env.scenes.preview_set import shots_of
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward
 from tests.agents.tiny import PIPELINE, agent_of, dark_shots, opinionated, scenes_of

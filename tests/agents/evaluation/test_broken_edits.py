@@ -6,7 +6,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from agents.evaluation.broken_edits import haloed, overexposed, saturated
-from isp_env.color.rgb import OKLAB_FROM_LMS, OKLAB_LMS_FROM_REC709, srgb_decode
+from isp_env.color.rgb import srgb_decode
+from isp_env.isp.stages.color import OKLAB_FROM_LMS, OKLAB_LMS_FROM_REC709
 
 
 @pytest.fixture

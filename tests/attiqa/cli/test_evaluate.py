@@ -15,8 +15,9 @@ from scipy import stats
 from attiqa.cli.evaluate import Settings, divide, main
 from attiqa.data.crops import CropSettings
 from attiqa.data.rated_photos import RatedPhotos
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError, DatasetLayoutError
-from attiqa.model.checkpoints import Card, Protocol, Scale, save_checkpoint
+from attiqa.model.checkpoints import Card, Scale, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.finetuning import FinetuneSettings
@@ -40,7 +41,7 @@ def save(folder: Path, net: AttributeNet | QualityNet, tiny, training: dict | No
     kind = "QualityNet" if isinstance(net, QualityNet) else "AttributeNet"
     scale = Scale(0.0, 1.0, "test") if kind == "QualityNet" else None
     card = Card(
-        "model", kind, tiny, Protocol(72, 64), scale, "none", training or {}, {}, {}, {}, ""
+        "model", kind, tiny, CropProtocol(72, 64), scale, "none", training or {}, {}, {}, {}, ""
     )
     return str(save_checkpoint(folder, net, card))
 
@@ -104,7 +105,7 @@ def test_fine_tuning_with_few_labels(folder, tiny, tiny_net):
 def test_further_scales_are_tested(folder, tiny, tiny_net, protocol):
     model = save(folder, tiny_net.attribute_net, tiny)
     arguments = [protocol, str(folder), "--short-side", "72", "--crop", "64", "--further", "0"]
-    assert tyro.cli(Settings, args=arguments).whole == Protocol(72, 64, (0,))
+    assert tyro.cli(Settings, args=arguments).whole == CropProtocol(72, 64, (0,))
     schedule = Schedule(epochs=1, batch_size=8, crops=CropSettings(48, (64, 80)), workers=0)
     one = settings(folder, model, protocol, splits=1, finetuning=FinetuneSettings(schedule))
     found, further = (run(replace(one, further=more))["runs"][0] for more in ((), (0,)))

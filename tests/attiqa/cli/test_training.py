@@ -15,9 +15,10 @@ from attiqa.cli.machine import Machine
 from attiqa.data.crops import CropSettings
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.rated_photos import Split
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.labels.store import Labels
-from attiqa.model.checkpoints import Card, Protocol, Scale, load_checkpoint, save_checkpoint
+from attiqa.model.checkpoints import Card, Scale, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
@@ -82,14 +83,14 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
             subset=True,
             model=tmp_path / "pretrained" / "pretrained.safetensors",
             finetuning=FinetuneSettings(SCHEDULE),
-            protocol=Protocol(40, 32, further=(0,)),
+            protocol=CropProtocol(40, 32, further=(0,)),
             machine=CPU,
             out=out,
         )
     )
     net, card = load_checkpoint(out / "finetuned.safetensors")
     assert isinstance(net, QualityNet)
-    assert card.protocol == Protocol(40, 32, further=(0,))
+    assert card.protocol == CropProtocol(40, 32, further=(0,))
     assert card.teacher == "measured"
     assert card.scale is not None
     assert (card.scale.low, card.scale.high) == (0.0, 1.0)
@@ -134,7 +135,9 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
     models = []
     for name in ("one", "other"):
         tiny_net.attribute_net.last[0].bias.data.add_(1.0)
-        card = Card(name, "AttributeNet", tiny, Protocol(40, 32), None, "none", {}, {}, {}, {}, "")
+        card = Card(
+            name, "AttributeNet", tiny, CropProtocol(40, 32), None, "none", {}, {}, {}, {}, ""
+        )
         models.append(save_checkpoint(tmp_path, tiny_net.attribute_net, card))
     first = finetune.Settings(
         biq,
@@ -142,7 +145,7 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
         subset=True,
         model=models[0],
         finetuning=FinetuneSettings(replace(SCHEDULE, epochs=1)),
-        protocol=Protocol(40, 32),
+        protocol=CropProtocol(40, 32),
         machine=CPU,
         out=tmp_path / "out",
     )
@@ -152,11 +155,11 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
         (replace(first, split_seed=1), "photographs was"),
         (replace(first, model=models[1]), "initial weights was"),
         (
-            replace(first, protocol=Protocol(48, 32)),
+            replace(first, protocol=CropProtocol(48, 32)),
             "evaluation.protocol.short_side was 40, now 48",
         ),
         (
-            replace(first, protocol=Protocol(40, 32, further=(48, 0))),
+            replace(first, protocol=CropProtocol(40, 32, further=(48, 0))),
             r"evaluation.protocol.further was \[\], now \[48, 0\]",
         ),
     ):
@@ -169,7 +172,7 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
 def test_scales_on_the_command_line(capsys):
     arguments = ["KONIQ", "--protocol.crop", "224", "--protocol.further", "512", "0"]
     settings = tyro.cli(finetune.Settings, args=arguments)
-    assert settings.protocol == Protocol(340, 224, (512, 0))
+    assert settings.protocol == CropProtocol(340, 224, (512, 0))
     with pytest.raises(SystemExit):
         tyro.cli(finetune.Settings, args=["KONIQ", "--protocol.further", "224"])
     assert "further: expected 0 or at least the crop's 320" in capsys.readouterr().err
@@ -214,7 +217,7 @@ def test_learning_from_two_data_sets(biq, stars, tiny, tmp_path):
         mixed=(f"plain={stars}",),
         architecture=tiny,
         finetuning=FinetuneSettings(SCHEDULE, plcc_weight=0.1),
-        protocol=Protocol(40, 32),
+        protocol=CropProtocol(40, 32),
         machine=CPU,
         out=tmp_path / "mixed",
     )
@@ -229,7 +232,7 @@ def test_learning_from_two_data_sets(biq, stars, tiny, tmp_path):
 def test_distilling_a_model_into_a_smaller_one(biq, stars, tiny, tiny_net, tmp_path):
     scale = Scale(1.0, 5.0, "stars")
     card = Card(
-        *("large", "QualityNet", tiny, Protocol(40, 32), scale, "none", {"data": "SPAQ"}),
+        *("large", "QualityNet", tiny, CropProtocol(40, 32), scale, "none", {"data": "SPAQ"}),
         *({}, {}, {}, ""),
     )
     settings = finetune.Settings(
@@ -240,7 +243,7 @@ def test_distilling_a_model_into_a_smaller_one(biq, stars, tiny, tiny_net, tmp_p
         unlabelled=stars,
         architecture=tiny,
         finetuning=FinetuneSettings(SCHEDULE, distillation_weight=1.0),
-        protocol=Protocol(40, 32),
+        protocol=CropProtocol(40, 32),
         machine=CPU,
         out=tmp_path / "small",
     )

@@ -7,8 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from attiqa.data import views as views_module
-from attiqa.data.views import resize_short_side, views
-from attiqa.model.checkpoints import Protocol
+from attiqa.data.views import CropProtocol, resize_short_side, views
 
 ROUNDING = 3 / 255  # Pillow's, to 8 bits after each direction
 
@@ -32,7 +31,7 @@ def test_a_photograph_of_the_right_size_is_left_alone():
 
 def test_views_are_the_corners_and_the_centre():
     photo = torch.rand(1, 3, 40, 60)
-    crops = views(photo, Protocol(short_side=40, crop=32))
+    crops = views(photo, CropProtocol(short_side=40, crop=32))
     places = [(0, 0), (0, 28), (8, 0), (8, 28), (4, 14)]
     expected = torch.stack([photo[0, :, y : y + 32, x : x + 32] for y, x in places])
     assert torch.equal(crops[0], expected)
@@ -41,7 +40,7 @@ def test_views_are_the_corners_and_the_centre():
 def test_views_stay_in_range():
     edge = torch.zeros(1, 3, 64, 64)
     edge[..., 32:] = 1  # bicubic overshoots here
-    crops = views(edge, Protocol(short_side=100, crop=90))
+    crops = views(edge, CropProtocol(short_side=100, crop=90))
     assert crops.min() == 0
     assert crops.max() == 1
 
@@ -60,7 +59,7 @@ def chw(pixels: np.ndarray) -> torch.Tensor:
 
 def test_further_views_are_cut_at_their_scale_and_from_the_photograph_itself(photo):
     pixels = photo[:300, :400]
-    protocol = Protocol(short_side=96, crop=64, further=(128, 0))
+    protocol = CropProtocol(short_side=96, crop=64, further=(128, 0))
     crops = views(chw(pixels), protocol)[0].numpy()
     assert crops.shape == (15, 3, 64, 64)
     for first, size in ((0, (128, 96)), (5, (170, 128))):  # Pillow's: width, height
@@ -74,7 +73,7 @@ def test_further_views_are_cut_at_their_scale_and_from_the_photograph_itself(pho
 
 def test_the_centre_of_each_scale(photo):
     pixels = photo[:300, :400]
-    protocol = Protocol(short_side=96, crop=64, further=(300, 0))
+    protocol = CropProtocol(short_side=96, crop=64, further=(300, 0))
     centres = views(chw(pixels), protocol, crops=1)[0].numpy()
     assert centres.shape == (3, 3, 64, 64)
     small = Image.fromarray(pixels).resize((128, 96), Image.Resampling.BICUBIC)
@@ -85,15 +84,15 @@ def test_the_centre_of_each_scale(photo):
 def test_a_photograph_smaller_than_the_crop_is_enlarged_to_it(photo):
     pixels = photo[100:148, 100:172]
     enlarged = Image.fromarray(pixels).resize((96, 64), Image.Resampling.BICUBIC)
-    crops = views(chw(pixels), Protocol(short_side=80, crop=64, further=(0,)))[0, 5:].numpy()
+    crops = views(chw(pixels), CropProtocol(short_side=80, crop=64, further=(0,)))[0, 5:].numpy()
     assert np.abs(crops - five(np.asarray(enlarged), 64)).max() < ROUNDING
-    just = views(chw(pixels), Protocol(short_side=80, crop=48, further=(0,)))[0, 5:].numpy()
+    just = views(chw(pixels), CropProtocol(short_side=80, crop=48, further=(0,)))[0, 5:].numpy()
     assert np.array_equal(just, five(pixels, 48))
 
 
 def test_every_view_passes_gradients_on():
     photo = torch.full((1, 3, 40, 60), 0.5, requires_grad=True)
-    views(photo, Protocol(short_side=40, crop=32, further=(0,))).sum().backward()
+    views(photo, CropProtocol(short_side=40, crop=32, further=(0,))).sum().backward()
     seen = np.zeros((40, 60))
     for y, x in [(0, 0), (0, 28), (8, 0), (8, 28), (4, 14)]:
         seen[y : y + 32, x : x + 32] += 2  # the photograph has the first scale's size, too
@@ -118,5 +117,5 @@ def test_8_bits_are_never_floating_point_at_full_size(monkeypatch):
     monkeypatch.setattr(views_module, "STRIP", 2000)
     photo = torch.zeros(1, 3, 1000, 1200, dtype=torch.uint8)
     with LargestFloat() as largest:
-        views(photo, Protocol(short_side=40, crop=32, further=(64, 0)))
+        views(photo, CropProtocol(short_side=40, crop=32, further=(64, 0)))
     assert 0 < largest.numbers < photo.numel() / 10

@@ -4,13 +4,13 @@ import torch
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
+from attiqa.data.views import CropProtocol
 from attiqa.evaluation.predictions import (
     backbone_features,
     crop_means,
     head_features,
     quality_scores,
 )
-from attiqa.model.checkpoints import Protocol
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def photos(photo) -> list[np.ndarray]:
 
 def test_five_corners_by_hand(photos, tiny_net):
     small = [photo[:96, :128] for photo in photos]
-    protocol = Protocol(short_side=96, crop=64)
+    protocol = CropProtocol(short_side=96, crop=64)
     mean_pixel = lambda x: avg_pool2d(x, 64).flatten(1)  # noqa: E731
     found = crop_means(tiny_net, mean_pixel, small, protocol)
     for row, photo in zip(found, small, strict=True):
@@ -35,14 +35,14 @@ def test_five_corners_by_hand(photos, tiny_net):
 
 def test_the_crops_of_all_scales_are_averaged(photos, tiny_net):
     small, own = photos[0][:96, :128], photos[0][:96, :128].astype(float) / 255
-    doubled = Protocol(short_side=96, crop=64, further=(96, 0))  # its own size three times
-    enlarged = Protocol(short_side=96, crop=64, further=(192,))
+    doubled = CropProtocol(short_side=96, crop=64, further=(96, 0))  # its own size three times
+    enlarged = CropProtocol(short_side=96, crop=64, further=(192,))
     mean_pixel = lambda x: avg_pool2d(x, 64).flatten(1)  # noqa: E731
     corners = [(0, 0), (0, 64), (32, 0), (32, 64), (16, 32)]
     expected = np.mean([own[y : y + 64, x : x + 64] for y, x in corners], axis=(0, 1, 2))
     found = crop_means(tiny_net, mean_pixel, [small] * 5, doubled)
     assert found == pytest.approx(np.tile(expected, (5, 1)), abs=1e-5)
-    once = crop_means(tiny_net, mean_pixel, [small] * 5, Protocol(192, 64))[0]
+    once = crop_means(tiny_net, mean_pixel, [small] * 5, CropProtocol(192, 64))[0]
     both = crop_means(tiny_net, mean_pixel, [small] * 5, enlarged)
     assert both == pytest.approx(np.tile((expected + once) / 2, (5, 1)), abs=1e-5)
     assert np.abs(expected - once).max() > 1e-2
@@ -50,7 +50,7 @@ def test_the_crops_of_all_scales_are_averaged(photos, tiny_net):
 
 def test_the_centres_of_all_scales_are_averaged(photos, tiny_net):
     small = photos[0][:96, :128]
-    native = Protocol(short_side=64, crop=64, further=(0,))
+    native = CropProtocol(short_side=64, crop=64, further=(0,))
     mean_pixel = lambda x: avg_pool2d(x, 64).flatten(1)  # noqa: E731
     found = crop_means(tiny_net, mean_pixel, [small, small], native, crops=1)
     shrunk = np.asarray(Image.fromarray(small).resize((85, 64), Image.Resampling.BICUBIC))
@@ -65,7 +65,7 @@ def crops_centre(photo: np.ndarray) -> np.ndarray:
 
 
 def test_a_photograph_scores_the_same_alone_and_among_others(photos, tiny_net):
-    protocol = Protocol(short_side=80, crop=64)
+    protocol = CropProtocol(short_side=80, crop=64)
     many = quality_scores(tiny_net, photos * 6, protocol)
     alone = np.concatenate([quality_scores(tiny_net, [photo], protocol) for photo in photos])
     assert many == pytest.approx(np.tile(alone, 6), abs=1e-5)
@@ -75,13 +75,13 @@ def test_a_photograph_scores_the_same_alone_and_among_others(photos, tiny_net):
 def test_the_mode_of_the_network_comes_back_and_its_statistics_stay(photos, tiny_net):
     before = {name: value.clone() for name, value in tiny_net.state_dict().items()}
     tiny_net.train()
-    quality_scores(tiny_net, photos, Protocol(64, 48))
+    quality_scores(tiny_net, photos, CropProtocol(64, 48))
     assert tiny_net.training
     assert all(torch.equal(before[name], value) for name, value in tiny_net.state_dict().items())
 
 
 def test_features_are_those_that_the_heads_see(photos, tiny_net):
-    net, protocol = tiny_net.attribute_net.eval(), Protocol(64, 64)
+    net, protocol = tiny_net.attribute_net.eval(), CropProtocol(64, 64)
     shared = torch.from_numpy(backbone_features(net, photos, protocol, crops=1)).float()
     heads = head_features(net, photos, protocol, crops=1)
     with torch.no_grad():

@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
 from attiqa.model.checkpoints import (
     Card,
-    Protocol,
     Scale,
     load_backbone,
     load_checkpoint,
@@ -24,7 +24,7 @@ def card(tiny) -> Card:
         name="tiny",
         kind="QualityNet",
         architecture=tiny,
-        protocol=Protocol(64, 48),
+        protocol=CropProtocol(64, 48),
         scale=Scale(0.0, 1.0, "nobody's opinion"),
         teacher="none",
         training={"data": "none"},
@@ -72,13 +72,13 @@ def test_a_card_from_before_activations_could_be_chosen(saved, tiny_net):
 
 
 def test_further_scales_are_on_the_card_and_old_cards_have_none(tmp_path, tiny_net, card):
-    protocol = Protocol(64, 48, further=(96, 0))
+    protocol = CropProtocol(64, 48, further=(96, 0))
     path = save_checkpoint(tmp_path, tiny_net, replace(card, protocol=protocol))
     assert read_card(path.with_suffix(".json")).protocol == protocol
     written = json.loads(path.with_suffix(".json").read_text())
     assert written["protocol"].pop("further") == [96, 0]
     path.with_suffix(".json").write_text(json.dumps(written))
-    assert read_card(path.with_suffix(".json")).protocol == Protocol(64, 48)
+    assert read_card(path.with_suffix(".json")).protocol == CropProtocol(64, 48)
     written["protocol"]["further"] = [96, 47]
     path.with_suffix(".json").write_text(json.dumps(written))
     with pytest.raises(CheckpointError, match=r"tiny\.json: .*further.*48; found \(96, 47\)"):
@@ -86,12 +86,12 @@ def test_further_scales_are_on_the_card_and_old_cards_have_none(tmp_path, tiny_n
 
 
 def test_scales_that_are_smaller_than_the_crop_are_refused():
-    assert Protocol(48, 48, further=(0, 48)).short_sides == (48, 0, 48)
+    assert CropProtocol(48, 48, further=(0, 48)).short_sides == (48, 0, 48)
     for further in ((47,), (0, 1), (-1,)):
         with pytest.raises(ValueError, match="further: expected 0 or at least the crop's 48"):
-            Protocol(64, 48, further)
+            CropProtocol(64, 48, further)
     with pytest.raises(ValueError, match="short_side: expected at least the crop's 48; found 47"):
-        Protocol(47, 48)
+        CropProtocol(47, 48)
 
 
 def test_half_precision_is_stored_and_float32_is_loaded(tmp_path, tiny_net, card):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from attiqa.data.views import CropProtocol
 from attiqa.errors import ImageFormatError
-from attiqa.model.checkpoints import Protocol
 from attiqa.model.hub_model import HubModel
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
@@ -24,7 +24,10 @@ def model(tiny, tiny_net, small) -> QualityModel:
             tiny_net(small)  # statistics that spread the scores
     tiny_net.dropout.p = 0.5
     card = replace(
-        load_model().card, name="tiny", architecture=tiny, protocol=Protocol(short_side=72, crop=64)
+        load_model().card,
+        name="tiny",
+        architecture=tiny,
+        protocol=CropProtocol(short_side=72, crop=64),
     )
     return QualityModel(tiny_net, card)
 
@@ -165,7 +168,7 @@ def test_a_net_that_is_fine_tuned_by_itself_still_learns(model, small):
 )
 def test_images_of_every_floating_point_type(small, weights_type, images_type):
     trained = load_model()
-    card = replace(trained.card, protocol=Protocol(short_side=36, crop=32))
+    card = replace(trained.card, protocol=CropProtocol(short_side=36, crop=32))
     model = QualityModel(trained.net, card)
     expected = model.score_whole(small[:2]).score
     model.to(weights_type)

@@ -11,7 +11,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from attiqa.data.crops import CropSettings
-from attiqa.model.checkpoints import Card, Protocol, Scale, load_checkpoint, save_checkpoint
+from attiqa.data.views import CropProtocol
+from attiqa.model.checkpoints import Card, Scale, load_checkpoint, save_checkpoint
 from attiqa.model.lora import add_lora, merge_lora
 from attiqa.model.networks import Architecture, AttributeNet, BackboneError, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
@@ -162,7 +163,7 @@ def test_a_loaded_checkpoint_predicts_as_the_trained_network(photos, tmp_path, e
     scale = (-1.0, 3.0)
     history = tuned(net, photos, tmp_path / "state", settings, evaluate=evaluate, scale=scale)
     card = Card(
-        "tuned", "QualityNet", VIT, Protocol(48, 32), Scale(*scale, ""), "", {}, {}, {}, {}, ""
+        "tuned", "QualityNet", VIT, CropProtocol(48, 32), Scale(*scale, ""), "", {}, {}, {}, {}, ""
     )
     loaded, _ = load_checkpoint(save_checkpoint(tmp_path, net, card))
     score = loaded.eval()(images).score

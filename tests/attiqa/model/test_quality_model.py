@@ -8,10 +8,11 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.data.views import CropProtocol
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
 from attiqa.model import sources
-from attiqa.model.checkpoints import Card, Protocol, save_checkpoint
+from attiqa.model.checkpoints import Card, save_checkpoint
 from attiqa.model.quality_model import WEIGHTS, QualityModel, load_model, to_tensor
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
@@ -124,7 +125,7 @@ def test_attributes_follow_their_ladders(model, clean, attribute, ladder, worse,
 
 def test_the_protocol_is_the_mean_of_five_crops(tiny_net, photo):
     card = load_model().card
-    protocol = Protocol(short_side=512, crop=400)  # the photograph is 512 x 512: no resizing
+    protocol = CropProtocol(short_side=512, crop=400)  # the photograph is 512 x 512: no resizing
     model = QualityModel(tiny_net, replace(card, protocol=protocol))
     image = torch.from_numpy(photo).permute(2, 0, 1).float() / 255
     corners = [(0, 0), (0, 112), (112, 0), (112, 112), (56, 56)]
@@ -136,7 +137,7 @@ def test_the_protocol_is_the_mean_of_five_crops(tiny_net, photo):
 
 
 def test_further_scales_are_averaged_too(model, photo):
-    protocol = Protocol(short_side=128, crop=96, further=(0,))
+    protocol = CropProtocol(short_side=128, crop=96, further=(0,))
     scored = QualityModel(model.net, replace(model.card, protocol=protocol))
     image = torch.from_numpy(photo[:256, :384].copy()).permute(2, 0, 1)[None].float() / 255
     halved = torch.nn.functional.interpolate(image, (128, 192), mode="bicubic", antialias=True)
@@ -262,7 +263,7 @@ def test_whole_photographs_score_as_in_score(model, clean):
 
 @pytest.mark.parametrize("further", [(), (36, 0)])
 def test_whole_photographs_have_the_right_gradient(tiny_net, clean, further):
-    protocol = Protocol(short_side=40, crop=32, further=further)
+    protocol = CropProtocol(short_side=40, crop=32, further=further)
     card = replace(load_model().card, protocol=protocol)
     model = QualityModel(tiny_net.double(), card)
     images = (0.1 + 0.8 * clean[:2, :, 60:108, 60:120]).double().requires_grad_()

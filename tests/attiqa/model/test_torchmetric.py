@@ -4,15 +4,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from attiqa.data.views import CropProtocol
 from attiqa.errors import ImageFormatError
-from attiqa.model.checkpoints import Protocol
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.model.torchmetric import AttiqaScore
 
 
 @pytest.fixture
 def model(tiny, tiny_net) -> QualityModel:
-    protocol = Protocol(short_side=72, crop=64)
+    protocol = CropProtocol(short_side=72, crop=64)
     card = replace(load_model().card, name="tiny", architecture=tiny, protocol=protocol)
     return QualityModel(tiny_net, card)
 

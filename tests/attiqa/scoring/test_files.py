@@ -18,8 +18,9 @@ from PIL import Image
 import attiqa
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import score
+from attiqa.data.views import CropProtocol
 from attiqa.errors import AttiqaError, ImageFileError
-from attiqa.model.checkpoints import Protocol, save_checkpoint
+from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.scoring import files as folder_scoring
@@ -41,7 +42,7 @@ def model(tiny, tiny_net, small) -> QualityModel:
         for _ in range(20):
             tiny_net(small)  # statistics of batch normalisation that spread the scores
     card = load_model().card
-    protocol = Protocol(short_side=72, crop=64)
+    protocol = CropProtocol(short_side=72, crop=64)
     card = replace(card, name="tiny", architecture=tiny, protocol=protocol)
     return QualityModel(tiny_net, card)
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 import attiqa
 from attiqa.cli import score
+from attiqa.data.views import CropProtocol
 from attiqa.files import companion
-from attiqa.model.checkpoints import Protocol, save_checkpoint
+from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.scoring import files, tables
 from attiqa.scoring.files import score_files
@@ -28,7 +29,7 @@ ROOT = str(Path(attiqa.__file__).parents[1])
 
 @pytest.fixture
 def model(tiny, tiny_net) -> QualityModel:
-    protocol = Protocol(short_side=36, crop=32)
+    protocol = CropProtocol(short_side=36, crop=32)
     card = replace(load_model().card, name="tiny", architecture=tiny, protocol=protocol)
     return QualityModel(tiny_net, card)
 

@@ -23,7 +23,7 @@ from experiments.iqa.developments import (
     simulated_developments,
 )
 from experiments.iqa.evaluate_developments import developments, pair_accuracy
-from experiments.tuning.agent_scenes import TruthSettings
+from experiments.simulated_scenes import TruthSettings
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings
 from tests.experiments.tiny_agents import (

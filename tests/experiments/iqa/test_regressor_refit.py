@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from attiqa.model.checkpoints import Protocol
+from attiqa.data.views import CropProtocol
 from attiqa.model.networks import AttributeNet
 from experiments.iqa.regressor_refit import (
     AMOUNTS,
@@ -20,7 +20,7 @@ from experiments.iqa.regressor_refit import (
     remember,
 )
 
-PROTOCOL = Protocol(short_side=96, crop=64)
+PROTOCOL = CropProtocol(short_side=96, crop=64)
 SETTINGS = RefitSettings(steps=400, batch_size=16, learning_rate=3e-3, preview=48)
 
 
@@ -76,7 +76,7 @@ def test_what_was_seen_is_kept_and_does_not_depend_on_the_company(photos, tmp_pa
 
 
 def test_views_of_every_scale_are_remembered(photos, tmp_path):
-    protocol = Protocol(short_side=64, crop=48, further=(0,))
+    protocol = CropProtocol(short_side=64, crop=48, further=(0,))
     seen = remember(contours(), photos[:1] * 8, range(8), protocol, SETTINGS, tmp_path)
     pixels = torch.from_numpy(photos[0]).permute(2, 0, 1)[None]
     places = [(0, 0), (0, 80), (48, 0), (48, 80), (24, 40)]

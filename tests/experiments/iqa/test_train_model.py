@@ -12,7 +12,8 @@ from skimage import data as samples
 
 from attiqa.data.crops import CropSettings
 from attiqa.data.rated_photos import random_split
-from attiqa.model.checkpoints import Protocol, load_checkpoint
+from attiqa.data.views import CropProtocol
+from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
@@ -38,7 +39,7 @@ SMALL = train_model.Settings(
     chosen_on=((0, 3), (1, 4)),
     architecture=TINY,
     expert=TINY,
-    protocol=Protocol(72, 64),
+    protocol=CropProtocol(72, 64),
     pretraining=PretrainSettings(SCHEDULE, ladder_weight=1.0),
     whole=LEASHED,
     fine=LEASHED,

@@ -10,13 +10,13 @@ import pytest
 from agents.learning.algorithms import PPOSettings
 from agents.learning.training import Pace
 from agents.policies import load_agent
-from experiments.tuning import train_agent
-from experiments.tuning.agent_scenes import (
+from experiments.simulated_scenes import (
     SceneSettings,
     TruthSettings,
     held_out_scenes,
     training_scenes,
 )
+from experiments.tuning import train_agent
 from experiments.tuning.train_agent import Settings, main, with_real_ones
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_store import PreviewStore, PreviewStoreError, StoreSettings

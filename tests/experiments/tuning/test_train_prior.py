@@ -10,8 +10,8 @@ import torch
 
 from agents.learning.prior import LessonSettings
 from agents.policies import load_prior
+from experiments.simulated_scenes import TruthSettings
 from experiments.tuning import evaluate_prior, train_prior
-from experiments.tuning.agent_scenes import TruthSettings
 from experiments.tuning.train_prior import BANDS, Settings, main, measure, sources
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import Shots

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.crops import CropSettings
+from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
-from attiqa.model.checkpoints import Protocol
 from attiqa.model.networks import Architecture, AttributeNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings
@@ -68,7 +68,7 @@ def settings(tmp_path_factory) -> Settings:
         reserved=20,
         cache_side=56,
         architecture=TINY,
-        protocol=Protocol(56, 48),
+        protocol=CropProtocol(56, 48),
         evaluate_every=1,
         pretraining=PretrainSettings(SCHEDULE),
         finetuning=FinetuneSettings(SCHEDULE),
@@ -161,7 +161,7 @@ def test_the_command_of_the_papers_scale_is_understood():
     command = (evaluate.__doc__ or "").split("python experiments/iqa/paper/evaluate.py")[2]
     settings = tyro.cli(Settings, args=shlex.split(command.replace("\\\n", " ")))
     assert settings.architecture == Architecture()
-    assert settings.protocol == Protocol(340, 320)
+    assert settings.protocol == CropProtocol(340, 320)
     assert settings.finetuning.schedule.crops == CropSettings(320, (340, 340))
     assert settings.cache_side is None
 

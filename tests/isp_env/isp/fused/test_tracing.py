@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from isp_env.compiled.strips import CHUNK
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused import tracing
 from isp_env.isp.fused.compiled_pipeline import fused
-from isp_env.isp.fused.tracing import CHUNK, fuse, source
+from isp_env.isp.fused.tracing import fuse, source
 
 X = torch.linspace(-2.0, 3.0, 2 * CHUNK)
 Y = torch.linspace(3.0, 0.01, 2 * CHUNK)
