@@ -1,1 +1,5 @@
-"""Who turns the knobs: policies, their training and their weights."""
+"""Policies that choose the parameters of the ISP: their training, evaluation and weights."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

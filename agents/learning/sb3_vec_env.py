@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
 from isp_env.task.environment import IspTuningVectorEnv
@@ -11,19 +12,35 @@ from isp_env.task.info import row_of
 
 
 class IspTuningVecEnv(VecEnv):
-    """Stable-Baselines3's view of `IspTuningVectorEnv`; the same states, actions and rewards."""
+    """Stable-Baselines3's view of `IspTuningVectorEnv`; the same states, actions and rewards.
+
+    Raises:
+        ValueError: The environment does not start a new episode in the step that ends one
+            (`AutoresetMode.SAME_STEP`), as Stable-Baselines3 expects.
+    """
 
     def __init__(self, env: IspTuningVectorEnv) -> None:
+        if (mode := env.metadata["autoreset_mode"]) != AutoresetMode.SAME_STEP:
+            raise ValueError(f"autoreset_mode: expected SAME_STEP, got {mode}")
         self.env = env
         self.render_mode = env.render_mode
         self._actions = np.zeros(env.action_space.shape or (), np.float32)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> dict[str, np.ndarray]:  # type: ignore[override]
-        """Start every episode anew; the seed given by `seed()` is used once."""
-        observation, _ = self.env.reset(seed=self._seeds[0])
+        """Start every episode anew; what `seed()` and `set_options()` gave is used once."""
+        observation, info = self.env.reset(seed=self._seeds[0], options=self._joined_options())
+        self.reset_infos = [row_of(info, row) for row in range(self.num_envs)]
         self._reset_seeds()
+        self._reset_options()
         return observation
+
+    def _joined_options(self) -> dict[str, Any]:
+        """Of each environment's options one dictionary; what not all of them have is refused."""
+        given = [options or {} for options in self._options]
+        if any(options.keys() != given[0].keys() for options in given):
+            raise ValueError(f"options: expected the same keys for each environment, got {given}")
+        return {key: np.array([options[key] for options in given]) for key in given[0]}
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for `step_wait`."""
@@ -31,24 +48,25 @@ class IspTuningVecEnv(VecEnv):
 
     def step_wait(self):
         """Step every environment; finished ones hand out `terminal_observation` and restart."""
-        observation, reward, terminated, _, info = self.env.step(self._actions)
+        observation, reward, terminated, truncated, info = self.env.step(self._actions)
+        over = terminated | truncated
         last, final = info.pop("final_info", info), info.pop("final_obs", observation)
         infos: list[dict[str, Any]] = []
         for row in range(self.num_envs):
-            entry = row_of(last if terminated[row] else info, row)
-            if terminated[row]:
+            entry = row_of(last if over[row] else info, row)
+            if over[row]:
                 entry["terminal_observation"] = row_of(final, row)
-                entry["TimeLimit.truncated"] = False
+                entry["TimeLimit.truncated"] = bool(truncated[row])
             infos.append(entry)
-        return observation, reward.astype(np.float32), terminated, infos
+        return observation, reward.astype(np.float32), over, infos
 
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """The pictures now."""
-        return self.env.render()
+        """Return the pictures now."""
+        return self.env.pictures()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute of the batched environment, once for each row asked for."""

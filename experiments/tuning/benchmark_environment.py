@@ -41,7 +41,11 @@ from isp_env.isp.fused.compiled_pipeline import compiled
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.simulated_raw import simulated_previews
-from isp_env.task.environment import IspTuningEnv, IspTuningVectorEnv, TaskSettings
+from isp_env.task.environment import (
+    IspTuningEnv,
+    IspTuningVectorEnv,
+    TaskSettings,
+)
 from isp_env.task.judged_scenes import CHUNKS, JudgedScenes
 from isp_env.task.reward import Judged, QualityReward, ShotJudge
 

@@ -42,7 +42,7 @@ from isp_env.files import atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_store import PreviewStore
-from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.task.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward, RewardSettings
 
@@ -118,6 +118,7 @@ def main(settings: Settings) -> None:
             reward,
             settings.environments,
             settings=settings.task,
+            autoreset_mode=AutoresetMode.SAME_STEP,
             device=settings.device,
             anchors=anchors(own),
         )

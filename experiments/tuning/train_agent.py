@@ -55,7 +55,7 @@ from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import compiled
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_store import PreviewStore, PreviewStoreError
-from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.task.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward, RewardSettings
 
@@ -137,8 +137,9 @@ def main(settings: Settings) -> None:
         settings.environments,
         compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE,
         settings.task,
-        device=settings.device,
-        anchors=anchors[0],
+        AutoresetMode.SAME_STEP,
+        settings.device,
+        anchors[0],
     )
     unseen = QualityReward(reward.judge, replace(settings.reward, truth_weight=0.0))
     judged = JudgedScenes(scenes[1], unseen, env.pipeline, settings.device, anchors[1])

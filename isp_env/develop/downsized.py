@@ -1,7 +1,11 @@
 """Small scene-linear pictures of RAW images: previews and small outputs."""
 
+import math
+
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from isp_env.develop.compiled_rows import TILE
 from isp_env.develop.corrections import corrected
@@ -50,6 +54,26 @@ def small(raw: RawImage, ratio: float) -> LinearImage:
     """
     block = 2 * int(ratio / 3)  # reduced again by 1.5 or more: the colours' offsets hardly show
     return reduced(raw, block) if block else halved(raw)
+
+
+def long_side_of_square(raw: RawImage, side: int) -> int:
+    """Return the long side of the preview whose central square has `side` pixels."""
+    top, left, bottom, right = raw.crop
+    short, long = sorted((bottom - top, right - left))
+    return side if short == long else math.ceil(side * long / short) + 1  # all rows, once rounded
+
+
+def central_square(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s s"]:
+    """Cut out the square in the middle.
+
+    Raises:
+        ValueError: The picture is smaller.
+    """
+    _, height, width = image.shape
+    if min(height, width) < side:
+        raise ValueError(f"smaller than {side} pixels: {width}x{height}")
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[:, top : top + side, left : left + side]
 
 
 def preview(raw: RawImage, long_side: int) -> LinearImage:

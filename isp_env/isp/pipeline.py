@@ -30,10 +30,22 @@ class IspPipeline:
         stages: The steps, in order.
         knobs: Names of the parameters that theta moves, in the order of theta; the others stay
             neutral. None stands for all, in the order of the stages.
+
+    Raises:
+        ValueError: Two knobs or two maps have one name.
     """
 
     stages: tuple[Stage, ...]
     knobs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for kind, names in (
+            ("knob", [p.name for stage in self.stages for p in stage.parameters]),
+            ("map", [name for stage in self.stages for name in stage.maps]),
+            ("knob", self.knobs or ()),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two {kind}s are called {twice[0]!r}: names are unique")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -25,8 +25,9 @@ from isp_env.develop.noise import linear_noise, noise_block
 from isp_env.develop.reference import LinearImage, develop_area
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import fused, numbers
-from isp_env.isp.guide import Guide, guide_factor, reduce
+from isp_env.isp.guide import Guide, Maps, guide_factor, reduce
 from isp_env.isp.pipeline import IspPipeline
+from isp_env.isp.stage import Constants
 from isp_env.raw import RawImage
 
 Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
@@ -175,9 +176,11 @@ def _render_rows(
         values = pipeline.values(theta.detach().float().cpu()[None])
         _, measured = pipeline.measure(guide, noise, values)
         constants = pipeline.constants(values)
+    loop = fused(pipeline)
+    if loop is None:
+        return _render_rows_in_torch(rows, shape, measured, constants, pipeline, bits, tile)
     maps = torch.stack([measured[name][0] for name in pipeline.maps]).numpy()
     own = numbers(pipeline, constants)[0]
-    loop = fused(pipeline)
     factor = guide_factor(max(shape))
     columns = _neighbours(width, factor, maps.shape[2])
     lines = _neighbours(height, factor, maps.shape[1])
@@ -198,6 +201,49 @@ def _render_rows(
             loop.kernel(planes, own, finished)
             scatter(finished, np.float32(2**bits - 1), pixels[first:last])
     return pixels
+
+
+@torch.no_grad()
+def _render_rows_in_torch(
+    rows: Rows,
+    shape: tuple[int, int],
+    measured: Maps,
+    constants: Constants,
+    pipeline: IspPipeline,
+    bits: Bits,
+    tile: int,
+) -> Pixels:
+    """Render strip after strip by the stages themselves: what cannot be fused."""
+    height, width = shape
+    factor = guide_factor(max(shape))
+    pixels = np.empty((height, width, 3), np.uint8 if bits == 8 else np.uint16)
+    for top in range(0, height, tile):
+        bottom = min(top + tile, height)
+        linear = np.empty((3, bottom - top, width), np.float32)
+        rows(top, bottom, linear)
+        maps = {
+            name: _enlarged(each, factor, (height, width), (top, bottom))
+            for name, each in measured.items()
+        }
+        planes = pipeline.apply(torch.from_numpy(linear)[:, None].unbind(), maps, constants)
+        pixels[top:bottom] = quantise(torch.cat(planes), bits)
+    return pixels
+
+
+def _enlarged(
+    small: Float[Tensor, "1 h w"], factor: int, shape: tuple[int, int], rows: tuple[int, int]
+) -> Float[Tensor, "1 r w2"]:
+    """Interpolate some rows of a map of the guide (`guide.enlarge`)."""
+    if factor == 1:
+        return small[:, rows[0] : rows[1]]
+    down = [
+        torch.from_numpy(x[rows[0] : rows[1]])
+        for x in _neighbours(shape[0], factor, small.shape[1])
+    ]
+    across = [torch.from_numpy(x) for x in _neighbours(shape[1], factor, small.shape[2])]
+    wide = small[..., across[0]] + across[2] * (small[..., across[1]] - small[..., across[0]])
+    above, below = wide[:, down[0]], wide[:, down[1]]
+    return above + down[2][:, None] * (below - above)
 
 
 def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@
 processes share one copy.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float, Float16, Float32, Int
 from torch import Tensor
 
-from isp_env.develop.downsized import preview
+from isp_env.develop.downsized import central_square, long_side_of_square, preview
 from isp_env.develop.reference import LinearImage
 from isp_env.raw import RawImage
 from isp_env.scenes.random_shots import Shots
@@ -73,6 +74,17 @@ class PreviewSet:
             truth=None if self.truth is None else self.truth[rows],
         )
 
+    @classmethod
+    def joined(cls, sets: Sequence["PreviewSet"]) -> "PreviewSet":
+        """Join sets of one shape, in memory.
+
+        Raises:
+            ValueError: They differ in shape, or there is none.
+        """
+        if not sets:
+            raise ValueError("no preview sets to join")
+        return functools.reduce(cls.joined_with, sets)
+
     def joined_with(self, others: "PreviewSet") -> "PreviewSet":
         """These scenes and, after them, others of the same shape, with or without truths.
 
@@ -98,19 +110,31 @@ class PreviewSet:
 
     @classmethod
     def of(
-        cls, raws: Iterable[RawImage], long_side: int, truths: Iterable[np.ndarray] | None = None
+        cls,
+        raws: Iterable[RawImage],
+        long_side: int,
+        truths: Iterable[np.ndarray] | None = None,
+        square: bool = False,
     ) -> "PreviewSet":
-        """Previews of RAW images of one shape, with `long_side` pixels.
+        """Make previews of RAW images of one shape, with `long_side` pixels.
 
         Args:
             raws: Sensor data; consumed one by one.
             long_side: Pixels of the long side.
             truths: (3, h, w) encoded sRGB at the preview's size, for each of `raws`.
+            square: Show the central squares alone, of `long_side` pixels: all are of one shape.
 
         Raises:
-            ValueError: The previews differ in shape.
+            ValueError: The previews differ in shape, or one is smaller than the square.
         """
-        rows = [(preview(raw, long_side), raw.as_shot_neutral, raw.iso) for raw in raws]
+
+        def shown(raw: RawImage) -> LinearImage:
+            if not square:
+                return preview(raw, long_side)
+            image = preview(raw, long_side_of_square(raw, long_side))
+            return replace(image, rgb=central_square(image.rgb, long_side))
+
+        rows = [(shown(raw), raw.as_shot_neutral, raw.iso) for raw in raws]
         if len(shapes := {tuple(image.rgb.shape) for image, _, _ in rows}) != 1:
             raise ValueError(f"a preview set needs scenes of one shape, got {sorted(shapes)}")
         images: list[LinearImage] = [image for image, _, _ in rows]

@@ -22,10 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isp_env.develop.downsized import preview
+from isp_env.develop.downsized import central_square, long_side_of_square, preview
 from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
-from isp_env.raw import RawImage
 from isp_env.scenes.preview_store import (
     INDEX,
     PreviewStore,
@@ -249,10 +248,9 @@ def _make_part(settings: StoreSettings, parts: Path, source: Source) -> None:
     """Write one scene's arrays."""
     shot = source.shoot()
     raw = shot.raw
-    image = preview(raw, _long_side(raw, settings))
+    side = settings.side
+    image = preview(raw, long_side_of_square(raw, side) if settings.square else side)
     height, width = image.rgb.shape[1:]
-    if settings.square and min(height, width) < settings.side:
-        raise NoPreviewError(f"smaller than {settings.side} pixels: {width}x{height}")
     arrays = {
         "linear": _cut(image.rgb, settings).numpy().astype(np.float16),
         "capture": np.concatenate(
@@ -272,19 +270,15 @@ def _make_part(settings: StoreSettings, parts: Path, source: Source) -> None:
         os.fsync(file.fileno())
 
 
-def _long_side(raw: RawImage, settings: StoreSettings) -> int:
-    """Of the whole picture from which the preview is cut."""
-    top, left, bottom, right = raw.crop
-    short, long = sorted((bottom - top, right - left))
-    if not settings.square or short == long:
-        return settings.side
-    return math.ceil(settings.side * long / short) + 1  # rounding must not cost the last row
-
-
 def _cut(image: Tensor, settings: StoreSettings) -> Tensor:
-    """The central square, or all of it."""
+    """Cut out the central square, or return all of it.
+
+    Raises:
+        NoPreviewError: It is smaller.
+    """
     if not settings.square:
         return image
-    _, height, width = image.shape
-    top, left = (height - settings.side) // 2, (width - settings.side) // 2
-    return image[:, top : top + settings.side, left : left + settings.side]
+    try:
+        return central_square(image, settings.side)
+    except ValueError as error:
+        raise NoPreviewError(str(error)) from error

@@ -19,12 +19,14 @@ from torch import Tensor
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_values
 from isp_env.isp.pipeline import IspPipeline
-from isp_env.scenes.preview_set import PreviewSet
+from isp_env.task.arguments import EMBEDDED, SAMPLES, Reward, Scenes, reward_of, scenes_of
 from isp_env.task.batches import replaced, take
 from isp_env.task.info import describe, row_of
 from isp_env.task.judged_scenes import JudgedScenes, Shot, Sight
 from isp_env.task.observations import capture_vector, observation_space, observe
-from isp_env.task.reward import QualityReward
+
+RENDER_MODES = ("rgb_array",)
+RENDER_FPS = 2  # of videos: a picture for each step
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,19 @@ class TaskSettings:
             are steps in theta, with a stop.
         step_size: Theta moved by a full action when not absolute.
         degenerate_potential: Potential of a picture that is black, white or not a number.
+
+    Raises:
+        ValueError: The horizon or the step size is not positive.
     """
 
     horizon: int = 5
     absolute: bool = False
     step_size: float = 0.5
     degenerate_potential: float = -10.0
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.step_size <= 0:
+            raise ValueError(f"horizon: expected at least 1, and step_size above 0; got {self}")
 
 
 @dataclass
@@ -54,6 +63,7 @@ class _State:
     theta: Tensor  # (n, d)
     shot: Shot
     now: Sight
+    over: np.ndarray  # (n,) whether the next step starts a new episode
 
 
 class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
@@ -77,14 +87,15 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     ### Start and end
     Starts at the neutral rendering (theta = 0) of a random scene, or of `options["scene"]`.
     *Terminates* on stop, at the horizon (progress is observed, so this is no truncation) and on
-    degenerate pictures, whose phi is `degenerate_potential`. Never truncates. A picture is
+    degenerate pictures, whose phi is `degenerate_potential`. Never truncates, unless
+    `max_episode_steps` cuts episodes short of the horizon. A picture is
     degenerate if it is not finite or its mean leaves [0.02, 0.95] by more than half of what the
     neutral rendering's own mean allows.
 
     ### Rendering
     Every step renders anew from the scene-linear preview; nothing is edited twice. A stop renders
-    nothing. What is seen of a scene's neutral rendering is remembered. `render()` makes the
-    pictures anew, as (h, w, 3) uint8.
+    nothing. What is seen of a scene's neutral rendering is remembered. With `render_mode`
+    "rgb_array", `render()` makes the pictures anew, as (h, w, 3) uint8.
 
     ### Info
     `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`, `clipping`
@@ -92,10 +103,14 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     `theta` and distance from the `truth`) and `scene`, one row for each environment.
 
     ### Arguments
-    `scenes`: previews to draw from. `reward`: the potential. `anchors`: theta of each scene that
-    the reward's penalties are measured from, as a prior's; neutral if not given. `num_envs`,
-    `pipeline`, `settings`, `device`. `autoreset_mode`: SAME_STEP (the default; the last observation
-    and info of an episode are in `info["final_obs"]`, `info["final_info"]`) or DISABLED.
+    `scenes`: previews to draw from, a store, RAW files or "samples" (`arguments.scenes_of`).
+    `reward`: a `QualityReward`, a function of pictures that gives their scores, or the name of a
+    quality model (`arguments.reward_of`). `anchors`: theta of each scene that the reward's
+    penalties are measured from, as a prior's; neutral if not given. `num_envs`, `pipeline`,
+    `settings`, `device`, `render_mode`, `max_episode_steps`. `autoreset_mode`: NEXT_STEP
+    (Gymnasium's default: the step after the last one of an episode starts the next, whatever its
+    action, and earns 0), SAME_STEP (the last observation and info of an episode are in
+    `info["final_obs"]`, `info["final_info"]`) or DISABLED.
 
     ### Version history
     v0: first.
@@ -103,23 +118,30 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
 
     def __init__(
         self,
-        scenes: PreviewSet,
-        reward: QualityReward,
+        scenes: Scenes = SAMPLES,
+        reward: Reward = EMBEDDED,
         num_envs: int = 1,
         pipeline: IspPipeline = DEFAULT_PIPELINE,
         settings: TaskSettings = TaskSettings(),
-        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str | torch.device = "cpu",
         anchors: Float32[np.ndarray, "n d"] | None = None,
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
     ) -> None:
-        if autoreset_mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
-            raise ValueError(f"autoreset_mode: SAME_STEP or DISABLED, got {autoreset_mode}")
-        self.scenes, self.reward, self.pipeline = scenes, reward, pipeline
-        self.settings, self.device = settings, torch.device(device)
-        self.judged = JudgedScenes(scenes, reward, pipeline, self.device, anchors)
-        self.num_envs = num_envs
-        self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": autoreset_mode}
-        self.render_mode = "rgb_array"
+        mode = AutoresetMode(autoreset_mode)
+        if render_mode not in (None, *RENDER_MODES):
+            raise ValueError(f"render_mode: expected None or {RENDER_MODES}, got {render_mode!r}")
+        self.scenes, self.reward = scenes_of(scenes), reward_of(reward, device)
+        self.settings, self.device, self.pipeline = settings, torch.device(device), pipeline
+        self.judged = JudgedScenes(self.scenes, self.reward, pipeline, self.device, anchors)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.longest = max_episode_steps or settings.horizon
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": RENDER_FPS,
+            "autoreset_mode": mode,
+        }
         self._state = self._start(np.zeros(num_envs, np.int64))
         knobs = len(pipeline.parameters)
         self.attributes = self._state.now.potential.attributes.shape[1]
@@ -143,6 +165,9 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
             seed: Seeds the draw of scenes (of a list, its first entry).
             options: `scene`: row or rows of the preview set; `reset_mask`: which environments to
                 start anew (the others go on).
+
+        Raises:
+            ValueError: There is no such scene.
         """
         options = options or {}
         super().reset(seed=seed[0] if isinstance(seed, list) else seed)
@@ -150,37 +175,66 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         scene = options.get("scene")
         count = int(mask.sum())
         rows = self._draw(count) if scene is None else np.broadcast_to(scene, count)
-        self._restart(mask, np.asarray(rows, np.int64))
+        rows = np.asarray(rows, np.int64)
+        if unknown := rows[(rows < 0) | (rows >= len(self.scenes))].tolist():
+            raise ValueError(f"scene: expected 0 to {len(self.scenes) - 1}, got {unknown[0]}")
+        self._restart(mask, rows)
         return self._observation(), self._info()
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One step of every environment: (observation, reward, terminated, truncated, info)."""
-        action = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+        """Step every environment: (observation, reward, terminated, truncated, info).
+
+        Raises:
+            ValueError: The actions are of another shape, or one is not a number.
+        """
+        action = torch.as_tensor(np.asarray(actions), dtype=torch.float32, device=self.device)
+        expected = (self.num_envs, *(self.single_action_space.shape or ()))
+        if tuple(action.shape) != expected or not torch.isfinite(action).all():
+            raise ValueError(
+                f"actions: expected finite numbers of shape {expected}, got {tuple(action.shape)}"
+                + (" with some that are not finite" if tuple(action.shape) == expected else "")
+            )
+        action = action.clamp(-1, 1)
+        fresh = self._state.over
+        if fresh.any():  # NEXT_STEP: these steps start episodes
+            self._restart(fresh, self._draw(int(fresh.sum())))
         s, knobs = self._state, len(self.pipeline.parameters)
+        idle = torch.from_numpy(fresh).to(self.device)
         theta = aim(s.theta, action, self.settings).clamp(-1, 1)
         if self.settings.absolute:
             stop = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         else:
             stop = (action[:, knobs] > 0) & (s.step > 0)
         before = s.now.potential.value
-        s.theta, s.step = torch.where(stop[:, None], s.theta, theta), s.step + 1
-        degenerate = self._move(~stop)
+        still = stop | idle
+        s.theta = torch.where(still[:, None], s.theta, theta)
+        s.step = torch.where(idle, s.step, s.step + 1)
+        degenerate = self._move(~still)
         reward = s.now.potential.value - before
-        terminated = (stop | degenerate | (s.step >= self.settings.horizon)).cpu().numpy()
+        done = (stop | degenerate | (s.step >= self.settings.horizon)) & ~idle
+        terminated, truncated = done.cpu().numpy(), (s.step >= self.longest).cpu().numpy()
+        truncated = truncated & ~terminated & ~fresh
+        over = terminated | truncated
 
         observation, info = self._observation(), self._info()
-        if terminated.any() and self.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
-            final = {"final_obs": observation, "_final_obs": terminated}
-            final |= {"final_info": info, "_final_info": terminated}
-            self._restart(terminated, self._draw(int(terminated.sum())))
+        mode = self.metadata["autoreset_mode"]
+        if over.any() and mode == AutoresetMode.SAME_STEP:
+            final = {"final_obs": observation, "_final_obs": over}
+            final |= {"final_info": info, "_final_info": over}
+            self._restart(over, self._draw(int(over.sum())))
             observation, info = self._observation(), self._info() | final
-        truncated = np.zeros(self.num_envs, bool)
+        elif mode == AutoresetMode.NEXT_STEP:
+            s.over = over
         return observation, reward.cpu().numpy().astype(np.float64), terminated, truncated, info
 
-    def render(self) -> tuple[np.ndarray, ...]:
-        """The pictures now, (h, w, 3) uint8 each."""
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Return the pictures now, (h, w, 3) uint8 each; None without a `render_mode`."""
+        return None if self.render_mode is None else self.pictures()
+
+    def pictures(self) -> tuple[np.ndarray, ...]:
+        """Return the pictures now, (h, w, 3) uint8 each."""
         with torch.inference_mode():
             images = self.judged.render(self._state.scene, self._state.theta)
         pictures = (images.nan_to_num(0.0) * 255).round().byte().permute(0, 2, 3, 1)
@@ -195,7 +249,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         shot = self.judged.shots(scene)
         now = self._priced(shot.sight, ~torch.isfinite(shot.sight.potential.value))
         step = torch.zeros(len(scene), device=self.device)
-        return _State(scene, step, theta, shot._replace(sight=now), now)
+        over = np.zeros(len(scene), bool)
+        return _State(scene, step, theta, shot._replace(sight=now), now, over)
 
     def _restart(self, mask: np.ndarray, scene: np.ndarray) -> None:
         """Put the environments of `mask` at the start of an episode with the scenes given."""
@@ -204,7 +259,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
             self._state = fresh
             return
         s, changed = self._state, torch.from_numpy(mask).to(self.device)
-        s.scene = s.scene.copy()
+        s.scene, s.over = s.scene.copy(), s.over & ~mask
         s.scene[mask] = scene
         s.step = replaced(s.step, changed, fresh.step)
         s.theta = replaced(s.theta, changed, fresh.theta)
@@ -270,48 +325,59 @@ def _degenerate(sight: Sight, neutral: Sight) -> Tensor:
 class IspTuningEnv(gymnasium.Env):
     """`IspTuningVectorEnv` with one scene at a time; its docstring is the specification."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012 (Gymnasium's name)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012
 
     def __init__(
         self,
-        scenes: PreviewSet,
-        reward: QualityReward,
+        scenes: Scenes = SAMPLES,
+        reward: Reward = EMBEDDED,
         pipeline: IspPipeline = DEFAULT_PIPELINE,
         settings: TaskSettings = TaskSettings(),
         device: str | torch.device = "cpu",
-        render_mode: str | None = "rgb_array",
+        render_mode: str | None = None,
         anchors: Float32[np.ndarray, "n d"] | None = None,
     ) -> None:
         self._batch = IspTuningVectorEnv(
-            scenes, reward, 1, pipeline, settings, AutoresetMode.DISABLED, device, anchors
+            scenes,
+            reward,
+            1,
+            pipeline,
+            settings,
+            AutoresetMode.DISABLED,
+            device,
+            anchors,
+            render_mode,
         )
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space
-        self.render_mode = render_mode
+        self.render_mode, self._over = render_mode, True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start an episode; `options["scene"]` chooses the scene."""
         super().reset(seed=seed)
+        self._over = False
         observation, info = self._batch.reset(seed=seed, options=options)
         return row_of(observation, 0), row_of(info, 0)
 
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """One step."""
+        """Take one step.
+
+        Raises:
+            ValueError: The action is of another shape, or holds what is not a number.
+            gymnasium.error.ResetNeeded: The episode is over.
+        """
+        if self._over:
+            raise gymnasium.error.ResetNeeded("the episode is over: call reset() first")
         observation, reward, terminated, _, info = self._batch.step(np.asarray(action)[None])
+        self._over = bool(terminated[0])
         seen, told = row_of(observation, 0), row_of(info, 0)
         return seen, float(reward[0]), bool(terminated[0]), False, told
 
-    def render(self) -> np.ndarray:  # type: ignore[override]
-        """The picture now, (h, w, 3) uint8."""
-        return self._batch.render()[0]
-
-
-gymnasium.register(
-    id="isp_env/IspTuning-v0",
-    entry_point="isp_env.task.environment:IspTuningEnv",
-    vector_entry_point="isp_env.task.environment:IspTuningVectorEnv",
-)
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Return the picture now, (h, w, 3) uint8; None without a `render_mode`."""
+        pictures = self._batch.render()
+        return None if pictures is None else pictures[0]

@@ -10,8 +10,9 @@ be charged, too: the score is then not pleased at the cost of the truth. Every w
 zero switches it off.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import kornia
 import torch
@@ -59,6 +60,33 @@ class ShotJudge(Protocol):
     def compare(self, seen: Tensor, anchor: Tensor, /) -> Judged:
         """Scores, attributes and perhaps features of pictures beside the anchors' pictures."""
         ...
+
+
+@dataclass(frozen=True)
+class PlainJudge:
+    """A function of pictures as a quality model that gives scores and nothing else.
+
+    Attributes:
+        score: Display RGB (B, 3, H, W) in [0, 1] -> (B,), the higher the better.
+    """
+
+    score: Callable[[Tensor], Any]
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"], /) -> Judged:
+        """Score pictures.
+
+        Raises:
+            ValueError: The function does not give a number for each picture.
+        """
+        found, count = self.score(images), len(images)
+        score = torch.as_tensor(found) if not isinstance(found, tuple | list) else None
+        if score is None or tuple(score.shape) != (count,) or not score.is_floating_point():
+            got = type(found).__name__ if score is None else f"{score.dtype} {tuple(score.shape)}"
+            raise ValueError(
+                f"the reward must give a score for each picture: of a batch of {count} expected a "
+                f"floating-point tensor of shape ({count},), got {got}"
+            )
+        return score.to(images), images.new_empty(count, 0)
 
 
 @dataclass(frozen=True)
@@ -137,6 +165,18 @@ class QualityReward:
     judge: Judge | ShotJudge
     settings: RewardSettings = RewardSettings()
 
+    @classmethod
+    def plain(cls, score: Callable[[Tensor], Any], scale: float = 1.0) -> "QualityReward":
+        """Make a reward of a function alone: the potential is its score, without any penalty.
+
+        Args:
+            score: Display RGB (B, 3, H, W) in [0, 1] -> (B,), the higher the better.
+            scale: Potential per unit of the score. Observations show a potential as tanh(x / 4):
+                let the scores of good and bad pictures differ by about 1.
+        """
+        settings = RewardSettings(scale=scale, confidence=0.0).leash_free()
+        return cls(PlainJudge(score), settings)
+
     def reference(
         self,
         neutral: Float[Tensor, "b 3 h w"],
@@ -164,7 +204,8 @@ class QualityReward:
         features = judged[0].features
         features = images.new_empty(len(images), 0) if features is None else features
         value = s.scale * (scores.mean(0) - s.confidence * scores.std(0, correction=0))
-        value = value + s.attribute_weight * attributes.clamp(max=s.attribute_cap).mean(1)
+        if attributes.shape[1]:
+            value = value + s.attribute_weight * attributes.clamp(max=s.attribute_cap).mean(1)
         clipping = (clipped_share(images) - shot.clipped).clamp(min=0)
         chroma = distance(opponents(images), shot.colors)
         leash = torch.stack(

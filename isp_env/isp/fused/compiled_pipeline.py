@@ -6,6 +6,7 @@ such looks are one loop.
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -22,6 +23,8 @@ from isp_env.isp.fused.tracing import FusedLoop, fuse
 from isp_env.isp.guide import Guide, Maps, guide_factor, reduce
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.isp.stage import Constants
+
+log = logging.getLogger(__name__)
 
 
 class CompiledPipeline(IspPipeline):
@@ -49,9 +52,8 @@ class CompiledPipeline(IspPipeline):
         itself = guide is None and guide_factor(max(linear.shape[-2:])) == 1
         if wanted or not (plain and itself and all(torch.isfinite(x).all() for x in given)):
             return super().__call__(linear, theta, noise, guide)
-        try:
-            loops = [(part, fused(part)) for part in _parts(self)]
-        except NotImplementedError:  # a stage of somebody else's
+        loops = [(part, loop) for part in _parts(self) if (loop := fused(part))]
+        if len(loops) < len(_parts(self)):  # a stage of somebody else's
             return super().__call__(linear, theta, noise)
         return _render(self, loops, linear, theta, noise)
 
@@ -80,11 +82,10 @@ def _render(
 
 
 @cache
-def fused(pipeline: IspPipeline) -> FusedLoop:
-    """The elementwise part of a pipeline as one loop over planes, maps and `numbers`.
+def fused(pipeline: IspPipeline) -> FusedLoop | None:
+    """Return the elementwise part of a pipeline as one loop over planes, maps and `numbers`.
 
-    Raises:
-        NotImplementedError: A stage uses an operation that cannot be fused.
+    None where a stage uses an operation that cannot be fused; the log says so once.
     """
     names = _numbered(pipeline)
 
@@ -93,7 +94,12 @@ def fused(pipeline: IspPipeline) -> FusedLoop:
         constants: Constants = dict(zip(names, numbers, strict=True))
         return pipeline.apply(tuple(planes[:3]), maps, constants)
 
-    return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
+    try:
+        return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
+    except NotImplementedError as error:
+        named = ", ".join(stage.name for stage in pipeline.stages)
+        log.warning("rendered by torch, which is slower (%s): %s", named, error)
+        return None
 
 
 def numbers(pipeline: IspPipeline, constants: Constants) -> Float32[np.ndarray, "b n"]:

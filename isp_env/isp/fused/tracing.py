@@ -218,7 +218,10 @@ def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
 
     examples = [torch.full((1, 4), 0.5) for _ in range(planes)]
     uniforms = [torch.full((1, 1), 0.5) for _ in range(numbers)]
-    graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
+    try:
+        graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
+    except Exception as error:  # whatever somebody's stage does with planes of one row
+        raise NotImplementedError(f"cannot trace: {error}") from error
     traced = _Traced([], [], [], {})
     names: dict[fx.Node, str] = {}
     known: dict[str, str] = {}  # expression: the name that it has already

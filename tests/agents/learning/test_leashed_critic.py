@@ -12,7 +12,7 @@ from agents.learning.training import train
 from agents.policies import PolicySettings, load_agent, save_agent
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
-from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.task.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.task.reward import QualityReward, RewardSettings
 
 KNOBS = len(DEFAULT_PIPELINE.parameters)
@@ -49,7 +49,9 @@ def env(
     )
     only = RewardSettings(clipping_weight=0.0, chroma_weight=0.0, theta_weight=weight)
     reward = QualityReward(indifferent, only)
-    return IspTuningVectorEnv(scenes, reward, 4, settings=task, anchors=anchors)
+    return IspTuningVectorEnv(
+        scenes, reward, 4, settings=task, anchors=anchors, autoreset_mode=AutoresetMode.SAME_STEP
+    )
 
 
 def somewhere() -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.learning.sb3_vec_env import IspTuningVecEnv
@@ -26,10 +27,15 @@ def scenes() -> PreviewSet:
     )
 
 
+def batch(scenes: PreviewSet, count: int, **options) -> IspTuningVectorEnv:
+    options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
+    return IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, **options)
+
+
 @pytest.mark.parametrize("rules", [TaskSettings(horizon=3), TaskSettings(1, absolute=True)])
 def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
     count, rng = 8, np.random.default_rng(3)
-    task = IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, settings=rules)
+    task = batch(scenes, count, settings=rules)
     env = VecMonitor(IspTuningVecEnv(task))
     env.seed(0)
     env.reset()
@@ -49,7 +55,7 @@ def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
 
 
 def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):
-    env = IspTuningVecEnv(IspTuningVectorEnv(scenes, QualityReward(middle_grey), 2))
+    env = IspTuningVecEnv(batch(scenes, 2))
     env.reset()
     moves = np.full((2, *env.action_space.shape), -0.1, np.float32)  # type: ignore[misc]
     _, _, dones, running = env.step(moves)
@@ -65,3 +71,29 @@ def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):
     knobs = len(infos[0]["theta"])
     assert infos[0]["terminal_observation"]["vector"][:knobs] == pytest.approx(-0.05)
     assert (observation["vector"][0, :knobs] == 0).all()  # type: ignore[index,call-overload]
+
+
+def test_options_reach_the_scenes_and_infos_come_back(scenes):
+    env = IspTuningVecEnv(batch(scenes, 2))
+    env.set_options([{"scene": 4}, {"scene": 1}])
+    env.reset()
+    assert [info["scene"] for info in env.reset_infos] == [4, 1]
+    assert env.reset_infos[0]["potential"] != env.reset_infos[1]["potential"]
+    env.set_options([{"scene": 4}, {}])
+    with pytest.raises(ValueError, match="the same keys for each environment"):
+        env.reset()
+
+
+def test_episodes_that_are_cut_short_are_told_as_such(scenes):
+    env = IspTuningVecEnv(batch(scenes, 1, max_episode_steps=2))
+    env.reset()
+    moves = np.full((1, *env.action_space.shape), -0.1, np.float32)  # type: ignore[misc]
+    env.step(moves)
+    _, _, dones, infos = env.step(moves)
+    assert dones.tolist() == [True]
+    assert infos[0]["TimeLimit.truncated"] is True
+
+
+def test_another_autoreset_is_refused(scenes):
+    with pytest.raises(ValueError, match="expected SAME_STEP"):
+        IspTuningVecEnv(batch(scenes, 1, autoreset_mode=AutoresetMode.NEXT_STEP))

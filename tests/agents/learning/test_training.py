@@ -79,6 +79,7 @@ def scenes() -> PreviewSet:
 def task(scenes: PreviewSet, count: int = 4, **options) -> IspTuningVectorEnv:
     settings = RewardSettings(views=("whole",), scale=10.0, theta_weight=2.0)
     reward = QualityReward(middle_grey, settings)
+    options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
     return IspTuningVectorEnv(scenes, reward, count, **options)
 
 

@@ -20,7 +20,7 @@ from agents.policies import (
     features_of,
     mean_action,
 )
-from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.task.environment import AutoresetMode, IspTuningVectorEnv, TaskSettings
 from isp_env.task.reward import QualityReward
 from tests.agents.tiny import NETWORK, PIPELINE, agent_of, dark_shots, opinionated, scenes_of
 
@@ -54,7 +54,8 @@ BANDIT = TaskSettings(1, absolute=True)
 
 def env(task: TaskSettings = BANDIT) -> IspTuningVectorEnv:
     scenes = scenes_of(dark_shots(COUNT, 0))
-    return IspTuningVectorEnv(scenes, QualityReward(level), 4, PIPELINE, task)
+    mode = AutoresetMode.SAME_STEP
+    return IspTuningVectorEnv(scenes, QualityReward(level), 4, PIPELINE, task, mode)
 
 
 def observations() -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from isp_env.scenes.simulated_raw import reduce_truth
 from isp_env.scenes.simulation import Capture, simulate
 from isp_env.scenes.sources import Shot, raw_sources
 from isp_env.scenes.store_building import Built, build_previews
-from isp_env.task.environment import IspTuningEnv, IspTuningVectorEnv
+from isp_env.task.environment import AutoresetMode, IspTuningEnv, IspTuningVectorEnv
 from isp_env.task.reward import QualityReward
 from isp_env.workers.isolated import run_isolated
 
@@ -351,7 +351,7 @@ def test_the_task_draws_its_scenes_from_a_store_by_seed(tmp_path):
     build(some(12), tmp_path, SQUARE)
     scenes = PreviewStore.open(tmp_path).previews()
     reward = QualityReward(middle_grey)
-    batched = IspTuningVectorEnv(scenes, reward, 6)
+    batched = IspTuningVectorEnv(scenes, reward, 6, autoreset_mode=AutoresetMode.SAME_STEP)
     _, info = batched.reset(seed=3)
     drawn = info["scene"].tolist()
     assert batched.reset(seed=3)[1]["scene"].tolist() == drawn

@@ -32,6 +32,7 @@ def scenes() -> PreviewSet:
 
 
 def batch(scenes: PreviewSet, count: int = 3, **options) -> IspTuningVectorEnv:
+    options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
     return IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, **options)
 
 
@@ -101,11 +102,11 @@ def test_stop_ends_the_episode_and_earns_nothing_but_not_at_once(scenes):
 def test_renders_start_from_the_preview_not_from_the_last_picture(scenes):
     env = batch(scenes, 1, autoreset_mode=AutoresetMode.DISABLED)
     env.reset(options={"scene": 2})
-    neutral = env.render()[0]
+    neutral = env.pictures()[0]
     env.step(action(exposure=1.0))
-    assert not np.array_equal(env.render()[0], neutral)
+    assert not np.array_equal(env.pictures()[0], neutral)
     env.step(action(exposure=-1.0))
-    assert np.array_equal(env.render()[0], neutral)
+    assert np.array_equal(env.pictures()[0], neutral)
 
 
 def test_degenerate_pictures_terminate_with_the_lowest_potential(scenes):
@@ -221,9 +222,9 @@ def test_a_judge_that_knows_the_shot_gets_its_neutral_rendering(scenes):
     env = IspTuningVectorEnv(scenes, reward, 3, autoreset_mode=AutoresetMode.DISABLED)
     _, info = env.reset(options={"scene": np.array([3, 1, 0])})
     assert info["score"] == pytest.approx(0, abs=1e-6)
-    before = [picture.mean() / 255 for picture in env.render()]
+    before = [picture.mean() / 255 for picture in env.pictures()]
     _, reward, *_, info = env.step(action(3, exposure=0.8))
-    after = [picture.mean() / 255 for picture in env.render()]
+    after = [picture.mean() / 255 for picture in env.pictures()]
     assert info["score"] == pytest.approx(np.subtract(after, before), abs=2e-3)
     assert reward == pytest.approx(info["score"], abs=1e-6)
 
@@ -236,6 +237,74 @@ def test_info_is_in_physical_units(scenes):
     assert info["parameters"]["gamma"][0] == 1.0
 
 
-def test_next_step_autoreset_is_refused(scenes):
-    with pytest.raises(ValueError, match="SAME_STEP or DISABLED"):
-        batch(scenes, autoreset_mode=AutoresetMode.NEXT_STEP)
+def test_next_step_starts_the_next_episode_in_the_step_after_the_last(scenes):
+    env = batch(scenes, 2, settings=TaskSettings(horizon=2), autoreset_mode="NextStep")
+    env.reset(seed=0, options={"scene": np.array([0, 3])})
+    env.step(action(2, exposure=-0.5))
+    ends = action(2, exposure=-0.5)
+    ends[0, -1] = 1.0
+    last, _, terminated, _, _ = env.step(ends)
+    assert terminated.all()
+    seen, reward, terminated, truncated, info = env.step(action(2, exposure=1.0))
+    assert not (terminated | truncated).any()
+    assert (reward == 0).all()
+    assert (info["theta"] == 0).all()
+    assert not np.array_equal(seen["vector"], last["vector"])
+    *_, info = env.step(action(2, exposure=1.0))
+    assert (info["theta"][:, KNOBS.index("exposure")] == 0.5).all()
+
+
+def test_max_episode_steps_truncate(scenes):
+    env = batch(scenes, 2, max_episode_steps=1, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    _, _, terminated, truncated, _ = env.step(action(2, exposure=0.1))
+    assert not terminated.any()
+    assert truncated.all()
+
+
+def test_render_mode_as_gymnasium_has_it(scenes):
+    silent, shown = batch(scenes, 2), batch(scenes, 2, render_mode="rgb_array")
+    assert silent.render() is None
+    pictures = shown.render()
+    assert pictures is not None
+    assert [picture.shape for picture in pictures] == [(24, 32, 3)] * 2
+    assert shown.metadata["render_fps"] > 0
+    with pytest.raises(ValueError, match="render_mode: expected None or"):
+        batch(scenes, 1, render_mode="human")
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (np.full((2, len(KNOBS) + 1), np.nan), "not finite"),
+        (np.zeros((2, len(KNOBS))), r"expected finite numbers of shape \(2, 15\)"),
+        (np.zeros(len(KNOBS) + 1), "expected finite numbers"),
+    ],
+)
+def test_actions_that_are_none_are_refused(scenes, actions, message):
+    env = batch(scenes, 2)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(actions)
+
+
+@pytest.mark.parametrize("scene", [-1, 4, [0, 7]])
+def test_scenes_that_are_none_are_refused(scenes, scene):
+    with pytest.raises(ValueError, match="scene: expected 0 to 3"):
+        batch(scenes, 2).reset(options={"scene": scene})
+
+
+def test_a_step_after_the_end_is_refused(scenes):
+    env = IspTuningEnv(scenes, QualityReward(middle_grey), settings=TaskSettings(horizon=1))
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(action()[0])
+    env.reset(seed=0)
+    env.step(action()[0])
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(action()[0])
+
+
+@pytest.mark.parametrize("rules", [{"horizon": 0}, {"step_size": 0.0}])
+def test_rules_that_make_no_episode_are_refused(rules):
+    with pytest.raises(ValueError, match="horizon: expected at least 1"):
+        TaskSettings(**rules)

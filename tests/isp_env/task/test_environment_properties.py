@@ -52,7 +52,13 @@ def test_ten_thousand_random_steps(scenes):
     """Observations stay in their space, returns telescope, nothing is ever truncated."""
     count = 250
     rules = TaskSettings(horizon=4, step_size=0.7)
-    env = IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, settings=rules)
+    env = IspTuningVectorEnv(
+        scenes,
+        QualityReward(middle_grey),
+        count,
+        settings=rules,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
     env.judged = replace(env.judged, chunk=count)  # pictures are tiny
     rng, episodes = np.random.default_rng(1), np.zeros(SCENES, int)
     _, info = env.reset(seed=0)
@@ -98,7 +104,12 @@ def test_a_stop_pays_the_promised_potential(seed, steps):
         as_shot_neutral=np.ones((1, 3), np.float32),
         iso=np.ones(1, np.float32),
     )
-    env = IspTuningEnv(usual, QualityReward(middle_grey), settings=TaskSettings(step_size=0.1))
+    env = IspTuningEnv(
+        usual,
+        QualityReward(middle_grey),
+        settings=TaskSettings(step_size=0.1),
+        render_mode="rgb_array",
+    )
     _, before = env.reset(seed=seed)
     moves = random_moves(rng, steps)
     moves[:, -1] = -1

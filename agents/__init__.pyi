@@ -1,0 +1,10 @@
+from .controllers.policy import play as play
+from .learning.algorithms import PPOSettings as PPOSettings
+from .learning.algorithms import SACSettings as SACSettings
+from .learning.algorithms import TD3Settings as TD3Settings
+from .learning.sb3_vec_env import IspTuningVecEnv as IspTuningVecEnv
+from .learning.training import train as train
+from .policies.cards import Agent as Agent
+from .policies.cards import load_agent as load_agent
+from .policies.cards import load_prior as load_prior
+from .policies.cards import save_agent as save_agent

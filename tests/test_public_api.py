@@ -1,0 +1,79 @@
+"""What the packages offer by name, and what importing them costs."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+PUBLIC = {
+    "attiqa": [
+        "ATTRIBUTES",
+        "AttiqaError",
+        "Card",
+        "QualityModel",
+        "QualityPrediction",
+        "load_model",
+    ],
+    "isp_env": [
+        "DEFAULT_PIPELINE",
+        "IspEnvError",
+        "IspPipeline",
+        "IspTuningEnv",
+        "IspTuningVectorEnv",
+        "LinearImage",
+        "OutputSize",
+        "Parameter",
+        "PreviewSet",
+        "PreviewStore",
+        "QualityReward",
+        "RawFileError",
+        "RawImage",
+        "RenderSettings",
+        "RewardSettings",
+        "SPACES",
+        "Stage",
+        "TaskSettings",
+        "default_pipeline",
+        "find_inputs",
+        "preview",
+        "read_raw",
+        "render_many",
+        "render_raw",
+        "sample_files",
+        "to_theta",
+        "to_values",
+        "write_dng",
+        "write_photograph",
+    ],
+    "agents": [
+        "Agent",
+        "IspTuningVecEnv",
+        "PPOSettings",
+        "SACSettings",
+        "TD3Settings",
+        "load_agent",
+        "load_prior",
+        "play",
+        "save_agent",
+        "train",
+    ],
+}
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names(package):
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == sorted(PUBLIC[package])
+    for name in PUBLIC[package]:
+        assert getattr(module, name) is not None
+        assert name in dir(module)
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_importing_a_package_imports_nothing_heavy(package):
+    program = f"import {package}, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert not done.stderr
+    heavy = {"torch", "kornia", "timm", "numba", "scipy", "pandas", "matplotlib", "rawpy"}
+    assert not heavy & set(done.stdout.split())
