@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
+from experiments.settings import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,5 +240,10 @@ def print_table(results: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def command() -> None:
+    """Run as the installed program `attiqa-enhance`."""
+    sys.exit(main(parsed(Settings, "attiqa-enhance")))
+
+
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(parsed(Settings)))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from experiments.settings import parsed
 
 
 @dataclass(frozen=True)
@@ -168,5 +168,10 @@ def _cluster(settings: Settings, limits):
     )
 
 
+def command() -> None:
+    """Run as the installed program `attiqa-render`."""
+    sys.exit(main(parsed(Settings, "attiqa-render")))
+
+
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(parsed(Settings)))

@@ -3,6 +3,8 @@
 import importlib
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +79,10 @@ def test_importing_a_package_imports_nothing_heavy(package):
     assert not done.stderr
     heavy = {"torch", "kornia", "timm", "numba", "scipy", "pandas", "matplotlib", "rawpy"}
     assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("program", ["attiqa", "attiqa-enhance", "attiqa-render"])
+def test_installed_programs_tell_their_version(program):
+    path = Path(sys.executable).with_name(program)
+    done = subprocess.run([path, "--version"], capture_output=True, text=True)
+    assert done.stdout == f"attiqa {version('attiqa')}\n", done.stderr

@@ -4,6 +4,7 @@ import io
 import logging
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 import tyro
 from rich import print
@@ -29,6 +30,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     name, *arguments = sys.argv[1:] or ["--help"]
+    if name == "--version":
+        sys.stdout.write(f"attiqa {version('attiqa')}\n")
+        sys.exit(0)
     if name not in COMMANDS:
         lines = (f"  {command:16}{text}" for command, text in COMMANDS.items())
         print("\n".join(("usage: attiqa COMMAND ...; attiqa COMMAND --help", "", *lines)))

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from attiqa.errors import AttiqaError
 from attiqa.files import write_atomically
-from attiqa.model.quality_model import MIN_SIDE, QualityModel
+from attiqa.model.inputs import MIN_SIDE
+from attiqa.model.quality_model import QualityModel
 
 TRACED_SIDE = 4 * MIN_SIDE
 

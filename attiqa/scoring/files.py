@@ -19,7 +19,8 @@ from torch import Tensor
 
 from attiqa.data.views import CropProtocol, views
 from attiqa.errors import ImageFileError, ImageFormatError
-from attiqa.model.quality_model import QualityModel, to_pixels
+from attiqa.model.inputs import to_pixels
+from attiqa.model.quality_model import QualityModel
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from lightning_fabric import Fabric
 from PIL import Image
 from rich import print
@@ -42,6 +41,7 @@ from attiqa.teachers.prompt_selection import select_prompts
 from attiqa.training.loop import Schedule
 from attiqa.training.losses import margin_ranking_loss
 from attiqa.training.pretraining import PretrainSettings, pretrain
+from experiments.settings import parsed
 
 Run = Callable[[], float]
 """Does its work and returns images per second."""
@@ -310,4 +310,4 @@ def _seconds(work: Callable[[], object], device: str, repeats: int = 5) -> float
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float, UInt8
 from rich import print_json
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -29,6 +28,7 @@ from agents.policies import Agent, load_prior
 from agents.policies.looks import choices
 from attiqa.model.quality_model import load_model
 from experiments.iqa.developments import Prior
+from experiments.settings import parsed
 from isp_env.color.difference import cie94
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.random_shots import ShotSettings, random_shots
@@ -155,4 +155,4 @@ def nearness_to_reference(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -28,8 +28,10 @@ from attiqa.data.views import resize_short_side
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS, LADDERS
 from attiqa.evaluation.ladder_response import SWEEPS, attribute_agreement, ladder_responses
 from attiqa.files import write_atomically
+from attiqa.model.inputs import to_tensor
 from attiqa.model.networks import QualityPrediction
-from attiqa.model.quality_model import QualityModel, load_model, to_tensor
+from attiqa.model.quality_model import QualityModel, load_model
+from experiments.settings import parsed
 
 
 @dataclass(frozen=True)
@@ -140,4 +142,4 @@ def draw(results: dict, path: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from attiqa.files import write_atomically
+from experiments.settings import parsed
 
 LEFT_OUT = ("classifier.weight", "classifier.bias", "num_batches_tracked")
 
@@ -70,4 +71,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

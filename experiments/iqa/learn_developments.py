@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-import tyro
 from rich import print, print_json
 from rich.logging import RichHandler
 
@@ -43,7 +42,7 @@ from experiments.iqa.developments import (
     simulated_developments,
 )
 from experiments.iqa.evaluate_developments import answering, pair_accuracy
-from experiments.run_settings import without_paths
+from experiments.settings import parsed, without_paths
 from experiments.simulated_scenes import TruthSettings
 from isp_env.scenes.random_shots import ShotSettings
 from isp_env.scenes.truths import Part, read_truths
@@ -168,4 +167,4 @@ def accuracy(net: QualityNet, photos: list, prior: Prior | None) -> dict[str, fl
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -15,7 +15,8 @@ from attiqa.data.rated_photos import RatedPhotos, Split, random_split
 from attiqa.data.views import views
 from attiqa.evaluation.ladder_response import ladder_responses
 from attiqa.evaluation.metrics import bootstrap_interval, correlations
-from attiqa.model.quality_model import QualityModel, to_tensor
+from attiqa.model.inputs import to_tensor
+from attiqa.model.quality_model import QualityModel
 from attiqa.teachers.teacher import AttributeTeacher
 
 PREVIEW = 224

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float, Int, UInt8
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -38,13 +37,12 @@ from rich.logging import RichHandler
 
 from attiqa.data.crops import CropSettings
 from attiqa.data.datasets.biq2021 import read_biq2021
-from attiqa.data.photo_folder import cache_photos, content_hash
-from attiqa.data.rated_photos import RatedPhotos, Split, random_split, split_hash
+from attiqa.data.photo_folder import cache_photos
+from attiqa.data.rated_photos import Split, random_split
 from attiqa.data.views import CropProtocol
-from attiqa.model.checkpoints import Card, Scale, load_backbone, save_checkpoint
+from attiqa.model.checkpoints import load_backbone, save_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.model.quality_model import WEIGHTS, load_model
-from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import AttributeTeacher, MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings, PairMaker, Scorer, finetune
 from attiqa.training.loop import Schedule
@@ -52,7 +50,9 @@ from attiqa.training.pretraining import PretrainSettings, pretrain
 from experiments.iqa.committee import committee
 from experiments.iqa.isp_distortions import ladders_and_isp, ladders_isp_and_sharpening
 from experiments.iqa.measures import Pixels, measure, measure_ladders, previews, unchosen
+from experiments.iqa.model_card import describe
 from experiments.iqa.regressor_refit import RefitSettings, look_at_noise, refit, remember
+from experiments.settings import parsed
 
 
 @dataclass(frozen=True)
@@ -358,58 +358,6 @@ def _parts(split: Split) -> list[Int[np.ndarray, " _"]]:
     return np.array_split(split.train, -(-len(split.train) // 50))
 
 
-def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Split) -> Card:
-    """Write the card, but for the metrics."""
-    names = [path.name for path in photos.paths]
-    return Card(
-        name=settings.name,
-        kind="QualityNet",
-        architecture=settings.architecture,
-        protocol=settings.protocol,
-        scale=Scale(*photos.scale, meaning="BIQ2021: mean opinion score"),
-        teacher="measured: signal measurements of the five attributes, not CLIP",
-        training={
-            "data": f"{photos.name}, {len(split.train)} photographs of the official training part: "
-            "pretrained without, fine-tuned with their scores",
-            "data_sha256": content_hash(photos.paths),
-            "split": {"train": len(split.train), "validation": len(split.validation)}
-            | {"test": len(split.test), "sha256": split_hash(names, split)},
-            "ranked_distortions": recipe.ranked,
-            "views": recipe.views,
-            "selection": recipe.selection,
-            **_begun(settings),
-            **_committee(settings, recipe),
-            "license": "weights Apache-2.0; the photographs of BIQ2021 are for research use",
-        },
-        settings={k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
-        metrics={},
-        versions=versions(),
-        limits=recipe.limits,
-    )
-
-
-def _begun(settings: Settings) -> dict[str, Any]:
-    """What the card says of the weights that the run began with."""
-    if settings.start:
-        card = load_model(settings.start).card
-        only = f"{card.name} {str(card.sha256)[:16]}; of this recipe, only the last stage was run"
-        return {"start": only, "init": card.training["init"]}
-    return {"init": f"ImageNet weights from {settings.init.name}" if settings.init else "random"}
-
-
-def _committee(settings: Settings, recipe: Recipe) -> dict[str, str]:
-    """What the card says of those whose opinion was learnt in `touch`."""
-    if settings.start or recipe.last_pairs is None or not settings.touch.distillation_weight:
-        return {}
-    init = settings.expert_init
-    start = f"ImageNet weights from {init.name}" if init else "random weights"
-    return {
-        "committee": "`touch` learnt the mean score of itself after `whole`, of itself "
-        f"after `fine` and of {settings.expert.backbone}, trained from {start} by `expert_whole` "
-        "on the same photographs"
-    }
-
-
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

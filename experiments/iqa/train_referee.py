@@ -15,7 +15,6 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tyro
 from rich.logging import RichHandler
 
 from attiqa.data.crops import CropSettings
@@ -27,6 +26,7 @@ from attiqa.training.pretraining import PretrainSettings
 from experiments.iqa import train_model
 from experiments.iqa.isp_distortions import developed_distorted_and_overdone
 from experiments.iqa.regressor_refit import RefitSettings
+from experiments.settings import parsed
 
 SEED = 1
 RECIPE = train_model.Recipe(
@@ -107,4 +107,4 @@ class Settings(train_model.Settings):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    train_model.main(tyro.cli(Settings), RECIPE)
+    train_model.main(parsed(Settings), RECIPE)

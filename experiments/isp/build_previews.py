@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.settings import parsed
 from isp_env.errors import IspEnvError
 from isp_env.scenes.fivek import TEST_B_URL, Expert, Split, read_fivek, read_test_b, split_ids
 from isp_env.scenes.preview_store import PreviewStore, StoreSettings
@@ -180,4 +181,4 @@ def drawn(sources: list[Source], limit: int | None, seed: int) -> list[Source]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(parsed(Settings)))

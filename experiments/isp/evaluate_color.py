@@ -21,7 +21,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import rawpy
 import torch
-import tyro
 from jaxtyping import Float
 from matplotlib.patches import Rectangle
 from rich.console import Console
@@ -29,6 +28,7 @@ from rich.table import Table
 from scipy.optimize import minimize_scalar
 from skimage.color import deltaE_ciede2000, xyz2lab
 
+from experiments.settings import parsed
 from isp_env.color.output_spaces import D50_FROM_D65
 from isp_env.color.rgb import XYZ_FROM_REC709, srgb_decode, srgb_encode
 from isp_env.develop.reference import develop, develop_area
@@ -296,4 +296,4 @@ def draw_cameras(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -20,13 +20,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import rawpy
 import torch
-import tyro
 from jaxtyping import Float
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from experiments.settings import parsed
 from isp_env.color.rgb import srgb_decode, srgb_encode
 from isp_env.develop.reference import develop_area
 from isp_env.files import atomic_path
@@ -215,4 +215,4 @@ def draw(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch.nn.functional import interpolate
 
+from experiments.settings import parsed
 from isp_env.color.rgb import srgb_decode, srgb_encode
 from isp_env.develop.downsized import preview
 from isp_env.develop.reference import LinearImage
@@ -143,4 +143,4 @@ def difference(shown: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

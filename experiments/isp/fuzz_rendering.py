@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -33,6 +32,7 @@ from rich.progress import track
 from experiments.isp.dng_reference.mutations import MUTATIONS, has_opcodes
 from experiments.isp.dng_reference.random_dng import random_dng
 from experiments.isp.dng_reference.unusual_mosaics import COLORS, unusual_mosaic
+from experiments.settings import parsed
 from isp_env.batch.render_many import RenderJob, RenderSettings, render_file
 from isp_env.raw import read_raw
 from isp_env.raw.find import find_inputs
@@ -208,4 +208,4 @@ def mutants(settings: Settings, groups: Sequence[Sequence[Path]], folder: Path) 
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(parsed(Settings)))

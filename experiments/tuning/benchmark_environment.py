@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from skimage import data
@@ -35,6 +34,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from agents.learning.sb3_vec_env import IspTuningVecEnv
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
+from experiments.settings import parsed
 from isp_env.files import atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import compiled
@@ -229,4 +229,4 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

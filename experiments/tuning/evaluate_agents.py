@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich import print as show
 from rich.logging import RichHandler
 from rich.progress import track
@@ -53,6 +52,7 @@ from agents.policies import (
 )
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
+from experiments.settings import parsed
 from experiments.tuning.agents_report import table, write_figure
 from experiments.tuning.independent_referees import independent_referees
 from experiments.tuning.libraw_renderings import libraw_renderings
@@ -381,4 +381,4 @@ def _identity(settings: Settings, store: PreviewStore, judge: str) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -10,11 +10,11 @@ Two minutes of one CPU core.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tyro
 from rich import print_json
 
 from agents.learning.prior import simulated_source
 from agents.policies import PhotoPolicy, load_agent
+from experiments.settings import parsed
 from experiments.simulated_scenes import TruthSettings
 from experiments.tuning.train_prior import MEASURED, MEASURED_SEED, measure
 from isp_env.isp.default import DEFAULT_PIPELINE
@@ -54,4 +54,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

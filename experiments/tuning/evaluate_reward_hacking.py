@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float, Int
 from rich.console import Console
 from rich.progress import track
@@ -40,6 +39,7 @@ from agents.policies import load_agent
 from attiqa.files import write_atomically
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
+from experiments.settings import parsed
 from experiments.tuning.independent_referees import independent_referees
 from experiments.tuning.reward_hacking_figure import write_figure
 from isp_env.isp.default import DEFAULT_PIPELINE
@@ -260,4 +260,4 @@ def _measure(referee: Referee) -> Measure:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

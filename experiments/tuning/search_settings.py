@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from jaxtyping import Int
 from rich import print as show
 from rich.logging import RichHandler
@@ -38,6 +37,7 @@ from agents.learning.training import train
 from agents.policies import AgentError, load_prior
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
+from experiments.settings import parsed
 from isp_env.files import atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
@@ -253,4 +253,4 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

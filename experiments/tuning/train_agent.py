@@ -44,7 +44,7 @@ from agents.learning.training import Pace, train
 from agents.policies import Agent, load_prior, prior_identity, save_agent
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
-from experiments.run_settings import without_paths
+from experiments.settings import parsed, without_paths
 from experiments.simulated_scenes import (
     SceneSettings,
     held_out_scenes,
@@ -225,4 +225,4 @@ def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str,
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.logging import RichHandler
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
@@ -46,7 +45,7 @@ from agents.policies import (
 from agents.policies.looks import answers, shrunk
 from attiqa.data.rated_photos import random_split
 from attiqa.provenance.versions import versions
-from experiments.run_settings import without_paths
+from experiments.settings import parsed, without_paths
 from experiments.simulated_scenes import TruthSettings
 from isp_env.color.difference import chroma_and_contrast
 from isp_env.isp.default import DEFAULT_PIPELINE
@@ -250,4 +249,4 @@ def flat(told: dict[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

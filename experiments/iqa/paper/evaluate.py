@@ -27,7 +27,6 @@ MALLOC_TRIM_THRESHOLD_=8000000000. At the scale of the paper, on a GPU:
 import json
 import logging
 
-import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -43,6 +42,7 @@ from experiments.iqa.paper.cells import (
     recorded,
 )
 from experiments.iqa.paper.report import markdown, tabulate, write_figure
+from experiments.settings import parsed
 
 console = Console()
 
@@ -78,4 +78,4 @@ def report(laboratory: Laboratory, cells: list[Cell]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    main(tyro.cli(Settings))
+    main(parsed(Settings))

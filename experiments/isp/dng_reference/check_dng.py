@@ -19,12 +19,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.progress import track
 
 from experiments.isp.dng_reference.agreement import differences
 from experiments.isp.dng_reference.random_dng import random_dng
+from experiments.settings import parsed
 
 console = Console()
 LISTS = {51008: 1, 51009: 2, 51022: 3}
@@ -104,4 +104,4 @@ def _sample_type(drawn: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(parsed(Settings)))

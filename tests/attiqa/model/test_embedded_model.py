@@ -12,8 +12,9 @@ from attiqa.data.views import resize_short_side
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.evaluation.ladder_response import SWEEPS, attribute_agreement, ladder_responses
 from attiqa.evaluation.metrics import correlations
+from attiqa.model.inputs import to_tensor
 from attiqa.model.networks import QualityPrediction
-from attiqa.model.quality_model import QualityModel, load_model, to_tensor
+from attiqa.model.quality_model import QualityModel, load_model
 
 PREVIEW = 224
 hardly_minded = pytest.mark.xfail(

@@ -13,7 +13,8 @@ from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
 from attiqa.model import sources
 from attiqa.model.checkpoints import Card, save_checkpoint
-from attiqa.model.quality_model import WEIGHTS, QualityModel, load_model, to_tensor
+from attiqa.model.inputs import to_tensor
+from attiqa.model.quality_model import WEIGHTS, QualityModel, load_model
 
 by_name = {ladder.name: ladder for ladder in LADDERS}
 hardly_minded = pytest.mark.xfail(

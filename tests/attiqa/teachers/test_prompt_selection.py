@@ -17,7 +17,7 @@ from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates
 from attiqa.cli import select_prompts as command
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS, distort
 from attiqa.errors import CheckpointError, DatasetLayoutError
-from attiqa.model.quality_model import to_tensor
+from attiqa.model.inputs import to_tensor
 from attiqa.teachers.embedding_cache import SHARD, EmbeddingCache
 from attiqa.teachers.prompt_selection import (
     PairScores,
