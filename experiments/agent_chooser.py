@@ -165,7 +165,7 @@ def held_columns(knobs: Sequence[Parameter], kept: Mapping[str, float]) -> dict[
 
 
 def _priors(card: AgentCard) -> tuple[str, ...]:
-    """What `load_prior` takes for the prior of an agent; none where it has none or is one."""
+    """Return what `load_prior` takes for an agent's prior; none where it has none or is one."""
     return (card.prior.split(" ")[0],) if card.prior else ()
 
 

@@ -72,7 +72,7 @@ class ScoreReview:
         return judged
 
     def covers(self, judged: Any, name: str) -> bool:
-        """Whether these are this judge's scores, with the previews of the picture `name`."""
+        """Tell whether these are this judge's scores, with the previews of the picture `name`."""
         by = judged.get("by") if isinstance(judged, dict) else None
         there = all((self.folder / path).is_file() for path in self.previews(name))
         return by == self.identity and there

@@ -40,7 +40,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def temporary_prefix(path: Path) -> str:
-    """How the temporary names for `path` begin: by its name's hash, which is short."""
+    """Return how the temporary names for `path` begin: by its name's hash, which is short."""
     return f".{name_hash(path.name)}-"
 
 

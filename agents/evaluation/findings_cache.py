@@ -49,7 +49,7 @@ class KeptFindings:
     identity: str
 
     def run(self, contender: Contender, judged: JudgedScenes) -> tuple[dict[str, Found], float]:
-        """What it finds at each of its budgets, by name, and the seconds that a scene took."""
+        """Return what it finds at each budget, by name, and the seconds that a scene took."""
         self.folder.mkdir(parents=True, exist_ok=True)
         name = contender.name
         stem = "_".join(filter(None, [name.replace(" ", "_"), contender.version, self.identity]))
@@ -72,7 +72,7 @@ class KeptFindings:
 
 
 def rows_of(found: Found, rows: np.ndarray) -> Found:
-    """What was found for some of the scenes."""
+    """Return what was found for some of the scenes."""
     return _found(lambda field: getattr(found, field)[rows])
 
 

@@ -185,7 +185,7 @@ AgentSettings = PPOSettings | SACSettings | TD3Settings
 
 
 def _leash(env: VecEnv) -> Leash:
-    """Of the task that is trained on."""
+    """Return the leash of the task that is trained on."""
     (task,), (reward,) = (env.get_attr(name, [0]) for name in ("settings", "reward"))
     return Leash(task, reward.settings.theta_weight)
 

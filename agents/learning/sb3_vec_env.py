@@ -36,7 +36,7 @@ class IspTuningVecEnv(VecEnv):
         return observation
 
     def _joined_options(self) -> dict[str, Any]:
-        """Of each environment's options one dictionary; what not all of them have is refused."""
+        """Join the options of the environments; what not all of them have is refused."""
         given = [options or {} for options in self._options]
         if any(options.keys() != given[0].keys() for options in given):
             raise ValueError(f"options: expected the same keys for each environment, got {given}")

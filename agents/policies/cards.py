@@ -105,7 +105,7 @@ def warn_of_another_judge(card: AgentCard, sha256: str | None) -> None:
 
 
 def knobs(pipeline: IspPipeline) -> list[list[Any]]:
-    """What an agent must know of a pipeline: its parameters and their ranges."""
+    """Return what an agent must know of a pipeline: its parameters and their ranges."""
     return [[p.name, p.low, p.neutral, p.high] for p in pipeline.parameters]
 
 

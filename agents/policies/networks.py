@@ -266,7 +266,7 @@ def begin_neutral(policy: PhotoPolicy) -> None:
 
 
 def actor(policy: BasePolicy) -> nn.Module:
-    """What chooses the actions: PPO's whole policy, the actors of SAC and TD3."""
+    """Return what chooses the actions: PPO's whole policy, the actors of SAC and TD3."""
     if isinstance(policy, SACNetworks | TD3Networks):
         return policy.actor
     return policy

@@ -73,7 +73,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _is_selection(content: Any) -> bool:
-    """Whether `attiqa select-prompts` wrote this."""
+    """Tell whether `attiqa select-prompts` wrote this."""
     return isinstance(content, Mapping) and isinstance(content.get("attributes"), Mapping)
 
 

@@ -179,7 +179,7 @@ class _Search:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one; a link to itself is none."""
+    """Tell whether an entry is a folder or a link to one; a link to itself is none."""
     try:
         return entry.is_dir()
     except OSError:

@@ -259,7 +259,7 @@ def _require_table_or_nothing(path: Path) -> None:
 
 
 def _changed(name: str, written: int) -> bool:
-    """Whether a file was written after its score was; one that is gone was not."""
+    """Tell whether a file was written after its score was; one that is gone was not."""
     try:
         return os.stat(name).st_mtime_ns > written
     except (OSError, ValueError):

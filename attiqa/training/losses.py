@@ -74,7 +74,7 @@ def empirical_cdf(
 
 
 def _quantiles(gaps: Float[Tensor, "a b b"]) -> Float[Tensor, "a b b"]:
-    """Of each positive number, the share of its matrix's positive numbers up to it; 0 elsewhere."""
+    """Map each positive number to its empirical CDF over its matrix's positives; 0 elsewhere."""
     flat = gaps.clamp(min=0).flatten(1).contiguous()
     positive = (flat > 0).sum(1, keepdim=True)
     ordered = flat.sort(dim=1).values

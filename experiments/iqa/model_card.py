@@ -45,7 +45,7 @@ def describe(settings: "Settings", recipe: "Recipe", photos: RatedPhotos, split:
 
 
 def _begun(settings: "Settings") -> dict[str, Any]:
-    """What the card says of the weights that the run began with."""
+    """Return what the card says of the weights that the run began with."""
     if settings.start:
         card = load_model(settings.start).card
         only = f"{card.name} {str(card.sha256)[:16]}; of this recipe, only the last stage was run"
@@ -54,7 +54,7 @@ def _begun(settings: "Settings") -> dict[str, Any]:
 
 
 def _committee(settings: "Settings", recipe: "Recipe") -> dict[str, str]:
-    """What the card says of those whose opinion was learnt in `touch`."""
+    """Return what the card says of those whose opinion was learnt in `touch`."""
     if settings.start or recipe.last_pairs is None or not settings.touch.distillation_weight:
         return {}
     init = settings.expert_init

@@ -113,7 +113,7 @@ def enlarged_sample(name: str, times: int) -> RawImage:
 def differences(
     raw: RawImage, small: LinearImage, theta: torch.Tensor, finer: float = 1.0
 ) -> tuple[float, float]:
-    """Of the preview's rendering and of a file of half the size, from the full rendering."""
+    """Compare the preview's rendering and one of half the size with the full rendering."""
     pixels = render_raw(raw, theta)
     full = as_tensor(pixels)
     shown = DEFAULT_PIPELINE(small.rgb[None], theta[None], small.noise[None])[0]

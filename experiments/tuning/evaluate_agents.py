@@ -257,7 +257,7 @@ def on_files(
     agents: Sequence[Agent],
     side: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """What agents and quick controls make of real RAW files: file -> control -> measures.
+    """Return what agents and quick controls make of real RAW files: file -> control -> measures.
 
     Files are named from their common folder on; those that cannot be read are left out, and the log
     says why.
@@ -313,7 +313,7 @@ def summarise(values: Measured, start: Measured, best: Measured) -> dict[str, An
 
 
 def by_distance(values: Measured, start: Measured) -> dict[str, Any]:
-    """How CIEDE2000 to the truth changes, by how far the neutral rendering was from it."""
+    """Return how CIEDE2000 to the truth changes, by how far the neutral rendering was from it."""
     if TRUTH not in values:
         return {}
     after = -np.asarray(values[TRUTH])

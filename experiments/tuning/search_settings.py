@@ -188,7 +188,7 @@ def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
 
 
 def gains(control: Controller, judged: JudgedScenes) -> dict[str, dict[str, float]]:
-    """What a control gains over neutral, in potential and in score, with 95 % intervals."""
+    """Return what a control gains over neutral, in potential and in score, with 95 % intervals."""
     parts = batches(len(judged.scenes))
     found, start = ([one(judged, rows) for rows in parts] for one in (control, neutral))
 

@@ -210,7 +210,7 @@ def with_real_ones(scenes: PreviewSet, real: PreviewSet, share: float) -> Previe
 
 
 def against_neutral(agent: Agent, judged: JudgedScenes, count: int) -> dict[str, Any]:
-    """What the agent changes on the first `count` scenes, with 95 % intervals and win rates."""
+    """Measure the agent's changes on the first `count` scenes, with 95 % intervals and wins."""
     referees = full_references()
     measured = {
         name: joined(

@@ -68,7 +68,7 @@ class Manifest:
         self.entries[entry.output] = entry
 
     def is_done(self, source: Path, recipe: str, output: Path) -> bool:
-        """Whether `output` is there as this recipe made it of this content of `source`.
+        """Tell whether `output` is there as this recipe made it of this content of `source`.
 
         The content is compared only where path, size or time stamp differ.
         """
@@ -84,7 +84,7 @@ class Manifest:
         return status.st_size == entry.source_size and sha256(source) == entry.source_sha256
 
     def objection(self, source: Path, output: Path) -> str | None:
-        """Why a rendering of `source` must not replace `output`, which is there; None if it may."""
+        """Return why a rendering of `source` must not replace `output`; None if it may."""
         if _is_blank(output):
             return None
         entry = self.entries.get(self.name_of(output))
@@ -97,7 +97,7 @@ class Manifest:
         return None
 
     def name_of(self, output: Path) -> str:
-        """How the manifest calls a picture."""
+        """Return how the manifest calls a picture."""
         return output.relative_to(self.folder).as_posix()
 
 
@@ -107,7 +107,7 @@ def sidecar_path(output: Path) -> Path:
 
 
 def read_sidecar(output: Path) -> dict[str, Any]:
-    """What a batch wrote beside a picture; empty where there is nothing, or nothing readable."""
+    """Read what a batch wrote beside a picture; empty where nothing readable is there."""
     try:
         sidecar = json.loads(sidecar_path(output).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -147,12 +147,12 @@ def _is_same_path(source: Path, entry: Entry) -> bool:
 
 
 def _is_retouched(output: Path) -> bool:
-    """Whether a picture has another content than its sidecar says; no, where that does not say."""
+    """Tell whether a picture has another content than its sidecar states, if it states any."""
     recorded = read_sidecar(output).get("output_sha256")
     return recorded is not None and recorded != sha256(output)
 
 
 def _is_blank(output: Path) -> bool:
-    """Whether a file is empty or begins with zeros, as a power failure leaves it; no picture is."""
+    """Tell whether a file is empty or begins with zeros, as a power failure leaves it."""
     with output.open("rb") as file:
         return not any(file.read(512))

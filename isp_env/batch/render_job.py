@@ -65,11 +65,11 @@ class Review(Protocol):
     def __call__(
         self, raw: RawImage, theta: Float[Tensor, " d"], name: str, /
     ) -> Mapping[str, Any]:
-        """What there is to say of the picture `name`, as JSON."""
+        """Return what there is to say of the picture `name`, as JSON."""
         ...
 
     def covers(self, judged: Any, name: str, /) -> bool:
-        """Whether `judged` is what this review says of the picture `name`, complete."""
+        """Tell whether `judged` is what this review says of the picture `name`, complete."""
         ...
 
 
@@ -196,7 +196,7 @@ def finished_before(job: RenderJob) -> Entry | None:
 
 
 def is_reviewed(job: RenderJob) -> bool:
-    """Whether the sidecar that is there has what the job's review says."""
+    """Tell whether the sidecar that is there has what the job's review says."""
     if job.settings.review is None:
         return True
     judged = read_sidecar(job.output).get("judged")

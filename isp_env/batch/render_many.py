@@ -151,7 +151,7 @@ def render_many(
 
 
 def check_settings(settings: RenderSettings) -> None:
-    """Whether the settings fit together.
+    """Tell whether the settings fit together.
 
     Raises:
         BatchError: They do not.

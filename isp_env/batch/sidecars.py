@@ -98,7 +98,7 @@ def find_sidecar(raw_path: Path, folder: Path | None) -> Path | None:
 
 
 def _is_ours(data: bytes) -> bool:
-    """Whether JSON has our two keys at its top, with values of our types, or broken JSON both."""
+    """Tell whether JSON has our two keys at its top with our types, or broken JSON both."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

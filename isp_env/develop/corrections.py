@@ -68,7 +68,7 @@ def camera_rgb(raw: RawImage) -> Float32[np.ndarray, "3 h w"]:
 
 
 def corrects_its_lens(raw: RawImage) -> bool:
-    """Whether the file brings corrections of its lens: a warp, vignetting or lens shading."""
+    """Tell whether the file brings corrections of its lens: a warp, vignetting or lens shading."""
     of_a_lens = Warp | FixVignetteRadial
     return bool(raw.gain_maps) or any(isinstance(x.opcode, of_a_lens) for x in raw.opcodes)
 

@@ -53,7 +53,7 @@ def warp_in_place(
 
 
 def warp_source(opcode: Warp, shape: tuple[int, int]) -> SourceMap:
-    """Where the corrected pixels of a warp opcode lie.
+    """Return where the corrected pixels of a warp opcode lie.
 
     Args:
         opcode: WarpRectilinear, WarpRectilinear2 or WarpFisheye, with coefficients of all planes
@@ -83,7 +83,7 @@ def warp_source(opcode: Warp, shape: tuple[int, int]) -> SourceMap:
 
 
 def is_identity(opcode: Warp) -> bool:
-    """Whether a warp moves nothing."""
+    """Tell whether a warp moves nothing."""
     if isinstance(opcode, WarpFisheye):
         return False
     nothing = np.zeros(opcode.coefficients.shape[1])
@@ -122,7 +122,7 @@ def _radial(
 def _displacements(
     source: SourceMap, plane: int, shape: tuple[int, int]
 ) -> Float32[np.ndarray, "2 rows columns"]:
-    """From the corrected pixels to the recorded ones, at every STEP-th pixel."""
+    """Compute the way from corrected to recorded pixels, at every STEP-th pixel."""
     height, width = shape
     y, x = (np.arange(0, STEP * (-(-side // STEP) + 1), STEP, dtype=np.float64) for side in shape)
     x, y = np.meshgrid(x, y)

@@ -129,7 +129,7 @@ def decode(segment: UInt8[np.ndarray, " bytes"], out: UInt16[np.ndarray, "..."])
 
 
 def count_components(segment: UInt8[np.ndarray, " bytes"]) -> int:
-    """How many components the frame header of a picture declares; 0 where there is no header."""
+    """Count the components that the frame header of a picture declares; 0 without a header."""
     try:
         frame, *_ = _headers(segment[:HEADERS].tobytes())
         return frame[5]

@@ -229,13 +229,13 @@ def _table(table: Float[np.ndarray, " stored"]) -> UInt16[np.ndarray, " entries"
 
 
 def _is_outside(listed: Listed, layout: Layout) -> bool:
-    """Whether an opcode is a gain map that covers nothing of the picture."""
+    """Tell whether an opcode is a gain map that covers nothing of the picture."""
     m, (height, width) = listed.opcode, layout.shape
     return isinstance(m, GainMap) and (m.top >= height or m.left >= width)
 
 
 def _beyond(values: Values, tags: Mapping[int, tifffile.TiffTag]) -> list[str]:
-    """What the file says of its rendering that is not done here."""
+    """Return what the file says of its rendering that is not done here."""
     notes = list[str]()
     needed = values(50707)
     if needed is not None and tuple(needed.astype(int)) > NEWEST:
@@ -250,7 +250,7 @@ def _beyond(values: Values, tags: Mapping[int, tifffile.TiffTag]) -> list[str]:
 
 
 def _signatures(tags: Mapping[int, tifffile.TiffTag]) -> bool:
-    """Whether CameraCalibration is meant for the profile: both signatures are the same."""
+    """Tell whether CameraCalibration is meant for the profile: both signatures are the same."""
     camera, profile = (
         str(tags[code].value).strip("\0 ") if code in tags else "" for code in (50931, 50932)
     )

@@ -125,7 +125,7 @@ def _rec709_from_camera_of_libraw(libraw: rawpy.RawPy) -> Float[np.ndarray, "3 3
 
 
 def _is_plausible(neutral: Float[np.ndarray, "3"]) -> bool:
-    """Whether a light can look so to a sensor: no channel beyond 50 times green or below 1/50."""
+    """Tell whether a light can look so to a sensor: each channel within 1/50 to 50 of green."""
     return bool(np.all((neutral > 0.02) & (neutral < 50)))
 
 

@@ -151,7 +151,7 @@ def _decode(
 
 
 def _misread_by_libraw(path: Path, layout: Layout) -> bool:
-    """Whether LibRaw decodes something else, without an error (see the module's docstring)."""
+    """Tell whether LibRaw decodes something else, without an error (see the module's docstring)."""
     if layout.compression != LOSSLESS_JPEG:
         return False
     if not layout.is_tiled:
@@ -227,7 +227,7 @@ def _last_planes(planes: Num[np.ndarray, "c h w"]) -> Num[np.ndarray, "h w *c"]:
 def _deltas(
     tags: DngTags, shape: tuple[int, ...], notes: list[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What is added to the black level in each row and in each column of the active area."""
+    """Return what is added to the black level in each row and in each column of the active area."""
     found = list[np.ndarray | None]()
     names = ("BlackLevelDeltaV", "rows"), ("BlackLevelDeltaH", "columns")
     for deltas, size, (name, of) in zip(

@@ -55,7 +55,7 @@ class RawInput:
 
 
 def is_raw_path(path: Path | str) -> bool:
-    """Whether the file's name ends like a RAW file's."""
+    """Tell whether the file's name ends like a RAW file's."""
     return Path(path).suffix.lower() in RAW_SUFFIXES
 
 
@@ -144,7 +144,7 @@ def _existing(line: str, folder: Path | None) -> Path | None:
 
 
 def _meant(name: Path) -> list[RawInput] | None:
-    """What a name stands for; None if for nothing."""
+    """Return what a name stands for; None if for nothing."""
     if os.path.isdir(name):  # of a Path, a name that is too long for one raises
         return _in_folder(name)
     if os.path.lexists(name):
@@ -191,7 +191,7 @@ def _in_folder(top: Path) -> list[RawInput]:
 
 
 def _why_not(entry: os.DirEntry[str]) -> str | None:
-    """What kind of thing, that is neither a RAW file nor a folder of photographs, lies there."""
+    """Name what lies there that is neither a RAW file nor a folder of photographs."""
     try:
         if entry.is_dir():
             return entry.name if entry.name.lower() in FOREIGN_FOLDERS else None
@@ -209,7 +209,7 @@ def _why_not(entry: os.DirEntry[str]) -> str | None:
 def output_paths(
     inputs: Sequence[RawInput], out: Path, pattern: str | None, suffix: str
 ) -> Mapping[Path, Path]:
-    """Where the photograph of each input goes.
+    """Return where the photograph of each input goes.
 
     Names that would be too long for a file system are shortened (`files.fitting`).
 

@@ -14,7 +14,7 @@ FAR_ABOVE = 1.5  # times the saturation level: no sensor, whose level is stated 
 def check_picture(
     pixels: Num[np.ndarray, "h w"], plane: Num[np.ndarray, "r c"], black: float, white: float
 ) -> str | None:
-    """Why there is no picture in these pixels, or None if there is one.
+    """Return why there is no picture in these pixels, or None if there is one.
 
     Args:
         pixels: The whole mosaic or one channel.
@@ -43,7 +43,7 @@ def check_picture(
 
 
 def _is_white_noise(plane: Num[np.ndarray, "r c"]) -> bool:
-    """Whether neighbours are uncorrelated (within 3 standard errors) at every scale."""
+    """Tell whether neighbours are uncorrelated (within 3 standard errors) at every scale."""
     for scale in (1, 2, 4, 8):
         rows, cols = plane.shape[0] // scale, plane.shape[1] // scale
         if rows < 4 or cols < 4:

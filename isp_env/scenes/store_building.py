@@ -152,7 +152,7 @@ class _Appender:
         self.last = time.monotonic()
 
     def earlier(self, name: str) -> Built | None:
-        """What became of a source before this run; None if nothing."""
+        """Return what became of a source before this run; None if nothing."""
         if name in self.store.scenes or _part(self.parts, name, "npz").exists():
             return Built(name, "skipped")
         failed = _part(self.parts, name, "json")

@@ -137,7 +137,7 @@ def observe(
 
 
 def capture_vector(iso: np.ndarray, as_shot_neutral: np.ndarray) -> Float[Tensor, "b 3"]:
-    """What the camera says of the shot: log ISO and the logs of the red and blue gains.
+    """Return what the camera says of the shot: log ISO and the logs of the red and blue gains.
 
     Unknown ISO is 0, as ISO 800.
     """

@@ -219,7 +219,7 @@ def _declared_space(image: Image.Image, points: CodePoints | None, name: str) ->
 
 
 def _is_usable(gamma: float | None, chromaticities: Chromaticities | None, name: str) -> bool:
-    """Whether colours can be as one chunk of a PNG states; a warning where not."""
+    """Tell whether colours can be as one chunk of a PNG states; a warning where not."""
     try:
         png_space(gamma, chromaticities)
     except ValueError as error:
@@ -229,7 +229,7 @@ def _is_usable(gamma: float | None, chromaticities: Chromaticities | None, name:
 
 
 def _decoded_upright(image: Image.Image) -> bool:
-    """Whether EXIF's orientation does not count: JPEG XL has its own (ISO/IEC 18181-2, annex A).
+    """Tell whether EXIF's orientation is void: JPEG XL has its own (ISO/IEC 18181-2, annex A).
 
     A JPEG that was packed into JPEG XL is unpacked as a JPEG, which is turned by its EXIF.
     """

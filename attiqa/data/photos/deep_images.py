@@ -143,7 +143,7 @@ def deep_colors(path: Path, image: ImageFile.ImageFile, number: int = 0) -> Deep
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file begins as TIFF or BigTIFF files do."""
+    """Tell whether a file begins as TIFF or BigTIFF files do."""
     with path.open("rb") as file:
         return file.read(4).startswith(TIFF_SIGNATURES)
 
@@ -235,7 +235,7 @@ def _opaque_where(opaque: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
 
 
 def _is_misread(image: Image.Image) -> bool:
-    """Whether Pillow opens a deep TIFF, but decodes it to wrong numbers.
+    """Tell whether Pillow opens a deep TIFF, but decodes it to wrong numbers.
 
     These are 16-bit channels in planes or multiplied by their opacity, and compressed big-endian
     floating point: libtiff brings it to the machine's order, and Pillow swaps it again.

@@ -146,7 +146,7 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 def has_opcodes(data: bytes | bytearray) -> bool:
-    """Whether a file holds an opcode list."""
+    """Tell whether a file holds an opcode list."""
     return any(entry.code in OPCODE_LISTS for entry in entries(data))
 
 

@@ -154,7 +154,7 @@ def _lay(row: Float32[np.ndarray, " n"], chunks: Float32[np.ndarray, "c 256"]) -
 
 
 def _key(pipeline: IspPipeline) -> str | None:
-    """What the loop of a pipeline depends on; None where its stages are not this package's."""
+    """Name what a pipeline's loop depends on; None where stages are not this package's."""
     package = Path(__file__).parents[2]
     sources = sorted([*(package / "isp").rglob("*.py"), *(package / "color").rglob("*.py")])
     functions = [stage.apply for stage in pipeline.stages]

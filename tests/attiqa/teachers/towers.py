@@ -37,6 +37,7 @@ TOWERS = {
     "rotary": ("eva02_tiny_patch14_224", 224),
     "relative": ("test_vit_relpos", 160),
 }
+"""Image towers of timm that are no plain ViT, and their sides."""
 
 
 TINY |= {
@@ -47,4 +48,3 @@ TINY |= {
     }
     for name, (tower, side) in TOWERS.items()
 }
-"""Image towers of timm that are no plain ViT, and their sides."""
