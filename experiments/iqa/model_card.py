@@ -2,19 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attiqa.data.photo_folder import content_hash
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.model.checkpoints import Card, Scale
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
-
-if TYPE_CHECKING:
-    from experiments.iqa.train_model import Recipe, Settings
+from experiments.iqa.recipes import Recipe, Settings
 
 
-def describe(settings: "Settings", recipe: "Recipe", photos: RatedPhotos, split: Split) -> Card:
+def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Split) -> Card:
     """Write the card, but for the metrics."""
     names = [path.name for path in photos.paths]
     return Card(
@@ -44,7 +42,7 @@ def describe(settings: "Settings", recipe: "Recipe", photos: RatedPhotos, split:
     )
 
 
-def _begun(settings: "Settings") -> dict[str, Any]:
+def _begun(settings: Settings) -> dict[str, Any]:
     """Return what the card says of the weights that the run began with."""
     if settings.start:
         card = load_model(settings.start).card
@@ -53,7 +51,7 @@ def _begun(settings: "Settings") -> dict[str, Any]:
     return {"init": f"ImageNet weights from {settings.init.name}" if settings.init else "random"}
 
 
-def _committee(settings: "Settings", recipe: "Recipe") -> dict[str, str]:
+def _committee(settings: Settings, recipe: Recipe) -> dict[str, str]:
     """Return what the card says of those whose opinion was learnt in `touch`."""
     if settings.start or recipe.last_pairs is None or not settings.touch.distillation_weight:
         return {}

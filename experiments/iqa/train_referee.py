@@ -23,13 +23,13 @@ from attiqa.model.networks import Architecture
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
 from attiqa.training.pretraining import PretrainSettings
-from experiments.iqa import train_model
+from experiments.iqa import recipes, train_model
 from experiments.iqa.isp_distortions import developed_distorted_and_overdone
 from experiments.iqa.regressor_refit import RefitSettings
 from experiments.settings import parsed
 
 SEED = 1
-RECIPE = train_model.Recipe(
+RECIPE = recipes.Recipe(
     developed_distorted_and_overdone,
     None,
     ranked="good photographs above distorted ones: an eighth from the ladders of "
@@ -74,7 +74,7 @@ def human_scores(schedule: Schedule) -> FinetuneSettings:
 
 
 @dataclass(frozen=True)
-class Settings(train_model.Settings):
+class Settings(recipes.Settings):
     """Settings of the run; the defaults are those of the embedded referee."""
 
     out: Path = Path("runs/train_referee")
