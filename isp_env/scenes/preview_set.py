@@ -4,7 +4,6 @@
 processes share one copy.
 """
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -83,7 +82,10 @@ class PreviewSet:
         """
         if not sets:
             raise ValueError("no preview sets to join")
-        return functools.reduce(cls.joined_with, sets)
+        whole = sets[0]
+        for each in sets[1:]:
+            whole = whole.joined_with(each)
+        return whole
 
     def joined_with(self, others: "PreviewSet") -> "PreviewSet":
         """These scenes and, after them, others of the same shape, with or without truths.

@@ -28,7 +28,7 @@ def scenes() -> PreviewSet:
 
 
 def batch(scenes: PreviewSet, count: int, **options) -> IspTuningVectorEnv:
-    options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
+    options.setdefault("autoreset_mode", AutoresetMode.SAME_STEP)
     return IspTuningVectorEnv(scenes, QualityReward(middle_grey), count, **options)
 
 

@@ -79,7 +79,7 @@ def scenes() -> PreviewSet:
 def task(scenes: PreviewSet, count: int = 4, **options) -> IspTuningVectorEnv:
     settings = RewardSettings(views=("whole",), scale=10.0, theta_weight=2.0)
     reward = QualityReward(middle_grey, settings)
-    options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
+    options.setdefault("autoreset_mode", AutoresetMode.SAME_STEP)
     return IspTuningVectorEnv(scenes, reward, count, **options)
 
 

@@ -255,7 +255,7 @@ def test_a_store_continues_only_under_its_own_conditions(folder, tmp_path, monke
     with pytest.raises(LabelStoreError, match=r"versions\.attiqa"):
         label_folder(folder, tmp_path, same, SMALL)
     monkeypatch.undo()
-    monkeypatch.setattr("attiqa.labels.labelling.DECIDING", ("views",))
+    monkeypatch.setattr("attiqa.labels.labelling.DECIDING", ("data/views",))
     with pytest.raises(LabelStoreError, match="code_sha256 was"):
         label_folder(folder, tmp_path, same, SMALL)
     monkeypatch.undo()

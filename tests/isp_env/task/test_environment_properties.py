@@ -115,13 +115,13 @@ def test_a_stop_pays_the_promised_potential(seed, steps):
     moves[:, -1] = -1
     for move in moves:
         *_, before = env.step(move)
-    picture, moves = env.render(), random_moves(rng, 1)[0]
+    picture, moves = np.array(env.render()), random_moves(rng, 1)[0]
     moves[-1] = 1
     _, reward, terminated, _, after = env.step(moves)
     assert terminated
     assert reward == 0
     assert after["potential"] == before["potential"]
-    assert np.array_equal(env.render(), picture)
+    assert np.array_equal(np.array(env.render()), picture)
 
 
 def test_the_same_seed_is_the_same_episode_alone_and_in_a_batch_of_one(scenes):

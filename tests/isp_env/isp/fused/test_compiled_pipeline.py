@@ -121,4 +121,5 @@ def test_the_pipeline_is_cut_where_stages_look_at_neighbours():
         ["local contrast"],
         ["sharpen"],
     ]
-    assert fused(parts[1]).kernel is not fused(parts[2]).kernel
+    loops = [loop.kernel for part in parts[1:] if (loop := fused(part))]
+    assert len(set(map(id, loops))) == 2
