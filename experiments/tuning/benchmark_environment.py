@@ -42,6 +42,7 @@ from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.simulated_raw import simulated_previews
 from isp_env.task.environment import (
+    AutoresetMode,
     IspTuningEnv,
     IspTuningVectorEnv,
     TaskSettings,
@@ -140,7 +141,7 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: ShotJudge) -> d
     watch, count = Stopwatch(judge), settings.environments
     reward = QualityReward(watch)
     pipeline = pipeline_of(settings)
-    task = IspTuningVectorEnv(scenes, reward, count, pipeline, rules)
+    task = IspTuningVectorEnv(scenes, reward, count, pipeline, rules, AutoresetMode.SAME_STEP)
     batch = IspTuningVecEnv(task)
     shares_of_scenes = [scenes.some(np.arange(row, len(scenes), count)) for row in range(count)]
     single = DummyVecEnv(
