@@ -13,7 +13,7 @@ from isp_env.raw.find import find_inputs
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_store import INDEX, PreviewStore
 from isp_env.scenes.samples import sample_files
-from isp_env.task.reward import Judge, QualityReward, ShotJudge
+from isp_env.task.reward import QualityReward, ShotJudge
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ JUDGES = "isp_env.judges"
 EMBEDDED = "attiqa-mini"
 
 Scenes = PreviewSet | PreviewStore | str | Path
-Reward = QualityReward | Judge | ShotJudge | Callable | str
+Reward = QualityReward | ShotJudge | Callable | str
 
 
 class ArgumentError(IspEnvError, ValueError):
@@ -66,9 +66,10 @@ def reward_of(reward: Reward, device: str | torch.device = "cpu") -> QualityRewa
     """Return the reward that an argument stands for.
 
     Args:
-        reward: A `QualityReward`; a function of display RGB (B, 3, H, W) in [0, 1] that gives the
-            score of each picture, (B,), which then is the potential, without penalties; or the name
-            of a quality model that a package announces as an entry point of "isp_env.judges".
+        reward: A `QualityReward`; a `ShotJudge`, which gets the usual penalties; a function of
+            display RGB (B, 3, H, W) in [0, 1] that gives the score of each picture, (B,), which
+            then is the potential, without penalties; or the name of a quality model that a package
+            announces as an entry point of "isp_env.judges".
         device: Where a model that is named runs.
 
     Raises:
@@ -76,6 +77,8 @@ def reward_of(reward: Reward, device: str | torch.device = "cpu") -> QualityRewa
     """
     if isinstance(reward, QualityReward):
         return reward
+    if isinstance(reward, ShotJudge):  # a network is callable, too
+        return QualityReward(reward)
     if not isinstance(reward, str):
         if not callable(reward):
             raise ArgumentError(

@@ -10,7 +10,7 @@ import torch
 from gymnasium.wrappers import vector as wrappers
 
 import isp_env
-from isp_env import PreviewSet, QualityReward, sample_files, write_dng
+from isp_env import PreviewSet, sample_files, write_dng
 from isp_env.task.arguments import SIDE, ArgumentError, reward_of, scenes_of
 
 NAME = "isp_env/IspTuning-v0"
@@ -121,7 +121,8 @@ def test_functions_that_give_something_else_are_refused(small, wrong, got):
 
 
 def test_quality_models_by_name():
-    assert isinstance(reward_of("attiqa-mini"), QualityReward)
+    named = reward_of("attiqa-mini")
+    assert reward_of(named.judge) == named  # a judge that knows the shot, as it is
     with pytest.raises(ArgumentError, match=r"'niqe'; known: attiqa-mini, attiqa-referee"):
         reward_of("niqe")
 

@@ -250,8 +250,10 @@ def test_next_step_starts_the_next_episode_in_the_step_after_the_last(scenes):
     assert (reward == 0).all()
     assert (info["theta"] == 0).all()
     assert not np.array_equal(seen["vector"], last["vector"])
-    *_, info = env.step(action(2, exposure=1.0))
+    _, _, terminated, _, info = env.step(action(2, exposure=1.0))
     assert (info["theta"][:, KNOBS.index("exposure")] == 0.5).all()
+    assert not terminated.any()  # the step that started the episode is none of its two
+    assert env.step(action(2))[2].all()
 
 
 def test_max_episode_steps_truncate(scenes):
