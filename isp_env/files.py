@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 LONGEST_NAME = 255  # bytes, of ext4, XFS, Btrfs and most others
+LOCK = ".isp-env.lock"
 LONGEST_SUFFIX = 16  # of a temporary file; what is longer chooses no format
 
 
@@ -37,6 +40,21 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path, refusal: Exception) -> Iterator[None]:
+    """Hold a folder's lock; the system frees it when the process ends, however it ends.
+
+    Args:
+        folder: There is one.
+        refusal: Raised where another process holds it.
+    """
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise refusal from error
 
 
 def temporary_prefix(path: Path) -> str:

@@ -1,44 +1,46 @@
-"""Choose an algorithm's settings by a random search that is kept: trained, compared, written down.
+"""Choose an algorithm's settings by a search that is kept: trained, compared, written down.
 
     python experiments/tuning/search_settings.py --scenes runs/scenes/training --algorithm ppo
 
-Trial 0 has the settings that are the defaults now; each of the others draws its own from the ranges
-of `drawn`. All begin as the prior, train on the same scenes, and are compared by the mean gain in
-potential on other ones, of photographs that none of them sees; the held-out scenes, by which agents
-are judged in the end, have no say. A trial is a folder: an interrupted search goes on, `--first`
-lets several processes share one, and every call reports all the trials that have been finished.
+The first trial has the settings that are the defaults now; Optuna draws the others from `SPACES`.
+All begin as the prior, train on the same scenes, and are compared by the mean gain in potential on
+other ones, of photographs that none of them sees; the held-out scenes, by which agents are judged
+in the end, have no say. The study is a file that Optuna and its dashboard read; an interrupted
+search goes on with the trial that it was at.
 """
 
-import json
 import logging
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import optuna
 from jaxtyping import Int
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 from rich import print as show
 from rich.logging import RichHandler
 
-from agents.controllers.base import Controller, Found, neutral
+from agents.controllers.base import Controller, neutral
 from agents.controllers.policy import controller
 from agents.controllers.prior import prior_thetas
-from agents.evaluation.comparison import batches, compare
-from agents.learning.algorithms import (
-    AgentSettings,
-    PPOSettings,
-    ReplaySettings,
-    SACSettings,
-    TD3Settings,
-)
+from agents.evaluation.comparison import Comparison, batches, compare
+from agents.learning.algorithms import AgentSettings, PPOSettings, SACSettings, TD3Settings
 from agents.learning.training import train
 from agents.policies import AgentError, load_prior
 from attiqa.model.quality_model import load_model
-from attiqa.provenance.versions import versions
 from experiments.settings import parsed
-from isp_env.files import atomic_path
+from isp_env.files import alone_in, atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.preview_store import PreviewStore
@@ -51,6 +53,25 @@ ALGORITHMS: Mapping[str, type[AgentSettings]] = {
     "sac": SACSettings,
     "td3": TD3Settings,
 }
+RATE = {"learning_rate": FloatDistribution(3e-5, 1e-3, log=True)}
+REPLAY = RATE | {
+    "updates": IntDistribution(4, 16),
+    "batch_size": CategoricalDistribution((64, 128, 256)),
+    "tau": FloatDistribution(0.005, 0.02, log=True),
+}
+SPACES: Mapping[str, Mapping[str, BaseDistribution]] = {
+    "ppo": RATE
+    | {
+        "policy.log_std": FloatDistribution(-3.5, -1.5),
+        "epochs": IntDistribution(4, 16),
+        "clip": FloatDistribution(0.1, 0.3),
+        "target_kl": FloatDistribution(0.01, 0.1, log=True),
+        "gae_lambda": FloatDistribution(0.9, 1.0),
+    },
+    "sac": REPLAY | {"initial_entropy": FloatDistribution(0.002, 0.1, log=True)},
+    "td3": REPLAY | {"noise": FloatDistribution(0.03, 0.3)},
+}
+"""Of each algorithm, the settings that are searched: dotted names, and where they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +83,13 @@ class Settings:
     algorithm: Literal["ppo", "sac", "td3"] = "ppo"
     """Whose settings."""
     trials: int = 12
-    """Settings to try, from `first` on."""
-    first: int = 0
-    """Number of the first."""
+    """Settings to try, those of earlier calls included."""
     count: int = 500
     """So many of the scenes, the first ones, are used."""
     validation: float = 0.2
     """Share of their photographs that are kept for the comparison."""
     out: Path = Path("runs/search_settings")
-    """Folder for trials, search.json and search.md, one folder in it for each algorithm."""
+    """Folder for the study, the trained agents and search.md, one folder for each algorithm."""
     judge: str = "embedded"
     """Quality model of the reward: what `attiqa.model.quality_model.load_model` takes."""
     prior: str = "prior"
@@ -102,38 +121,83 @@ def main(settings: Settings) -> None:
             return None
         return prior_thetas(prior, scenes, DEFAULT_PIPELINE, device=settings.device)
 
-    compared = scenes.some(kept)
+    learnt, compared = scenes.some(training), scenes.some(kept)
     judged = JudgedScenes(compared, reward, device=settings.device, anchors=anchors(compared))
     folder = settings.out / settings.algorithm
     origin = f"{len(training)} scenes of {settings.scenes.name}, judge {judge.card.sha256}"
-    for number in range(settings.first, settings.first + settings.trials):
-        chosen = settings_of(settings.algorithm, number, settings.seed)
-        path = folder / str(number) / "trial.json"
-        if path.exists():
-            continue
-        start = time.perf_counter()
-        own = scenes.some(training)
+    default = ALGORITHMS[settings.algorithm](seed=settings.seed)
+
+    def gained(trial: optuna.Trial) -> Comparison:
         env = IspTuningVectorEnv(
-            own,
+            learnt,
             reward,
             settings.environments,
             settings=settings.task,
             autoreset_mode=AutoresetMode.SAME_STEP,
             device=settings.device,
-            anchors=anchors(own),
+            anchors=anchors(learnt),
         )
-        agent = train(env, chosen, path.parent, settings.device, origin=origin, prior=prior)
-        trial = {
-            "number": number,
-            "origin": origin,
-            "device": settings.device,
-            "minutes": (time.perf_counter() - start) / 60,
-            "gain": gains(controller(agent), judged),
-            "settings": asdict(chosen),
-        }
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(trial, indent=1) + "\n")
-    report(folder, settings, origin, len(kept))
+        chosen = changed(default, trial.params)
+        place = folder / str(trial.user_attrs.get("first", trial.number))
+        agent = train(env, chosen, place, settings.device, origin=origin, prior=prior)
+        return gain(controller(agent), judged)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder, AgentError(f"{folder}: another search is at work in this folder")):
+        study = begin(folder, default, settings, origin)
+        while len(finished(study)) < settings.trials:
+            trial = study.ask(dict(SPACES[settings.algorithm]))
+            found = gained(trial)
+            trial.set_user_attr("interval", [found.low, found.high])
+            study.tell(trial, found.mean)
+    text = table(finished(study))
+    with atomic_path(folder / "search.md") as temporary:
+        temporary.write_text(text)
+    show(text)
+
+
+def begin(folder: Path, default: AgentSettings, settings: Settings, origin: str) -> optuna.Study:
+    """Open the study of a folder; a trial that was interrupted waits to be gone on with.
+
+    Raises:
+        AgentError: Its trials were trained with other scenes or another judge.
+    """
+    study = optuna.create_study(
+        study_name=settings.algorithm,
+        storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    if study.user_attrs.get("origin", origin) != origin:
+        raise AgentError(f"{folder}: trials of other scenes or another judge; name another --out")
+    study.set_user_attr("origin", origin)
+    # seeded alike at each start, it would draw again what it drew
+    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))
+    if not study.trials:
+        names = SPACES[settings.algorithm]
+        study.enqueue_trial({name: attrgetter(name)(default) for name in names})
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        first = trial.user_attrs.get("first", trial.number)
+        study.enqueue_trial(trial.params, user_attrs={"first": first})
+    return study
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that have a value, the best first."""
+    done = study.get_trials(states=(TrialState.COMPLETE,))
+    return sorted(done, key=lambda trial: trial.value or 0.0, reverse=True)
+
+
+def changed(default: AgentSettings, values: Mapping[str, Any]) -> AgentSettings:
+    """Return settings with other values, by dotted names."""
+    for name, value in values.items():
+        outer, _, inner = name.rpartition(".")
+        own = (
+            {outer: replace(getattr(default, outer), **{inner: value})} if outer else {name: value}
+        )
+        default = replace(default, **own)
+    return default
 
 
 def divided(
@@ -148,108 +212,26 @@ def divided(
     return np.flatnonzero(~compared), np.flatnonzero(compared)
 
 
-def settings_of(algorithm: str, number: int, seed: int) -> AgentSettings:
-    """The settings of a trial: the first has the defaults."""
-    default = ALGORITHMS[algorithm](seed=seed)
-    return default if number == 0 else drawn(default, np.random.default_rng((seed, number)))
-
-
-def drawn(default: AgentSettings, random: np.random.Generator) -> AgentSettings:
-    """Another learning rate, and what the algorithm has besides."""
-
-    def log_uniform(low: float, high: float) -> float:
-        return float(np.exp(random.uniform(np.log(low), np.log(high))))
-
-    def one_of(*choices: Any) -> Any:
-        return choices[random.integers(len(choices))]
-
-    match default:
-        case PPOSettings():
-            own = {
-                "learning_rate": log_uniform(3e-5, 1e-3),
-                "policy": replace(default.policy, log_std=random.uniform(-3.5, -1.5)),
-                "epochs": one_of(4, 8, 16),
-                "clip": one_of(0.1, 0.2, 0.3),
-                "target_kl": log_uniform(0.01, 0.1),
-                "gae_lambda": one_of(0.9, 0.95, 1.0),
-            }
-        case ReplaySettings():
-            own = {
-                "learning_rate": log_uniform(3e-5, 1e-3),
-                "updates": one_of(4, 8, 16),
-                "batch_size": one_of(64, 128, 256),
-                "tau": one_of(0.005, 0.02),
-            }
-    if isinstance(default, SACSettings):
-        own["initial_entropy"] = log_uniform(0.002, 0.1)
-    if isinstance(default, TD3Settings):
-        own["noise"] = random.uniform(0.03, 0.3)
-    return replace(default, **own)
-
-
-def gains(control: Controller, judged: JudgedScenes) -> dict[str, dict[str, float]]:
-    """Return what a control gains over neutral, in potential and in score, with 95 % intervals."""
+def gain(control: Controller, judged: JudgedScenes) -> Comparison:
+    """Return what a control gains over neutral in potential, with its 95 % interval."""
     parts = batches(len(judged.scenes))
-    found, start = ([one(judged, rows) for rows in parts] for one in (control, neutral))
-
-    def values(parts: list[Found], key: str) -> np.ndarray:
-        return np.concatenate([getattr(part, key) for part in parts])
-
-    return {
-        name: asdict(compare(values(found, key), values(start, key)))
-        for name, key in (("potential", "value"), ("score", "score"))
-    }
+    found, start = (
+        np.concatenate([one(judged, rows).value for rows in parts]) for one in (control, neutral)
+    )
+    return compare(found, start)
 
 
-def report(folder: Path, settings: Settings, origin: str, compared: int) -> None:
-    """Write all finished trials, the best first, and show them.
-
-    Raises:
-        AgentError: Some of them were trained with other scenes or another judge.
-    """
-    trials = [json.loads(path.read_text()) for path in folder.glob("*/trial.json")]
-    if any(trial["origin"] != origin for trial in trials):
-        raise AgentError(f"{folder}: trials of other scenes or another judge; name another --out")
-    trials.sort(key=lambda trial: -trial["gain"]["potential"]["mean"])
-    result = {
-        "algorithm": settings.algorithm,
-        "trained on": origin,
-        "compared on": f"{compared} scenes of other photographs",
-        "trials": trials,
-        "versions": versions(),
-    }
-    with atomic_path(folder / "search.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-    text = table(trials)
-    with atomic_path(folder / "search.md") as temporary:
-        temporary.write_text(text)
-    show(text)
-
-
-def table(trials: list[dict[str, Any]]) -> str:
-    """Trials and what they gained, as Markdown; only the settings that differ between them."""
-    flat = [_flat(trial["settings"]) for trial in trials]
-    names = [name for name in flat[0] if len({str(one[name]) for one in flat}) > 1]
-    lines = [
-        "| trial | gain in potential | in score | " + " | ".join(names) + " |",
-        "| --- " * (3 + len(names)) + "|",
-    ]
-    for trial, one in zip(trials, flat, strict=True):
-        potential, score = (trial["gain"][name] for name in ("potential", "score"))
-        values = [f"{v:.2g}" if isinstance(v, float) else str(v) for v in map(one.get, names)]
-        gain = f"{potential['mean']:+.3f} ({potential['low']:+.3f} to {potential['high']:+.3f})"
-        cells = [str(trial["number"]), gain, f"{score['mean']:+.3f}", *values]
-        lines.append("| " + " | ".join(cells) + " |")
+def table(trials: Sequence[FrozenTrial]) -> str:
+    """Trials and what they gained, the best first, as Markdown."""
+    names = list(trials[0].params)
+    lines = ["| trial | gain in potential | " + " | ".join(names) + " |"]
+    lines.append("| --- " * (2 + len(names)) + "|")
+    for trial in trials:
+        low, high = trial.user_attrs["interval"]
+        values = [f"{value:.3g}" for value in trial.params.values()]
+        gained = f"{trial.value:+.3f} ({low:+.3f} to {high:+.3f})"
+        lines.append(f"| {trial.number} | {gained} | " + " | ".join(values) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        within = isinstance(value, Mapping)
-        found |= _flat(value, f"{prefix}{name}.") if within else {f"{prefix}{name}": value}
-    return found
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -29,7 +29,7 @@ from isp_env.batch.render_job import (
 from isp_env.batch.sidecars import SidecarError, check_parameters, find_sidecar, read_parameters
 from isp_env.color.output_spaces import SPACES
 from isp_env.develop.lens_database import require_lensfun
-from isp_env.files import shown, temporary_prefix
+from isp_env.files import alone_in, shown, temporary_prefix
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw.find import BatchError, RawInput, output_paths
 from isp_env.render.photograph import TIFF_SUFFIXES
@@ -122,7 +122,7 @@ def render_many(
             limits=limits,
             preload=[type(x).__module__ for x in (settings.choose, settings.review) if x],
         )
-    with _alone_in(out):
+    with alone_in(out, BatchError(f"{out}: another batch is at work in this folder")):
         _sweep(paths.values())
         manifest = Manifest(out)
         jobs: list[RenderJob] = []
@@ -264,22 +264,6 @@ def _sweep(outputs: Iterable[Path]) -> None:
         for left in folder.glob(".*-*"):
             if left.name[: left.name.index("-") + 1] in ours:
                 left.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system frees it when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two batches in one folder are the user's to avoid
-        yield
-        return
-    with (out / ".render-lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BatchError(f"{out}: another batch is at work in this folder") from error
-        yield
 
 
 def _log(out: Path, rendered: Rendered) -> None:

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from isp_env.develop.downsized import central_square, long_side_of_square, preview
 from isp_env.errors import IspEnvError
-from isp_env.files import atomic_path
+from isp_env.files import alone_in, atomic_path
 from isp_env.scenes.preview_store import (
     INDEX,
     PreviewStore,
@@ -92,7 +92,7 @@ def build_previews(
     if twice:
         raise PreviewStoreError(f"{folder}: {twice[0]} is to be added twice")
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
+    with alone_in(folder, PreviewStoreError(f"{folder}: another process is building it")):
         store = _begin(folder, settings)
         parts = folder / PARTS
         parts.mkdir(exist_ok=True)
@@ -223,22 +223,6 @@ def _part(parts: Path, name: str, suffix: str) -> Path:
 def _write_failure(path: Path, reason: str) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(reason), "utf-8")
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system frees it when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two builders of one store are the user's to avoid
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PreviewStoreError(f"{folder}: another process is building it") from error
-        yield
 
 
 # -- inside the worker --

@@ -1,16 +1,22 @@
 """The recorded search for an algorithm's settings, on a store of a few scenes."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from agents.learning.algorithms import PPOSettings, SACSettings, TD3Settings
+from agents.learning.algorithms import AgentSettings, PPOSettings
 from agents.policies import AgentError
 from experiments.tuning import search_settings
-from experiments.tuning.search_settings import Settings, divided, drawn, main, settings_of
+from experiments.tuning.search_settings import (
+    ALGORITHMS,
+    SPACES,
+    Settings,
+    changed,
+    divided,
+    main,
+)
 from tests.experiments.tiny_agents import NETWORK, store_of, tiny_agent, tiny_judge
 
 PHOTOS, SCENES = 4, 6
@@ -33,16 +39,16 @@ def parts(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture
 def short(monkeypatch):
     """Trainings of a moment, that differ as the settings of the trials do."""
-    chosen = search_settings.settings_of
+    chosen = search_settings.changed
 
-    def quick(algorithm: str, number: int, seed: int):
-        whole = chosen(algorithm, number, seed)
-        small: dict = {"steps": 8, "batch_size": 4, "policy": NETWORK}
+    def quick(default: AgentSettings, values: dict):
+        whole = chosen(default, {"policy": NETWORK} | values)
+        small: dict = {"steps": 8, "batch_size": 4}
         if isinstance(whole, PPOSettings):
             return replace(whole, rollout=2, **small)
         return replace(whole, learning_starts=4, buffer=8, **small)
 
-    monkeypatch.setattr(search_settings, "settings_of", quick)
+    monkeypatch.setattr(search_settings, "changed", quick)
 
 
 def test_no_photograph_is_trained_on_and_compared_by():
@@ -54,17 +60,16 @@ def test_no_photograph_is_trained_on_and_compared_by():
     assert not sides[0] & sides[1]
 
 
-@pytest.mark.parametrize("kind", [PPOSettings, SACSettings, TD3Settings])
-def test_trials_differ_follow_the_seed_and_begin_with_the_defaults(kind):
-    name = kind.algorithm.lower()
-    assert settings_of(name, 0, 3) == kind(seed=3)
-    first, again, other = (asdict(settings_of(name, n, 3)) for n in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert first["steps"] == kind().steps  # all cost the same
-    assert first["seed"] == 3
-    draws = [drawn(kind(), np.random.default_rng(n)) for n in range(40)]
-    assert all(3e-5 <= d.learning_rate <= 1e-3 for d in draws)
+@pytest.mark.parametrize("name", SPACES)
+def test_every_setting_searched_is_one_and_its_default_may_be_drawn(name):
+    default = ALGORITHMS[name](seed=3)
+    first = {setting: attrgetter(setting)(default) for setting in SPACES[name]}
+    for setting, distribution in SPACES[name].items():
+        assert distribution._contains(distribution.to_internal_repr(first[setting]))
+    assert changed(default, first) == default
+    other = changed(default, first | {"learning_rate": 1e-3})
+    assert other == replace(default, learning_rate=1e-3)
+    assert changed(PPOSettings(), {"policy.log_std": -2.5}).policy.log_std == -2.5
 
 
 def test_a_search_goes_on_reports_the_best_first_and_keeps_to_its_judge(
@@ -73,29 +78,34 @@ def test_a_search_goes_on_reports_the_best_first_and_keeps_to_its_judge(
     settings = Settings(
         store, "ppo", 2, count=SCENES, validation=0.5, out=tmp_path, environments=2, **parts
     )
+    train, begun = search_settings.train, list[Path]()
+
+    def interrupted(env, chosen, folder, *arguments, **options):
+        begun.append(folder)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return train(env, chosen, folder, *arguments, **options)
+
+    monkeypatch.setattr(search_settings, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(settings)
     main(settings)
-    report = json.loads((tmp_path / "ppo" / "search.json").read_text())
-    gains = [trial["gain"]["potential"]["mean"] for trial in report["trials"]]
+    folder = tmp_path / "ppo"
+    assert begun == [folder / "0", folder / "1", folder / "1"]  # goes on where it was
+    table = (folder / "search.md").read_text().splitlines()
+    assert "learning_rate" in table[0]
+    gains = [float(line.split("|")[2].split()[0]) for line in table[2:]]
+    assert len(gains) == 2
     assert sorted(gains, reverse=True) == gains
-    assert sorted(trial["number"] for trial in report["trials"]) == [0, 1]
-    assert "compared on" in report
-    table = (tmp_path / "ppo" / "search.md").read_text()
-    assert "learning_rate" in table  # differs
-    assert "| seed |" not in table  # does not
+    lengths = {line.count("|") for line in table}
+    assert len(lengths) == 1
 
-    def forbidden(*arguments, **options):
-        raise AssertionError("trained again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(search_settings, "train", forbidden)
-        main(settings)
-    again = json.loads((tmp_path / "ppo" / "search.json").read_text())
-    assert again["trials"] == report["trials"]
-    path = tmp_path / "ppo" / "1" / "trial.json"
-    trial = json.loads(path.read_text())
-    path.write_text(json.dumps(trial | {"origin": "another judge"}))
+    main(settings)
+    assert len(begun) == 3  # trains nothing again
+    assert (folder / "search.md").read_text().splitlines() == table
+    other = replace(settings, count=SCENES - 1)
     with pytest.raises(AgentError, match="another judge; name another --out"):
-        main(settings)
+        main(other)
 
 
 @pytest.mark.parametrize("name", ["sac", "td3"])
@@ -105,5 +115,4 @@ def test_algorithms_with_a_replay_memory_are_searched(store, parts, short, tmp_p
             store, name, 1, count=SCENES, validation=0.5, out=tmp_path, environments=2, **parts
         )
     )
-    report = json.loads((tmp_path / name / "search.json").read_text())
-    assert len(report["trials"]) == 1
+    assert len((tmp_path / name / "search.md").read_text().splitlines()) == 3

@@ -123,7 +123,7 @@ def test_temporary_files_of_killed_workers_are_removed(shots, tmp_path):
         (out / name).touch()
     render(shots, out)
     hidden = {p.name for p in out.iterdir() if p.name.startswith(".")}
-    assert hidden - {NAME, ".render-lock"} == mine
+    assert hidden - {NAME, ".isp-env.lock"} == mine
 
 
 def test_two_batches_in_one_folder(shots, tmp_path):
