@@ -10,8 +10,8 @@ from attiqa.model.quality_model import WEIGHTS
 from attiqa.training.finetuning import FinetuneSettings, PairMaker
 from attiqa.training.loop import Schedule
 from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.regressor_refit import RefitSettings
 from experiments.iqa.isp_distortions import ladders_and_isp, ladders_isp_and_sharpening
-from experiments.iqa.regressor_refit import RefitSettings
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Settings:
     refit: RefitSettings | None = field(
         default_factory=lambda: RefitSettings(touch_weight=0.1, keep_weight=2.0, noise_weight=1.0)
     )
-    """Last, of the regressor alone (`regressor_refit.py`): a touch of sharpening is better than
-    none, and none than too much; nothing but noise is bad."""
+    """Last, of the regressor alone (`attiqa.training.regressor_refit`): a touch of sharpening is
+    better than none, and none than too much; nothing but noise is bad."""
     start: str | None = None
     """A model that has gone through all stages but `refit`, which is then run alone: what
     `load_model` takes."""

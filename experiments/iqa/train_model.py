@@ -10,7 +10,7 @@ trained in different ways agree with people better in the mean than each alone, 
 to know distortions, too, agrees worse than one that learns from people only. So the network learns
 from people alone first, as an expert of another architecture does; then it learns, without
 forgetting, the mean of what they say of photographs, together with what distortions cost
-(`experiments/iqa/committee.py`).
+(`attiqa/training/distillation.py`).
 
 `train_referee.py` trains the other model of the package by these stages. Comparing developments is
 taught last, by `iqa/learn_developments.py`, which starts from what this script exports.
@@ -38,17 +38,19 @@ from rich.logging import RichHandler
 from attiqa.data.datasets.biq2021 import read_biq2021
 from attiqa.data.photo_folder import cache_photos
 from attiqa.data.rated_photos import Split, random_split
+from attiqa.distortions.training_pairs import distorted_pairs
 from attiqa.model.checkpoints import load_backbone, save_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.teachers.teacher import AttributeTeacher, MeasuredTeacher
+from attiqa.training.distillation import committee
 from attiqa.training.finetuning import FinetuneSettings, PairMaker, Scorer, finetune
 from attiqa.training.pretraining import pretrain
-from experiments.iqa.committee import committee
+from attiqa.training.regressor_refit import RefitSettings, look_at_noise, refit, remember
+from experiments.iqa.isp_distortions import developed_pairs
 from experiments.iqa.measures import Pixels, measure, measure_ladders, previews, unchosen
 from experiments.iqa.model_card import describe
 from experiments.iqa.recipes import REWARD, Recipe, Settings
-from experiments.iqa.regressor_refit import RefitSettings, look_at_noise, refit, remember
 from experiments.settings import parsed
 
 
@@ -178,7 +180,8 @@ def last_stage(
         identity.update(value.numpy().tobytes())
     photos = [pixels[index] for index in good]
     folder = settings.out / "features" / identity.hexdigest()[:12]  # another network sees anew
-    seen = remember(net.attribute_net, photos, good.tolist(), protocol, stage, folder)
+    makers = (distorted_pairs, developed_pairs)
+    seen = remember(net.attribute_net, photos, good.tolist(), protocol, stage, folder, makers)
     with torch.no_grad():
         every = [net.perceive(previews(pixels, part)).features for part in _parts(split)]
     noise = look_at_noise(net.attribute_net, protocol, stage)

@@ -23,9 +23,9 @@ from attiqa.model.networks import Architecture
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
 from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.regressor_refit import RefitSettings
 from experiments.iqa import recipes, train_model
 from experiments.iqa.isp_distortions import developed_distorted_and_overdone
-from experiments.iqa.regressor_refit import RefitSettings
 from experiments.settings import parsed
 
 SEED = 1

@@ -15,13 +15,13 @@ from attiqa.data.rated_photos import random_split
 from attiqa.data.views import CropProtocol
 from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.training.distillation import committee
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
 from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.regressor_refit import RefitSettings
 from experiments.iqa import train_model
-from experiments.iqa.committee import committee
 from experiments.iqa.measures import previews, unchosen
-from experiments.iqa.regressor_refit import RefitSettings
 
 SCHEDULE = Schedule(1, 6, crops=CropSettings(32, (32, 48)), workers=0)
 LEASHED = FinetuneSettings(

@@ -1,4 +1,4 @@
-"""Several quality networks as one scorer: the mean of their scores.
+"""Distillation of several quality networks: the mean of their scores as one scorer.
 
 Source: Hinton, Vinyals and Dean, Distilling the knowledge in a neural network (arXiv:1503.02531):
 one network learns what an ensemble of others says, and is nearly as good.

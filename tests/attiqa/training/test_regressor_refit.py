@@ -1,7 +1,6 @@
-"""The last stage of the judge's training, on a network whose features can be read."""
+"""The last stage of a quality model's training, on a network whose features can be read."""
 
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -9,32 +8,33 @@ import torch
 from torch import nn
 
 from attiqa.data.views import CropProtocol
+from attiqa.distortions.training_pairs import distorted_pairs
 from attiqa.model.networks import AttributeNet
-from experiments.iqa.regressor_refit import (
+from attiqa.training.regressor_refit import (
     AMOUNTS,
-    ORDER,
     RefitSettings,
     Remembered,
     look_at_noise,
+    order,
     refit,
     remember,
 )
 
+MAKERS = (distorted_pairs, distorted_pairs)
 PROTOCOL = CropProtocol(short_side=96, crop=64)
 SETTINGS = RefitSettings(steps=400, batch_size=16, learning_rate=3e-3, preview=48)
 
 
-class Contours(nn.Module):
+class Contours(AttributeNet):
     """Sees the mean contrast of neighbours, and mean levels."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)  # has no layers
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         steps = images.diff(dim=-1).abs().mean((1, 2, 3))
         red, _, blue = images.mean((2, 3)).unbind(1)
         return torch.stack([steps, red, blue], dim=-1)[:, None]
-
-
-def contours() -> AttributeNet:
-    return cast(AttributeNet, Contours())
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def photos() -> list[np.ndarray]:
 
 
 def test_versions_are_sharpened_more_and_more_then_distorted(photos, tmp_path):
-    seen = remember(contours(), photos, range(3), PROTOCOL, SETTINGS, tmp_path)
+    seen = remember(Contours(), photos, range(3), PROTOCOL, SETTINGS, tmp_path, MAKERS)
     assert seen.features.shape == (3, 2, len(AMOUNTS) + 4, 3)
     sharpness = seen.features[..., : len(AMOUNTS), 0].float()
     assert (sharpness.diff(dim=-1) > 0).all()
@@ -60,8 +60,8 @@ def test_versions_are_sharpened_more_and_more_then_distorted(photos, tmp_path):
 
 
 def test_what_was_seen_is_kept_and_does_not_depend_on_the_company(photos, tmp_path):
-    seen = remember(contours(), photos, [5, 6, 7], PROTOCOL, SETTINGS, tmp_path / "all")
-    alone = remember(contours(), photos[1:2], [6], PROTOCOL, SETTINGS, tmp_path / "one")
+    seen = remember(Contours(), photos, [5, 6, 7], PROTOCOL, SETTINGS, tmp_path / "all", MAKERS)
+    alone = remember(Contours(), photos[1:2], [6], PROTOCOL, SETTINGS, tmp_path / "one", MAKERS)
     assert torch.equal(alone.features, seen.features[1:2])
     assert torch.equal(alone.steps, seen.steps[1:2])
 
@@ -69,19 +69,17 @@ def test_what_was_seen_is_kept_and_does_not_depend_on_the_company(photos, tmp_pa
         def features(self, images: torch.Tensor) -> torch.Tensor:
             raise AssertionError("looked again")
 
-    kept = remember(
-        cast(AttributeNet, Blind()), photos, [5, 6, 7], PROTOCOL, SETTINGS, tmp_path / "all"
-    )
+    kept = remember(Blind(), photos, [5, 6, 7], PROTOCOL, SETTINGS, tmp_path / "all", MAKERS)
     assert torch.equal(kept.features, seen.features)
 
 
 def test_views_of_every_scale_are_remembered(photos, tmp_path):
     protocol = CropProtocol(short_side=64, crop=48, further=(0,))
-    seen = remember(contours(), photos[:1] * 8, range(8), protocol, SETTINGS, tmp_path)
+    seen = remember(Contours(), photos[:1] * 8, range(8), protocol, SETTINGS, tmp_path, MAKERS)
     pixels = torch.from_numpy(photos[0]).permute(2, 0, 1)[None]
     places = [(0, 0), (0, 80), (48, 0), (48, 80), (24, 40)]
     native = torch.cat([pixels[..., y : y + 48, x : x + 48] for y, x in places]).float() / 255
-    expected = contours().features(native)[:, 0]
+    expected = Contours().features(native)[:, 0]
     found = seen.features[:, 0, 0].float()  # not sharpened
     own_size = torch.isclose(found[:, None], expected, atol=1e-3).all(-1).any(-1)
     assert 0 < own_size.sum() < 8
@@ -125,10 +123,10 @@ def before_and_after() -> tuple[nn.Sequential, nn.Sequential]:
 def test_every_order_is_learned(before_and_after):
     seen, _ = planted()
     scores = [net(seen.features.float()).squeeze(-1) for net in before_and_after]
-    for better, worse in ORDER:
+    for better, worse in order(2):
         right = [(s[..., better] > s[..., worse]).float().mean() for s in scores]
         assert right[1] > 0.95, (better, worse, right)
-    assert any((scores[0][..., b] > scores[0][..., w]).float().mean() < 0.5 for b, w in ORDER)
+    assert any((scores[0][..., b] > scores[0][..., w]).float().mean() < 0.5 for b, w in order(2))
 
 
 def test_the_scores_keep_their_scale(before_and_after):
@@ -155,8 +153,10 @@ def test_noise_is_taught_to_be_bad_and_photographs_keep_their_scores():
     seen, clean = planted()
     every = torch.cat([clean, clean * torch.tensor([1.0, 10.0, 1.0])])
     noise = clean[:20] * torch.tensor([1.0, 0.0, 0.0]) + torch.tensor([0.5, 3.0, 0.0])
-    plain = RefitSettings(steps=300, touch_weight=0, step_weight=0, learning_rate=3e-3, dropout=0)
-    weights = {"untaught": (0, 0), "taught": (0, 1), "kept": (2, 1)}
+    plain = RefitSettings(
+        steps=300, touch_weight=0.0, step_weight=0.0, learning_rate=3e-3, dropout=0.0
+    )
+    weights = {"untaught": (0.0, 0.0), "taught": (0.0, 1.0), "kept": (2.0, 1.0)}
     drift, highest = {}, {}
     for name, (keep, bad) in weights.items():
         net = regressor()
@@ -169,8 +169,8 @@ def test_noise_is_taught_to_be_bad_and_photographs_keep_their_scores():
 
 
 def test_noise_is_looked_at_in_both_views_and_seeded():
-    first, again = (look_at_noise(contours(), PROTOCOL, SETTINGS, count=8) for _ in range(2))
+    first, again = (look_at_noise(Contours(), PROTOCOL, SETTINGS, count=8) for _ in range(2))
     assert torch.equal(first, again)
     assert len(first.unique(dim=0)) == 8
-    other = look_at_noise(contours(), PROTOCOL, replace(SETTINGS, seed=1), count=8)
+    other = look_at_noise(Contours(), PROTOCOL, replace(SETTINGS, seed=1), count=8)
     assert not torch.equal(first, other)

@@ -5,6 +5,7 @@ sign of in a few epochs. The features already tell the amounts apart; with the b
 photograph is seen once, and a thousand steps of the regressor cost less than a minute.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,14 @@ from torch.nn import functional
 from attiqa.data.crops import Photos
 from attiqa.data.views import CropProtocol, resize_short_side, views
 from attiqa.distortions.ladders import distort
-from attiqa.distortions.training_pairs import SHARPENING, distorted_pairs
+from attiqa.distortions.training_pairs import SHARPENING
+from attiqa.files import write_atomically
 from attiqa.model.networks import AttributeNet
-from experiments.iqa.isp_distortions import developed_pairs
-from isp_env.files import atomic_path
+from attiqa.training.finetuning import PairMaker
 
 AMOUNTS = (0.0, 0.25, 0.5, 1.0, 3.0)  # of sharpening: none, two touches, much, too much
-ORDER = ((1, 0), (2, 0), (0, 4), (0, 5), (5, 6), (0, 7), (7, 8))
-"""(better, worse) versions: the touches, too much, a ladder's mild and strong, and the ISP's."""
+SHARPENED = ((1, 0), (2, 0), (0, 4))
+"""(better, worse) of `AMOUNTS`: the touches, too much."""
 PART = 50  # photographs kept in one file
 
 
@@ -75,12 +76,18 @@ class Remembered:
     """What a regressor sees of photographs, in two views: a crop of the protocol, a small whole.
 
     Attributes:
-        features: Of each version: `AMOUNTS`, then mild and strong of a ladder and of the ISP.
-        steps: How far the last four versions are from the photograph.
+        features: Of each version: `AMOUNTS`, then mild and strong of each maker of pairs.
+        steps: How far the pairs' versions are from the photograph.
     """
 
-    features: Float[Tensor, "n 2 9 f"]
-    steps: Float[Tensor, "n 2 4"]
+    features: Float[Tensor, "n 2 v f"]
+    steps: Float[Tensor, "n 2 p"]
+
+
+def order(makers: int) -> list[tuple[int, int]]:
+    """Return (better, worse) versions: `SHARPENED`, then each maker's mild and strong."""
+    mild = range(len(AMOUNTS), len(AMOUNTS) + 2 * makers, 2)
+    return [*SHARPENED, *(pair for m in mild for pair in ((0, m), (m, m + 1)))]
 
 
 @torch.no_grad()
@@ -91,6 +98,7 @@ def remember(
     protocol: CropProtocol,
     settings: RefitSettings,
     folder: Path,
+    makers: Sequence[PairMaker],
 ) -> Remembered:
     """Look at photographs; what was seen is kept in `folder`, where an interrupted run goes on.
 
@@ -100,7 +108,8 @@ def remember(
         names: A number of each: what is drawn for it depends on (seed, number) alone.
         protocol: How whole photographs are scored.
         settings: Of the stage.
-        folder: For this network and these settings only.
+        folder: For this network, these settings and makers only.
+        makers: Of the pairs that are ranked below the photographs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
@@ -108,10 +117,11 @@ def remember(
         path = folder / f"{first}.npz"
         if not path.exists():
             rows = range(first, min(first + PART, len(photos)))
-            seen = [_look(net, photos[row], names[row], protocol, settings) for row in rows]
+            seen = [_look(net, photos[row], names[row], protocol, settings, makers) for row in rows]
             features, steps = (torch.stack(column).numpy() for column in zip(*seen, strict=True))
-            with atomic_path(path) as temporary:
-                np.savez(temporary, features=features.astype(np.float16), steps=steps)
+            kept = io.BytesIO()
+            np.savez(kept, features=features.astype(np.float16), steps=steps)
+            write_atomically(path, kept.getvalue())
         with np.load(path, allow_pickle=False) as arrays:
             parts.append((arrays["features"], arrays["steps"]))
     features, steps = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -119,8 +129,13 @@ def remember(
 
 
 def _look(
-    net: AttributeNet, photo: np.ndarray, name: int, protocol: CropProtocol, settings: RefitSettings
-) -> tuple[Float[Tensor, "2 9 f"], Float[Tensor, "2 4"]]:
+    net: AttributeNet,
+    photo: np.ndarray,
+    name: int,
+    protocol: CropProtocol,
+    settings: RefitSettings,
+    makers: Sequence[PairMaker],
+) -> tuple[Float[Tensor, "2 v f"], Float[Tensor, "2 p"]]:
     """One photograph, sharpened as a whole before it is cropped, and after it is made small."""
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
     random = [torch.Generator().manual_seed((settings.seed << 32) + name)]
@@ -133,7 +148,7 @@ def _look(
     features, steps = [], []
     for versions in sharpened:
         itself = torch.zeros(1, dtype=torch.long)
-        pairs = [make(versions[0], itself, random) for make in (distorted_pairs, developed_pairs)]
+        pairs = [make(versions[0], itself, random) for make in makers]
         seen = [*versions, *(view for pair in pairs for view in (pair.mild, pair.strong))]
         features.append(net.features(torch.cat(seen)).flatten(1))
         steps.append(torch.cat([s for pair in pairs for s in (pair.mild_steps, pair.strong_steps)]))
@@ -225,10 +240,11 @@ def _scores(regressor: nn.Module, features: Float[Tensor, "*b f"]) -> Float[Tens
 
 
 def _ranking_loss(
-    scores: Float[Tensor, "n 2 9"], steps: Float[Tensor, "n 2 4"], settings: RefitSettings
+    scores: Float[Tensor, "n 2 v"], steps: Float[Tensor, "n 2 p"], settings: RefitSettings
 ) -> Tensor:
-    """The hinges of all `ORDER`, weighted."""
-    better, worse = (scores[..., list(column)] for column in zip(*ORDER, strict=True))
+    """The hinges of every `order`, weighted."""
+    pairs = order(steps.shape[-1] // 2)
+    better, worse = (scores[..., list(column)] for column in zip(*pairs, strict=True))
     touch = settings.touch_margin
     sharpening = steps.new_tensor([touch, 1.3 * touch, settings.much_margin])
     near, far = steps[..., ::2], steps[..., 1::2]
