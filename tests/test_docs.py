@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import tyro
 
+from experiments.document import filled
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SEARCHED = (
@@ -78,6 +80,11 @@ def test_commands_parse(command, capsys):
         tyro.cli(settings, args=arguments)
     except SystemExit:
         pytest.fail(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_generated_parts_are_those_of_now(page):
+    assert filled(page.read_text("utf-8")) == page.read_text("utf-8"), "experiments/document.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
