@@ -70,9 +70,11 @@ def train(
         prior: The policy to start from.
 
     Raises:
-        AgentError: The run in `folder` was begun with another task, reward, origin or settings;
-            only their `steps` may change.
+        AgentError: The task shows no pictures, or the run in `folder` was begun with another task,
+            reward, origin or settings; only their `steps` may change.
     """
+    if not env.settings.pictures:
+        raise AgentError("these policies look at pictures: TaskSettings(pictures=True)")
     _claim(folder, env, settings, origin)
     set_random_seed(settings.seed)
     model = settings.build(VecMonitor(IspTuningVecEnv(env)), folder, device)

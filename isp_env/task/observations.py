@@ -28,12 +28,14 @@ class Glance(NamedTuple):
     brightness: Float[Tensor, " b"]  # mean of all samples; not finite where one of them is not
 
 
-def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.Dict:
+def observation_space(
+    knobs: int, attributes: int, features: int = 0, pictures: bool = True
+) -> spaces.Dict:
     """Space of one observation.
 
     | key | shape | content |
     |---|---|---|
-    | image | (6, 128, 128) uint8 | the rendering now, then the neutral one; squeezed to a square |
+    | image | (6, 128, 128) uint8 | rendering now, then neutral, made square; only with `pictures` |
     | linear | (219,) float32 in [-1, 1] | the scene-linear preview, see `see_linear` |
     | vector | (n,) float32 in [-1, 1] | see `observe` |
     | features | (f,) float32 in [-1, 1] | what the judge saw; only where it says so (f > 0) |
@@ -44,6 +46,8 @@ def observation_space(knobs: int, attributes: int, features: int = 0) -> spaces.
         "linear": spaces.Box(-1.0, 1.0, (LINEAR,), np.float32),
         "vector": spaces.Box(-1.0, 1.0, (length,), np.float32),
     }
+    if not pictures:
+        del keys["image"]
     if features:
         keys["features"] = spaces.Box(-1.0, 1.0, (features,), np.float32)
     return spaces.Dict(keys)

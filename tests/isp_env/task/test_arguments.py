@@ -7,10 +7,13 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import HumanRendering, RecordVideo
 from gymnasium.wrappers import vector as wrappers
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import PPO
 
 import isp_env
-from isp_env import PreviewSet, sample_files, write_dng
+from isp_env import PreviewSet, TaskSettings, sample_files, write_dng
 from isp_env.task.arguments import SIDE, ArgumentError, reward_of, scenes_of
 
 NAME = "isp_env/IspTuning-v0"
@@ -151,6 +154,48 @@ def test_gymnasiums_vector_wrappers(small, name):
     for _ in range(7):  # beyond the first episodes
         observation, *_ = wrapped.step(0.1 * wrapped.action_space.sample())
     assert wrapped.observation_space.contains(observation)
+
+
+def test_an_observation_without_pictures(small):
+    blind = TaskSettings(pictures=False)
+    env = gymnasium.make(NAME, scenes=small, reward=brightness, settings=blind)
+    seen, _ = env.reset(seed=0)
+    assert set(seen) == {"linear", "vector"}
+    assert env.observation_space.contains(seen)
+    whole, _ = gymnasium.make(NAME, scenes=small, reward=brightness).reset(seed=0)
+    assert set(whole) == {"image", "linear", "vector"}
+    assert all(np.array_equal(seen[key], whole[key]) for key in seen)
+    model = PPO("MultiInputPolicy", env, n_steps=8, batch_size=8)
+    model.learn(8)
+    assert model.num_timesteps == 8
+
+
+@pytest.mark.filterwarnings("ignore")  # of pygame, moviepy and sb3-contrib
+def test_wrappers_that_need_the_extra_rl(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = gymnasium.make(NAME, scenes=small, reward=brightness, render_mode="rgb_array")
+    shown = HumanRendering(env)
+    shown.reset(seed=0)
+    shown.step(env.action_space.sample())
+    shown.close()
+    blind = TaskSettings(pictures=False)
+    env = gymnasium.make(NAME, scenes=small, reward=brightness, settings=blind)
+    model = RecurrentPPO("MultiInputLstmPolicy", env, n_steps=8, batch_size=8)
+    model.learn(8)
+    assert model.num_timesteps == 8
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_videos(small, tmp_path):
+    pytest.importorskip("moviepy", reason="moviepy holds pillow back: only in the extra rl")
+    env = gymnasium.make(NAME, scenes=small, reward=brightness, render_mode="rgb_array")
+    recorded = RecordVideo(env, str(tmp_path))
+    recorded.reset(seed=0)
+    over = False
+    while not over:
+        over = recorded.step(0.1 * recorded.action_space.sample())[2]
+    recorded.close()
+    assert [path.suffix for path in tmp_path.iterdir() if path.stat().st_size > 1000] == [".mp4"]
 
 
 def test_time_limits(small):
