@@ -49,7 +49,7 @@ class Pace:
 def train(
     env: IspTuningVectorEnv,
     settings: AgentSettings,
-    folder: Path,
+    folder: Path | str,
     device: str = "cpu",
     evaluation: Evaluation | None = None,
     pace: Pace = Pace(),
@@ -75,6 +75,7 @@ def train(
     """
     if not env.settings.pictures:
         raise AgentError("these policies look at pictures: TaskSettings(pictures=True)")
+    folder = Path(folder)
     _claim(folder, env, settings, origin)
     set_random_seed(settings.seed)
     model = settings.build(VecMonitor(IspTuningVecEnv(env)), folder, device)

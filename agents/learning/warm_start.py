@@ -34,7 +34,10 @@ def start_from(policy: BasePolicy, prior: BasePolicy, env: IspTuningVectorEnv) -
         TypeError: The prior is no `PhotoPolicy`, or actions are not theta.
     """
     if not isinstance(prior, PhotoPolicy) or not env.settings.absolute:
-        raise TypeError("a start from a prior needs a PhotoPolicy and actions that are theta")
+        raise TypeError(
+            "a start from a prior needs a PhotoPolicy, and actions that are theta: "
+            "TaskSettings(absolute=True)"
+        )
     policy.set_training_mode(False)
     features = features_of(policy if isinstance(policy, PhotoPolicy) else _actor(policy))
     features.load_state_dict(features_of(prior).state_dict())

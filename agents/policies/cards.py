@@ -109,8 +109,9 @@ def knobs(pipeline: IspPipeline) -> list[list[Any]]:
     return [[p.name, p.low, p.neutral, p.high] for p in pipeline.parameters]
 
 
-def save_agent(agent: Agent, stem: Path) -> None:
+def save_agent(agent: Agent, stem: Path | str) -> None:
     """Write `stem`.safetensors (16 bits) and `stem`.json, each whole or not at all."""
+    stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     card, weights = agent_files(stem)
     halves = {name: x.detach().half().contiguous() for name, x in _weights(agent.policy).items()}
