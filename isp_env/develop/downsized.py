@@ -3,37 +3,31 @@
 import math
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isp_env.develop.compiled_rows import TILE
-from isp_env.develop.corrections import corrected
-from isp_env.develop.linear_source import linear_source
-from isp_env.develop.noise import linear_noise
-from isp_env.develop.reference import LinearImage, crop, develop, resize, upright
+from isp_env.develop.linear_source import LinearSource, linear_source
+from isp_env.develop.reference import LinearImage, develop, resize
 from isp_env.raw import RawImage
 
 
-def reduced(raw: RawImage, block: int) -> LinearImage:
+def reduced(source: LinearSource, block: int) -> LinearImage:
     """Scene-linear means over block x block samples, cropped and upright: no demosaicing.
 
     Red and blue lie half a sample off, as their samples do, which shows until it is reduced again.
 
     Args:
-        raw: Sensor data.
+        source: Sensor data.
         block: Even.
     """
-    means, _ = linear_source(raw).reduced(block)
-    return _shown(means, raw, block)
+    return source.shown(source.reduced(block)[0], block)
 
 
-def halved(raw: RawImage) -> LinearImage:
+def halved(source: LinearSource) -> LinearImage:
     """Scene-linear means over 2x2 demosaiced pixels, cropped and upright: every colour in place."""
-    raw = corrected(raw)
-    if raw.mosaic is None:
-        return reduced(raw, 2)
-    source = linear_source(raw)
+    if source.raw.mosaic is None:
+        return reduced(source, 2)
     height, width = source.shape  # even
     means = np.empty((3, height // 2, width // 2), np.float32)
     for top in range(0, height, TILE):
@@ -42,18 +36,18 @@ def halved(raw: RawImage) -> LinearImage:
         source.rows(top, bottom, rows)
         pairs = rows[:, ::2] + rows[:, 1::2]
         means[:, top // 2 : bottom // 2] = (pairs[..., ::2] + pairs[..., 1::2]) / 4
-    return _shown(means, raw, 2)
+    return source.shown(means, 2)
 
 
-def small(raw: RawImage, ratio: float) -> LinearImage:
+def small(source: LinearSource, ratio: float) -> LinearImage:
     """The smallest picture that can be resized to `1 / ratio` of the frame without colour fringes.
 
     Args:
-        raw: Sensor data.
+        source: Sensor data.
         ratio: Of the frame's sides to the output's, 2 or more.
     """
     block = 2 * int(ratio / 3)  # reduced again by 1.5 or more: the colours' offsets hardly show
-    return reduced(raw, block) if block else halved(raw)
+    return reduced(source, block) if block else halved(source)
 
 
 def long_side_of_square(raw: RawImage, side: int) -> int:
@@ -78,13 +72,9 @@ def central_square(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c
 
 def preview(raw: RawImage, long_side: int) -> LinearImage:
     """A small scene-linear picture for choosing parameters, by the cheapest faithful path."""
-    raw = corrected(raw)
-    top, left, bottom, right = raw.crop
+    source = linear_source(raw)
+    top, left, bottom, right = source.raw.crop
     # reduced again by 2 or more: the colours' offsets within the blocks vanish
     block = 2 * (max(bottom - top, right - left) // (4 * long_side))
-    return resize(reduced(raw, block) if block else develop(raw), long_side)
-
-
-def _shown(means: np.ndarray, raw: RawImage, block: int) -> LinearImage:
-    rgb = upright(crop(torch.from_numpy(means), raw, block), raw.orientation)
-    return LinearImage(rgb, rgb.new_tensor(linear_noise(raw, block)))
+    image = reduced(source, block) if block else develop(source.raw)
+    return resize(image, long_side)

@@ -20,7 +20,7 @@ from isp_env.compiled.strips import CHUNK, gather, scatter
 from isp_env.develop.compiled_rows import TILE, Rows, block_statistics
 from isp_env.develop.corrections import corrected
 from isp_env.develop.downsized import small
-from isp_env.develop.linear_source import linear_source
+from isp_env.develop.linear_source import LinearSource, linear_source
 from isp_env.develop.noise import linear_noise, noise_block
 from isp_env.develop.reference import LinearImage, develop_area
 from isp_env.isp.default import DEFAULT_PIPELINE
@@ -75,17 +75,18 @@ def render_raw(
         device: Other than "cpu": renders the whole frame at once there.
         tile: Rows that are demosaiced at a time; the result does not depend on it.
     """
-    raw = corrected(raw)
+    source = linear_source(raw)
+    raw = source.raw
     top, left, bottom, right = raw.crop
     height, width = bottom - top, right - left
     height, width = (width, height) if raw.orientation >= 5 else (height, width)
     target = size.of(height, width)
     ratio = max(height, width) / max(target)
     if ratio >= 2:
-        image = _resize(small(raw, ratio), target)
+        image = _resize(small(source, ratio), target)
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
     if torch.device(device).type == "cpu":
-        pixels = _render_sensor(raw, theta, pipeline, bits, tile)
+        pixels = _render_sensor(source, theta, pipeline, bits, tile)
     else:
         pixels = quantise(render_whole(raw, theta, pipeline, device), bits)
     pixels = _upright(pixels[top:bottom, left:right], raw.orientation)
@@ -143,20 +144,18 @@ def quantise(image: Float[Tensor, "3 h w"], bits: Bits = 8) -> Pixels:
 
 
 def _render_sensor(
-    raw: RawImage, theta: Float[Tensor, " d"], pipeline: IspPipeline, bits: Bits, tile: int
+    source: LinearSource, theta: Float[Tensor, " d"], pipeline: IspPipeline, bits: Bits, tile: int
 ) -> Pixels:
     """Render the active area, as it lies on the sensor."""
-    source = linear_source(raw)
     shape = source.shape
     factor = guide_factor(max(shape))
     if factor == 1:
-        noise = torch.from_numpy(linear_noise(raw)).float()
-        image = LinearImage(develop_area(raw), noise)
+        image = LinearImage(develop_area(source.raw), source.noise())
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
     means, variance = (torch.from_numpy(x)[None] for x in source.reduced(factor))
-    block = noise_block(raw)  # whose means the variances are those of
+    block = source.block  # whose means the variances are those of
     guide = Guide(means.unbind(1), variance, max(shape) / factor, (factor // block) ** 2)
-    noise = torch.from_numpy(linear_noise(raw, block)).float()[None]
+    noise = source.noise(block)[None]
     return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)
 
 

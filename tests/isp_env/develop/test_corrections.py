@@ -118,7 +118,7 @@ def test_vignetting_is_corrected_everywhere(camera):
         (develop(bright), develop(raw)),
         (develop(bright, half=True), develop(raw, half=True)),
         (preview(bright, 24), preview(raw, 24)),
-        (reduced(bright, 4), reduced(raw, 4)),
+        (reduced(linear_source(bright), 4), reduced(linear_source(raw), 4)),
     ):
         # means of a quarter of the picture's width, at its corners: the noise is averaged out
         (height, width), size = found.rgb.shape[1:], truth.rgb.shape[1:]

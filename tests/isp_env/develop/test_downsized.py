@@ -10,6 +10,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch.nn.functional import avg_pool2d
 
 from isp_env.develop.downsized import halved, reduced, small
+from isp_env.develop.linear_source import linear_source
 from isp_env.develop.reference import develop
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.render.frame import OutputSize, render_raw
@@ -21,15 +22,15 @@ from isp_env.scenes.simulation import Capture, simulate
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_halved_is_the_mean_of_four_demosaiced_pixels(take, cfa, orientation):
     raw = replace(take(), cfa=np.array(cfa, np.uint8), orientation=orientation, crop=(2, 4, 62, 62))
-    found = halved(raw)
+    found = halved(linear_source(raw))
     expected = avg_pool2d(develop(raw).rgb, 2)
     assert torch.allclose(found.rgb, expected, atol=1e-5)
-    torch.testing.assert_close(found.noise, reduced(raw, 2).noise)
+    torch.testing.assert_close(found.noise, reduced(linear_source(raw), 2).noise)
 
 
 @pytest.mark.parametrize("ratio", [2.0, 3.0, 5.9, 7.9])
 def test_a_picture_to_be_resized_is_large_enough_and_not_much_larger(take, ratio):
-    side = max(small(take(), ratio).rgb.shape)
+    side = max(small(linear_source(take()), ratio).rgb.shape)
     assert (1.5 if ratio >= 3 else 1) * 96 / ratio <= side <= 3 * 96 / ratio
 
 

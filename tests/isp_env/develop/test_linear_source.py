@@ -62,7 +62,7 @@ def test_rows_are_those_of_the_development(phase, extras):
         )
     expected = develop_area(raw).numpy()
     source = linear_source(raw)
-    assert isinstance(source, MosaicSource)
+    assert isinstance(source.samples, MosaicSource)
     whole = np.empty((3, *source.shape), np.float32)
     source.rows(0, source.shape[0], whole)
     assert np.abs(whole - expected).max() < 1e-5
@@ -124,7 +124,7 @@ def test_a_picture_without_a_mosaic(extras):
         deltas = rng.normal(0, 50, 20), rng.normal(0, 50, 31)
         raw = replace(raw, gain_maps=maps, black_rows=deltas[0], black_columns=deltas[1])
     source = linear_source(raw)
-    assert isinstance(source, ArraySource)
+    assert isinstance(source.samples, ArraySource)
     found = np.empty((3, 20, 31), np.float32)
     source.rows(0, 20, found)
     assert np.abs(found - develop_area(raw).numpy()).max() < 1e-5
