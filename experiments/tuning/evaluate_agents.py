@@ -353,17 +353,22 @@ def over_seeds(measured: Mapping[str, Measured], agents: Sequence[str]) -> dict[
 
 
 def pairs(measured: Mapping[str, Measured], other: str) -> dict[str, Any]:
-    """Each agent against another controller, on the scenes that both saw."""
+    """Each agent against another controller, and their mean, on the scenes that both saw."""
     theirs = measured[other]
     both = len(theirs["score"])
+    ours = {name: values for name, values in measured.items() if name.startswith(AGENT)}
+    for kind in ("", ", refined"):
+        seeds = [v for name, v in ours.items() if name.endswith("refined") == bool(kind)]
+        if len(seeds) > 1:  # of each scene, the mean of the seeds
+            mean = {key: np.mean([one[key] for one in seeds], axis=0) for key in seeds[0]}
+            ours[f"mean of {len(seeds)} seeds{kind}"] = mean
     return {
         name: {
             key: asdict(compare(values[key][:both], theirs[key][: len(values[key])]))
             for key in values
             if key != "renders"
         }
-        for name, values in measured.items()
-        if name.startswith(AGENT)
+        for name, values in ours.items()
     }
 
 

@@ -51,6 +51,17 @@ def test_agents_alone_are_compared_with_another_controller():
     assert found["agent 0"]["score"]["wins"] == 0
 
 
+def test_several_agents_are_compared_by_their_mean_of_each_scene():
+    other = {"score": np.array([1.0, 4.0, 2.0]), "potential": np.zeros(3), "renders": np.ones(3)}
+    measured = {"agent 0": FIRST, "agent 1": SECOND, "agent 0, refined": FIRST, "prior": other}
+    found = pairs(measured, "prior")
+    assert list(found) == ["agent 0", "agent 1", "agent 0, refined", "mean of 2 seeds"]
+    mean = found["mean of 2 seeds"]["score"]
+    assert mean["mean"] == pytest.approx((2.0 + 0.0 + 3.0) / 3)  # 3, 4, 5 less 1, 4, 2
+    assert mean["wins"] == pytest.approx(2.5 / 3)
+    assert mean["low"] <= mean["mean"] <= mean["high"]
+
+
 def test_the_table_has_a_row_for_each_controller_and_each_referee():
     names = ("potential", "score", "PSNR", "-CIEDE2000", "SSIM")
     change = {name: {"mean": 0.5, "low": 0.25, "high": 1.0, "wins": 1.0} for name in names}
