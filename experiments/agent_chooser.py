@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 
-from agents.controllers.base import Found
 from agents.controllers.policy import controller
 from agents.controllers.prior import prior_control, prior_thetas
 from agents.controllers.search import refined
@@ -113,12 +113,12 @@ class AgentChooser:
         knobs = DEFAULT_PIPELINE.only(agent.card.knobs).parameters
         kept = {p.name: given.get(p.name, p.neutral) for p in knobs if p.name in self.kept}
         try:
-            found = choose(raw, agent, prior, reward, self.refine, kept)
+            theta, renders = choose(raw, agent, prior, reward, self.refine, kept)
         except AttiqaError as error:
             raise ChoiceError(f"the agent's judge refuses the preview: {error}") from error
-        values = to_values(knobs, self.strength * torch.from_numpy(found.theta))
+        values = to_values(knobs, self.strength * torch.from_numpy(theta))
         chosen = {name: value.item() for name, value in values.items() if name not in kept}
-        return Choice(chosen, int(found.renders[0]), self.strength, self.kept)
+        return Choice(chosen, renders, self.strength, self.kept)
 
 
 def choose(
@@ -128,10 +128,11 @@ def choose(
     reward: QualityReward,
     refine: int = REFINE,
     kept: Mapping[str, float] = NOTHING_KEPT,
-) -> Found:
-    """Let an agent choose theta for one photograph on its preview; one row, of its own knobs.
+) -> tuple[Float32[np.ndarray, "1 d"], int]:
+    """Let an agent choose theta for one photograph on its preview, and count its renders.
 
-    The best by the potential counts, the neutral rendering included.
+    The best by the potential counts, the neutral rendering included; but a prior that is neither
+    refined nor held back is not asked what the reward says of its choice.
 
     Args:
         raw: Sensor data.
@@ -151,11 +152,14 @@ def choose(
     if prior is not None:
         anchors = prior_thetas(prior, scene, pipeline)
         anchors[:, list(held)] = list(held.values())
+        if agent is prior and not refine and not kept:
+            return anchors, agent.card.task.horizon
     judged = JudgedScenes(scene, reward, pipeline, anchors=anchors)
     control = prior_control(agent) if agent is prior else controller(agent)
     if refine or kept:
         control = refined(control, [agent.card.task.horizon + refine], held=held)
-    return control(judged, np.zeros(1, np.int64))
+    found = control(judged, np.zeros(1, np.int64))
+    return found.theta, int(found.renders[0])
 
 
 def held_columns(knobs: Sequence[Parameter], kept: Mapping[str, float]) -> dict[int, float]:

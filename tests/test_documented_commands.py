@@ -132,12 +132,10 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
         return replace(stage, schedule=replace(SCHEDULE, seed=stage.schedule.seed))
 
     cpu, protocol = Machine("cpu"), CropProtocol(48, 32)
-    policy = {"policy": NETWORK}
-    short = PPOSettings(steps=8, rollout=2, batch_size=4, epochs=1, **policy)
+    short = PPOSettings(steps=8, rollout=2, batch_size=4, epochs=1, policy=NETWORK)
     match program:
         case "attiqa label":
-            small = Loading(batch_size=4, workers=0, shard_rows=8)
-            return less(loading=small, **clip)
+            return less(loading=Loading(batch_size=4, workers=0, shard_rows=8), **clip)
         case "attiqa select-prompts":
             return less(short_side=48, spaq_subset=True, **clip)
         case "attiqa pretrain":
@@ -154,21 +152,21 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
                 machine=cpu,
             )
         case "attiqa evaluate":
-            small = {"short_side": 48, "crop": 32, "splits": 1, "subset": True}
-            return less(finetuning=trained(settings.finetuning), **small)
+            finetuning = trained(settings.finetuning)
+            return less(finetuning=finetuning, short_side=48, crop=32, splits=1, subset=True)
         case "experiments/tuning/train_prior.py":
             lesson = LessonSettings(light_batches=2, batches=2)
-            return less(lesson=lesson, long_side=48, batch_size=3, watched=1, **policy)
+            return less(lesson=lesson, long_side=48, batch_size=3, watched=1, policy=NETWORK)
         case "experiments/tuning/train_agent.py":
             scenes = replace(settings.scenes, training=6, held_out=5, size=(48, 64))
             pace = Pace(checkpoint=4, evaluation=4)
-            small = {"environments": 2, "watched": 2, "pace": pace, "algorithm": short}
-            return less(scenes=scenes, **small, **parts)
+            few = {"environments": 2, "watched": 2, "pace": pace, "algorithm": short}
+            return less(scenes=scenes, **few, **parts)
         case "experiments/isp/build_previews.py":
             return less(side=48)
         case "experiments/tuning/evaluate_agents.py":
-            small: dict = {"count": 3, "costly": 1, "random": (1,), "cma": (2,), "gradient": (1,)}
-            return less(refined=(2,), referee=parts["judge"], **small, **parts)
+            few = {"count": 3, "costly": 1, "random": (1,), "cma": (2,), "gradient": (1,)}
+            return less(refined=(2,), referee=parts["judge"], **few, **parts)
         case "experiments/tuning/evaluate_reward_hacking.py":
             return less(count=3, steps=2, looks=(2,), referee=parts["judge"], **parts)
         case _:

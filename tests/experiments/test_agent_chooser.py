@@ -3,16 +3,23 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from experiments.agent_chooser import AgentChooser, ChoiceError
+from agents.controllers.prior import prior_control
+from agents.policies import load_agent
+from attiqa.model.quality_model import load_model
+from experiments.agent_chooser import AgentChooser, ChoiceError, choose
 from experiments.render import Settings, main
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
 from isp_env.raw import RawImage, read_raw
 from isp_env.raw.write_dng import write_dng
+from isp_env.scenes.preview_set import PreviewSet
 from isp_env.scenes.samples import simulated_sample
+from isp_env.task.judged_scenes import JudgedScenes
+from isp_env.task.reward import QualityReward
 
 KNOBS = DEFAULT_PIPELINE.parameters
 COLUMN = {p.name: column for column, p in enumerate(KNOBS)}
@@ -104,6 +111,21 @@ def test_the_refinement_sees_the_values_of_kept_knobs(raw, refine):
     if refine:
         lifts = [COLUMN[name] for name in ("shadows", "whites", "gamma")]
         assert bright[lifts].sum() < dark[lifts].sum()
+
+
+def test_a_prior_that_is_neither_refined_nor_held_back_chooses_without_the_reward(raw):
+    prior = load_agent("prior", DEFAULT_PIPELINE)
+    scene = PreviewSet.of([raw], prior.card.preview_side)
+    judged = JudgedScenes(scene, QualityReward(load_model().for_reward()))
+    expected = prior_control(prior)(judged, np.zeros(1, np.int64))
+
+    def forbidden(images: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("asked")
+
+    theta, renders = choose(raw, prior, prior, QualityReward.plain(forbidden), refine=0)
+    assert np.array_equal(theta, expected.theta)
+    assert np.ptp(theta) > 0.1
+    assert renders == expected.renders[0]
 
 
 def test_an_agent_that_may_choose_nothing_changes_nothing(raw):

@@ -214,10 +214,14 @@ def smooth(height: int, width: int) -> RawImage:
     return simulate(photo, NIKON_D750, Capture(), np.random.default_rng(0))[0]
 
 
-def test_pictures_that_the_judge_refuses_fail_with_the_reason(tmp_path):
+def test_pictures_that_the_judge_refuses_are_developed_but_not_refined(tmp_path):
     write_dng(smooth(24, 96), tmp_path / "small.dng")
+    small, out = [str(tmp_path / "small.dng")], tmp_path / "developed"
+    assert main(Settings(raw=small, out=out, workers=HERE)) == 0
+    judged = json.loads((out / "small.jpg.json").read_text())["judged"]
+    assert judged["reason"].startswith("not scored: ")
     out = tmp_path / "out"
-    assert main(Settings(raw=[str(tmp_path / "small.dng")], out=out, workers=HERE)) == 1
+    assert main(Settings(raw=small, out=out, workers=HERE, refine=2)) == 1
     (failure,) = json.loads((out / "results.json").read_text())["failures"]
     assert failure["reason"].startswith("the agent's judge refuses the preview")
 
