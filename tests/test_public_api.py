@@ -86,3 +86,16 @@ def test_installed_programs_tell_their_version(program):
     path = Path(sys.executable).with_name(program)
     done = subprocess.run([path, "--version"], capture_output=True, text=True)
     assert done.stdout == f"attiqa {version('attiqa')}\n", done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["score", "MISSING.jpg"]])
+def test_help_and_wrong_names_are_answered_without_pytorch(words):
+    program = (
+        f"import sys; sys.argv[1:] = {words}\n"
+        "from attiqa.cli.main import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    print('torch' in sys.modules, len(sys.modules) < 1500)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False True"
+    assert ("no such file" in done.stdout + done.stderr) == ("MISSING.jpg" in words)

@@ -17,6 +17,7 @@ from attiqa.errors import AttiqaError, ImageFileError
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import QualityModel
 from attiqa.scoring import files as folder_scoring
+from attiqa.scoring import run as scoring
 from attiqa.scoring.files import score_files
 from tests.attiqa.scoring.folders import files_in
 
@@ -73,7 +74,7 @@ def test_a_model_of_a_single_attribute_is_printed(tiny, model, folder, monkeypat
     architecture = replace(tiny, attributes=("quality",))
     card = replace(model.card, architecture=architecture, attributes=("quality",))
     single = QualityModel(QualityNet(AttributeNet(architecture)), card)
-    monkeypatch.setattr(score, "load_model", lambda *_: single)
+    monkeypatch.setattr(scoring, "load_model", lambda *_: single)
     assert score.main(score.Settings((folder / "0.png",))) == 0
     assert f"{single.score(folder / '0.png').attributes.item():.3f}" in capsys.readouterr().out
 

@@ -21,6 +21,7 @@ from attiqa.files import companion
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.scoring import files, tables
+from attiqa.scoring import run as scoring
 from attiqa.scoring.files import score_files
 from attiqa.scoring.tables import ScoreJournal, ScoreTableError, read_rows
 
@@ -129,7 +130,7 @@ def record(monkeypatch) -> list[str]:
         asked.extend(path.name for path in paths)
         return score_files(model, paths, *args)
 
-    monkeypatch.setattr(score, "score_files", recorded)
+    monkeypatch.setattr(scoring, "score_files", recorded)
     return asked
 
 
@@ -212,13 +213,13 @@ def test_a_folder_that_cannot_be_written_to(settings, monkeypatch, number):
         return opened(path, mode, *args, **options)
 
     monkeypatch.setattr(Path, "open", refused)
-    monkeypatch.setattr(score, "score_files", None)
+    monkeypatch.setattr(scoring, "score_files", None)
     with pytest.raises(ScoreTableError, match=r"scores\.csv: cannot be written: .*writable"):
         score.main(settings)
 
 
 def test_outputs_that_cannot_be_tables(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(score, "score_files", None)
+    monkeypatch.setattr(scoring, "score_files", None)
     (tmp_path / "results.csv").mkdir()
     (tmp_path / "results").mkdir()
     (tmp_path / "file").touch()
@@ -257,7 +258,7 @@ def test_ctrl_c_keeps_the_journal(settings, monkeypatch, capsys):
                 raise KeyboardInterrupt
             yield rows
 
-    monkeypatch.setattr(score, "score_files", interrupted)
+    monkeypatch.setattr(scoring, "score_files", interrupted)
     assert score.main(settings) == 130
     said = capsys.readouterr().out
     assert "interrupted: 2 of 6 files are in" in said
@@ -289,7 +290,7 @@ def test_ctrl_c_without_a_table_prints_what_there_is(settings, monkeypatch, caps
         raise KeyboardInterrupt
 
     monkeypatch.setenv("COLUMNS", "400")
-    monkeypatch.setattr(score, "score_files", interrupted)
+    monkeypatch.setattr(scoring, "score_files", interrupted)
     assert score.main(replace(settings, out=None)) == 130
     said = capsys.readouterr().out
     assert "0.png" in said

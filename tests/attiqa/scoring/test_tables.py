@@ -19,6 +19,7 @@ from attiqa.cli import score
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.scoring import files as folder_scoring
+from attiqa.scoring import run as scoring
 from attiqa.scoring.files import score_files
 from attiqa.scoring.tables import (
     ScoreJournal,
@@ -82,7 +83,7 @@ def test_a_finished_table_gets_new_files_and_those_that_failed(
         asked.extend(path.name for path in paths)
         return score_files(model, paths, *args)
 
-    monkeypatch.setattr(score, "score_files", recorded)
+    monkeypatch.setattr(scoring, "score_files", recorded)
     assert score.main(settings) == 0
     assert sorted(asked) == ["broken.jpg", "new.png"]
     after = {row["path"]: row for row in read_rows(out)}
@@ -215,7 +216,7 @@ def test_file_names_that_are_no_text(weights, folder, tmp_path, monkeypatch, suf
         asked.extend(path.name for path in paths)
         return score_files(model, paths, *args)
 
-    monkeypatch.setattr(score, "score_files", recorded)
+    monkeypatch.setattr(scoring, "score_files", recorded)
     score.main(settings)
     assert sorted(asked) == sorted(["broken.jpg", "dot.png", broken])
 

@@ -1,0 +1,110 @@
+"""A run of scoring: files to a table or the terminal, with progress; continues after a stop."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Column, Table
+from rich.text import Text
+
+from attiqa.model.checkpoints import Card
+from attiqa.model.quality_model import load_model
+from attiqa.scoring.files import score_files
+from attiqa.scoring.tables import Row, ScoreJournal, table_row, table_text
+
+FEW = 50
+"""So many scores are also printed, the best first."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of the signal."""
+
+
+def score_to_table(
+    paths: Sequence[Path],
+    out: Path | None,
+    model: str = "embedded",
+    device: str = "cpu",
+    batch: int | None = None,
+    workers: int = 2,
+) -> int:
+    """Score photographs; those that the table has are skipped.
+
+    Args:
+        paths: Image files.
+        out: The table to write; None prints the scores.
+        model: What `load_model` takes.
+        device: Where it runs.
+        batch: Photographs that go through the model together.
+        workers: Threads that decode ahead.
+
+    Returns:
+        1 where a file could not be scored, 130 when interrupted, 0 otherwise.
+
+    Raises:
+        AttiqaError: The model cannot be loaded, or the table not be written.
+    """
+    console = Console()
+    quality = load_model(model, device)
+    journal = out and ScoreJournal(out, quality.card)
+    new = [path for path in paths if not journal or str(path) not in journal.done]
+    few: list[Row] = []
+    batches = score_files(quality, new, batch, workers)
+    interrupted = False
+    try:
+        with Progress(console=console) as progress, contextlib.closing(batches):
+            task = progress.add_task("scoring", total=len(paths), completed=len(paths) - len(new))
+            for files in batches:
+                rows = [table_row(file, quality.card) for file in files]
+                if journal:
+                    journal.append(rows)
+                else:
+                    few += rows
+                progress.advance(task, len(rows))
+    except KeyboardInterrupt:
+        interrupted = True
+    if journal and interrupted:
+        kept = journal.count()
+        message = f"interrupted: {kept} of {len(paths)} files are in {_text(journal.part)}; "
+        console.print(Text(message + "the same command continues"))
+        return INTERRUPTED
+    if journal:
+        failed = sum(bool(row["error"]) for row in journal.rows())
+        few = list(journal.rows()) if len(paths) <= FEW else []
+        journal.finish()
+    else:
+        failed = sum(bool(row["error"]) for row in few)
+    if few:
+        console.print(_printed(few, quality.card))
+    if interrupted:
+        console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
+        return INTERRUPTED
+    end = f" {_text(out)}" if out else ""
+    kept = len(paths) - len(new)
+    earlier = f", {kept} kept from earlier" if kept else ""
+    console.print(Text(f"{len(paths) - failed} scored, {failed} failed{earlier}{end}"))
+    return 1 if failed else 0
+
+
+def _text(path: Path) -> str:
+    """Write a path so that any terminal can show it."""
+    return table_text(str(path))
+
+
+def _printed(rows: list[Row], card: Card) -> Table:
+    """Show rows, the best first, and what the numbers mean."""
+    assert card.scale is not None
+    caption = (
+        f"{card.name}: {card.scale.low:g} to {card.scale.high:g}, higher is better; "
+        f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
+    )
+    numbers = ("score", *card.attributes)
+    table = Table(Column("file", overflow="fold"), *numbers, caption=caption)
+    for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
+        name = Text(str(row["path"]))  # brackets in names are no markup
+        if row["error"]:
+            table.add_row(name, Text(str(row["error"]), style="red"))
+        else:
+            table.add_row(name, *(f"{row[number]:.3f}" for number in numbers))
+    return table
