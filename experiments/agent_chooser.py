@@ -169,7 +169,7 @@ def held_columns(knobs: Sequence[Parameter], kept: Mapping[str, float]) -> dict[
 
 
 def _priors(card: AgentCard) -> tuple[str, ...]:
-    """Return what `load_prior` takes for an agent's prior; none where it has none or is one."""
+    """Name an agent's prior as `load_prior` takes it; nothing where it has none or is one."""
     return (card.prior.split(" ")[0],) if card.prior else ()
 
 

@@ -159,7 +159,7 @@ def _report(settings: Settings, results: "Sequence[Rendered]", review: "ScoreRev
 
 
 def _told(rendered: "Rendered", out: Path) -> dict[str, Any]:
-    """Return what the sidecar of a picture says, as an entry of `results.json`."""
+    """Turn the sidecar of a picture into an entry of `results.json`."""
     from isp_env.batch.manifest import read_sidecar
 
     sidecar = read_sidecar(rendered.output)

@@ -58,7 +58,7 @@ def alone_in(folder: Path, refusal: Exception) -> Iterator[None]:
 
 
 def temporary_prefix(path: Path) -> str:
-    """Return how the temporary names for `path` begin: by its name's hash, which is short."""
+    """Return the beginning of the temporary names for `path`: a short hash of its name."""
     return f".{name_hash(path.name)}-"
 
 

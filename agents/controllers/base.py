@@ -90,13 +90,13 @@ class Tried:
 
 
 def joined(tries: Sequence[Tried]) -> Tried:
-    """Return what was tried in one go after the other."""
+    """Join trials along the budget."""
     columns = ((t.theta, t.value, t.score) for t in tries)
     return Tried(*(np.concatenate(x, axis=1) for x in zip(*columns, strict=True)))
 
 
 def gathered(rows: Sequence[Int[np.ndarray, " _"]], tries: Sequence[Tried]) -> Tried:
-    """Return what was tried with groups of scenes, in the order of the scenes.
+    """Join trials of groups of scenes, in the order of the scenes.
 
     Args:
         rows: Of the scenes of each group; together 0..n - 1.
@@ -131,7 +131,7 @@ def chosen(
     theta: Float32[np.ndarray, "n d"],
     renders: int,
 ) -> Found:
-    """Return what a control that does not look at the reward chose, judged to report it."""
+    """Judge, for the report, the choice of a control that does not look at the reward."""
     tried = try_out(judged, rows, theta[:, None])
     return Found(theta, tried.value[:, 0], tried.score[:, 0], np.full(len(rows), renders))
 

@@ -23,7 +23,7 @@ def prior_thetas(
     rows: Int[np.ndarray, " n"] | None = None,
     device: str | torch.device = "cpu",
 ) -> Float32[np.ndarray, "n d"]:
-    """Return what a prior chooses for scenes (all of them if no rows are given).
+    """Return a prior's theta for scenes (all of them if no rows are given).
 
     The prior looks as often as the episodes of its card are long.
 

@@ -49,7 +49,7 @@ class KeptFindings:
     identity: str
 
     def run(self, contender: Contender, judged: JudgedScenes) -> tuple[dict[str, Found], float]:
-        """Return what it finds at each budget, by name, and the seconds that a scene took."""
+        """Run it: its findings at each budget, by name, and the seconds per scene."""
         self.folder.mkdir(parents=True, exist_ok=True)
         name = contender.name
         stem = "_".join(filter(None, [name.replace(" ", "_"), contender.version, self.identity]))
@@ -72,7 +72,7 @@ class KeptFindings:
 
 
 def rows_of(found: Found, rows: np.ndarray) -> Found:
-    """Return what was found for some of the scenes."""
+    """Return the findings for some of the scenes."""
     return _found(lambda field: getattr(found, field)[rows])
 
 

@@ -104,7 +104,7 @@ def trial(
 
 
 def _tried_on(referee: Referee, judged: JudgedScenes, row: int, seed: int) -> dict[str, list[bool]]:
-    """Return which pairs of one scene are ordered rightly, by kind."""
+    """Tell which pairs of one scene are ordered rightly, by kind."""
     random = np.random.default_rng((seed, row))
     drawn = SPREAD * random.standard_normal((PAIRED, judged.knobs))
     theta = torch.from_numpy(np.vstack([np.zeros(judged.knobs), drawn]).astype(np.float32))

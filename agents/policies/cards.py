@@ -105,7 +105,7 @@ def warn_of_another_judge(card: AgentCard, sha256: str | None) -> None:
 
 
 def knobs(pipeline: IspPipeline) -> list[list[Any]]:
-    """Return what an agent must know of a pipeline: its parameters and their ranges."""
+    """List the parameters of a pipeline and their ranges, as an agent's card states them."""
     return [[p.name, p.low, p.neutral, p.high] for p in pipeline.parameters]
 
 

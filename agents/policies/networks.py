@@ -243,7 +243,7 @@ def build_policy(
 
 
 def features_of(policy: BasePolicy) -> PhotoFeatures:
-    """Return what a policy sees by.
+    """Return the features extractor of a policy.
 
     Raises:
         TypeError: It is none of this package's.
@@ -266,7 +266,7 @@ def begin_neutral(policy: PhotoPolicy) -> None:
 
 
 def actor(policy: BasePolicy) -> nn.Module:
-    """Return what chooses the actions: PPO's whole policy, the actors of SAC and TD3."""
+    """Return the network that chooses the actions: PPO's whole policy, the actor of SAC and TD3."""
     if isinstance(policy, SACNetworks | TD3Networks):
         return policy.actor
     return policy

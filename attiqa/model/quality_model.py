@@ -152,7 +152,7 @@ class QualityModel(nn.Module):
         return -distance, perception.attributes
 
     def for_reward(self) -> "QualityModel | Callable[[Tensor], Perception]":
-        """Return what a reward asks: this model where it compares developments, else `perceive`."""
+        """Return this model as a judge: itself where it compares developments, else `perceive`."""
         return self if self.net.architecture.development_features else self.perceive
 
     def nearness(

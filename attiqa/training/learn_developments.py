@@ -188,7 +188,7 @@ def _comparison_losses(
     settings: DevelopmentLesson,
     alone: bool,
 ) -> dict[str, Tensor]:
-    """Return how far the predicted distances are wrong, in value and in order."""
+    """Compute the loss of predicted distances, of their values and of their order."""
     shots, count = distance.shape
     flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     with torch.set_grad_enabled(not alone):
@@ -214,7 +214,7 @@ def _comparison_losses(
 def _kept_losses(
     net: QualityNet, teacher: QualityNet, photos: Photos, settings: DevelopmentLesson, step: int
 ) -> dict[str, Tensor]:
-    """Return how far the opinion of photographs has moved."""
+    """Compute how far the scores of photographs have moved."""
     if not settings.photos:
         return {}
     random = np.random.default_rng((settings.seed, step, 1))

@@ -46,7 +46,7 @@ class WeightAverage:
             net.load_state_dict(own)
 
     def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
-        """Return what `load_state_dict` takes."""
+        """Return the state that `load_state_dict` takes."""
         return {"updates": self.updates, "tensors": self.tensors}
 
     def load_state_dict(self, state: dict) -> None:

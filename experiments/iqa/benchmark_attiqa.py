@@ -156,7 +156,7 @@ def pretraining(settings: Settings, folder: Path) -> tuple[Run, Run]:
         return clock.seconds
 
     def ours() -> float:
-        """Return what a run costs once, such as starting workers, is in both times and cancels."""
+        """Compute the rate from two runs: one-time costs, such as starting workers, cancel."""
         return 2 * settings.photos / (seconds(3) - seconds(1))
 
     def bare() -> float:

@@ -210,7 +210,7 @@ EDITS = (
 def distances(
     images: Float[Tensor, "s k 3 h w"], truth: Float[Tensor, "s 3 h w"], detail_weight: float
 ) -> Float[Tensor, "s k"]:
-    """Return how far pictures are from the truth, in units of CIEDE2000 (CIE 142-2001)."""
+    """Measure the distance of pictures from the truth in CIEDE2000 (CIE 142-2001)."""
     count = images.shape[1]
     flat, expected = images.flatten(0, 1), truth.repeat_interleave(count, 0)
     coarse = [functional.avg_pool2d(x, 2) for x in (flat, expected)]

@@ -143,7 +143,7 @@ def developments(
 
 
 def answering(agent: Agent) -> Prior:
-    """Return what a supervised policy chooses for shots."""
+    """Return the theta of a supervised policy for shots."""
     return lambda shots: choices(agent, DEFAULT_PIPELINE, shots)
 
 

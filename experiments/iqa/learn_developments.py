@@ -152,7 +152,7 @@ def main(settings: Settings) -> None:
 
 
 def limits(before: str, beside_prior: bool) -> str:
-    """Return what is said of a model so far, and of its comparisons."""
+    """Return the metrics of a model's card, those of its comparisons included."""
     reference = "a prior's development of it" if beside_prior else "its neutral rendering"
     return " ".join([before.split(COMPARES)[0].strip(), LIMITS.format(reference)]).strip()
 

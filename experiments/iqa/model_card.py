@@ -43,7 +43,7 @@ def describe(settings: Settings, recipe: Recipe, photos: RatedPhotos, split: Spl
 
 
 def _begun(settings: Settings) -> dict[str, Any]:
-    """Return what the card says of the weights that the run began with."""
+    """Describe for the card the weights that the run began with."""
     if settings.start:
         card = load_model(settings.start).card
         only = f"{card.name} {str(card.sha256)[:16]}; of this recipe, only the last stage was run"
@@ -52,7 +52,7 @@ def _begun(settings: Settings) -> dict[str, Any]:
 
 
 def _committee(settings: Settings, recipe: Recipe) -> dict[str, str]:
-    """Return what the card says of those whose opinion was learnt in `touch`."""
+    """Describe for the card the networks whose scores were learnt in `touch`."""
     if settings.start or recipe.last_pairs is None or not settings.touch.distillation_weight:
         return {}
     init = settings.expert_init

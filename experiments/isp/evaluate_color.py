@@ -256,7 +256,7 @@ def show(results: dict[str, Any]) -> None:
 
 
 def draw_chart(raw: RawImage, settings: Settings) -> None:
-    """Return where the patches are measured."""
+    """Draw the patches that are measured."""
     picture = render_raw(raw, torch.zeros(len(DEFAULT_PIPELINE.parameters)), size=OutputSize(1000))
     height, width, _ = picture.shape
     figure, axis = plt.subplots(figsize=(9, 6))

@@ -47,7 +47,7 @@ def page_data(
     previews: Mapping[str, tuple[PurePosixPath, PurePosixPath]],
     knobs: Sequence[Parameter],
 ) -> dict[str, Any]:
-    """Return what the page shows, as JSON.
+    """Gather the content of the page, for JSON.
 
     Args:
         results: Photographs as `results.json` has them.

@@ -37,7 +37,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _family(name: str) -> str:
-    """Return what is drawn in one colour: all agents, and a search with all its budgets."""
+    """Group what is drawn in one colour: all agents, and a search with all its budgets."""
     kind, _, detail = name.partition(", ")
     if kind.startswith("agent "):
         return "agents, refined" if detail else "agents"

@@ -257,7 +257,7 @@ def on_files(
     agents: Sequence[Agent],
     side: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return what agents and quick controls make of real RAW files: file -> control -> measures.
+    """Measure agents and quick controls on real RAW files: file -> control -> measures.
 
     Files are named from their common folder on; those that cannot be read are left out, and the log
     says why.
@@ -313,7 +313,7 @@ def summarise(values: Measured, start: Measured, best: Measured) -> dict[str, An
 
 
 def by_distance(values: Measured, start: Measured) -> dict[str, Any]:
-    """Return how CIEDE2000 to the truth changes, by how far the neutral rendering was from it."""
+    """Compute the change of CIEDE2000 to the truth, by the distance of the neutral rendering."""
     if TRUTH not in values:
         return {}
     after = -np.asarray(values[TRUTH])

@@ -163,7 +163,7 @@ def on_trial(referee: Referee, judged: JudgedScenes, rows: Int[np.ndarray, " n"]
 
 
 def measures_of(referees: Sequence[Referee]) -> dict[str, Measure]:
-    """Return what is watched beside the reward's score: what it may overdo, and the referees."""
+    """Measure what the score may overdo, and the referees' opinion."""
     side_effects: dict[str, Measure] = {
         "clipping": lambda images, neutral, truth: clipped_share(images),
         "chroma": lambda images, neutral, truth: mean_chroma(images),

@@ -213,7 +213,7 @@ def divided(
 
 
 def gain(control: Controller, judged: JudgedScenes) -> Comparison:
-    """Return what a control gains over neutral in potential, with its 95 % interval."""
+    """Compare a control with neutral in potential, with the 95 % interval."""
     parts = batches(len(judged.scenes))
     found, start = (
         np.concatenate([one(judged, rows).value for rows in parts]) for one in (control, neutral)

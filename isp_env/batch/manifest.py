@@ -97,7 +97,7 @@ class Manifest:
         return None
 
     def name_of(self, output: Path) -> str:
-        """Return how the manifest calls a picture."""
+        """Return the manifest's name of a picture."""
         return output.relative_to(self.folder).as_posix()
 
 

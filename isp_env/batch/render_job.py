@@ -65,7 +65,7 @@ class Review(Protocol):
     def __call__(
         self, raw: RawImage, theta: Float[Tensor, " d"], name: str, /
     ) -> Mapping[str, Any]:
-        """Return what there is to say of the picture `name`, as JSON."""
+        """Judge the picture `name`: JSON for its sidecar."""
         ...
 
     def covers(self, judged: Any, name: str, /) -> bool:

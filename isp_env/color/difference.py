@@ -50,7 +50,7 @@ def chroma_and_contrast(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2"
 def dullness(
     images: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
-    """Return how far the chroma and the contrast of pictures are from the truth's, in CIELAB units.
+    """Measure the distance of chroma and contrast from the truth's, in CIELAB units.
 
     The sum of the absolute differences of `chroma_and_contrast`. The nearest picture to all that a
     photograph may have been is greyer and flatter than each of them (Blau & Michaeli 2018, The

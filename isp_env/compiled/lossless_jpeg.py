@@ -41,7 +41,7 @@ def category(difference):
 
 @jit
 def histogram(values):
-    """Return how often each of the 17 categories occurs."""
+    """Count each of the 17 categories."""
     counts = np.zeros(17, np.int64)
     for value in values:
         counts[category(value)] += 1
@@ -82,7 +82,7 @@ def encode(values, codes, lengths):
 
 @jit
 def decoding_table(counts, symbols, short, long):
-    """Return what the next bits mean.
+    """Fill the tables that tell what the next bits mean.
 
     Args:
         counts: Codes of each length 1..16 that fill at most the 2^16 words of 16 bits.

@@ -285,7 +285,7 @@ def plane_maps(raw: RawImage, plane: int) -> tuple[GainMap, ...]:
 
 
 def _ceiling(samples: Num[np.ndarray, "..."]) -> np.float32:
-    """Return where normalised samples are clipped: whole numbers saturate at white.
+    """Return the level at which normalised samples are clipped: whole numbers saturate at white.
 
     Numbers beyond white in floating point are light that a correction has made brighter.
     """

@@ -105,7 +105,7 @@ def frame_filling_scale(profile: LensProfile, shape: tuple[int, int]) -> float:
 def _source(
     ratios: Float64[np.ndarray, "3 n"], x0: float, y0: float, corner: float, scale: float
 ) -> SourceMap:
-    """Return where the pixels of the corrected picture were recorded."""
+    """Locate where the pixels of the corrected picture were recorded."""
 
     def source(
         x: Float64[np.ndarray, "*n"], y: Float64[np.ndarray, "*n"], plane: int

@@ -31,7 +31,7 @@ def noise_block(raw: RawImage) -> int:
 
 
 def root_offset(raw: RawImage) -> float:
-    """Return what is added under the root that a mosaic is interpolated in: three sigma."""
+    """Return the offset under the root that a mosaic is interpolated in: three sigma."""
     gains = raw.as_shot_neutral.max() / raw.as_shot_neutral
     _, read = raw.noise_profile or assumed_noise_profile(raw.iso)
     return max(3 * read**0.5 * float(gains.max()), 1e-3)

@@ -53,7 +53,7 @@ def warp_in_place(
 
 
 def warp_source(opcode: Warp, shape: tuple[int, int]) -> SourceMap:
-    """Return where the corrected pixels of a warp opcode lie.
+    """Locate the corrected pixels of a warp opcode.
 
     Args:
         opcode: WarpRectilinear, WarpRectilinear2 or WarpFisheye, with coefficients of all planes

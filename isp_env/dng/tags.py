@@ -235,7 +235,7 @@ def _is_outside(listed: Listed, layout: Layout) -> bool:
 
 
 def _beyond(values: Values, tags: Mapping[int, tifffile.TiffTag]) -> list[str]:
-    """Return what the file says of its rendering that is not done here."""
+    """List what the file asks of its rendering that is not done here."""
     notes = list[str]()
     needed = values(50707)
     if needed is not None and tuple(needed.astype(int)) > NEWEST:

@@ -153,7 +153,7 @@ class IspPipeline:
         return planes
 
     def constants(self, values: Values) -> Constants:
-        """Return what `apply` needs beside the maps: one number for each picture, (B, 1, 1)."""
+        """Return the numbers that `apply` needs beside the maps, one a picture, (B, 1, 1)."""
         derived = {name: v for stage in self.stages for name, v in stage.prepare(values).items()}
         return {name: v[:, None, None] for name, v in {**values, **derived}.items()}
 

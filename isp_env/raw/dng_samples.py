@@ -227,7 +227,7 @@ def _last_planes(planes: Num[np.ndarray, "c h w"]) -> Num[np.ndarray, "h w *c"]:
 def _deltas(
     tags: DngTags, shape: tuple[int, ...], notes: list[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return what is added to the black level in each row and in each column of the active area."""
+    """Return the deltas of the black level, of each row and each column of the active area."""
     found = list[np.ndarray | None]()
     names = ("BlackLevelDeltaV", "rows"), ("BlackLevelDeltaH", "columns")
     for deltas, size, (name, of) in zip(

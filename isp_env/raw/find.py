@@ -144,7 +144,7 @@ def _existing(line: str, folder: Path | None) -> Path | None:
 
 
 def _meant(name: Path) -> list[RawInput] | None:
-    """Return what a name stands for; None if for nothing."""
+    """Find the RAW files that a name stands for; None if there are none."""
     if os.path.isdir(name):  # of a Path, a name that is too long for one raises
         return _in_folder(name)
     if os.path.lexists(name):
@@ -209,7 +209,7 @@ def _why_not(entry: os.DirEntry[str]) -> str | None:
 def output_paths(
     inputs: Sequence[RawInput], out: Path, pattern: str | None, suffix: str
 ) -> Mapping[Path, Path]:
-    """Return where the photograph of each input goes.
+    """Name the photograph of each input.
 
     Names that would be too long for a file system are shortened (`files.fitting`).
 

@@ -13,7 +13,7 @@ FOVEON = b"FOVb"  # how an X3F file begins
 
 
 def libraw_samples(libraw: rawpy.RawPy, path: Path) -> SensorData:
-    """Return what LibRaw decodes of an opened file.
+    """Copy the samples that LibRaw decodes of an opened file.
 
     Raises:
         UnusualSensorError: Its mosaic is none of those that are developed here.

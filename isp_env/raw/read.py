@@ -80,7 +80,7 @@ def read_raw(path: Path | str) -> RawImage:
 
 
 def libraw_reason(error: rawpy.LibRawError) -> str:
-    """Return what an error of LibRaw means, and its own words."""
+    """Explain an error of LibRaw, with its own words."""
     reason = REASONS.get(type(error), "cannot be decoded")
     said = error.args[0] if error.args else ""
     return f"{reason} (LibRaw: {said.decode() if isinstance(said, bytes) else said})"

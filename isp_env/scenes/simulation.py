@@ -66,7 +66,7 @@ def simulate(
     capture: Capture,
     rng: np.random.Generator,
 ) -> tuple[RawImage, Float[np.ndarray, "3 h w"]]:
-    """Return what `camera` would record of the scene in a photograph.
+    """Compute the samples that `camera` would record of the scene in a photograph.
 
     Args:
         photo: Upright, encoded sRGB in [0, 1].

@@ -152,7 +152,7 @@ class _Appender:
         self.last = time.monotonic()
 
     def earlier(self, name: str) -> Built | None:
-        """Return what became of a source before this run; None if nothing."""
+        """Return the outcome of a source before this run; None if there is none."""
         if name in self.store.scenes or _part(self.parts, name, "npz").exists():
             return Built(name, "skipped")
         failed = _part(self.parts, name, "json")

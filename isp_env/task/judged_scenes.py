@@ -120,7 +120,7 @@ class JudgedScenes:
 
     @torch.inference_mode()
     def shots(self, scene: Int[np.ndarray, " n"]) -> Shot:
-        """Return what is known of scenes before anything is tried; seen once, then remembered."""
+        """Return what is known of scenes beforehand; looked at once, then remembered."""
         memory, numbers = self._remembered, scene.tolist()
         found = {number: memory[number] for number in numbers if number in memory}
         missing = np.array([n for n in dict.fromkeys(numbers) if n not in found], np.int64)
@@ -137,7 +137,7 @@ class JudgedScenes:
         return join([found[number] for number in numbers])
 
     def references(self, rows: Int[np.ndarray, " n"]) -> Reference:
-        """Return what the pictures of the scenes `rows` are compared with."""
+        """Return the references of the scenes `rows`."""
         return self.shots(rows).reference
 
     def anchor(self, rows: Int[np.ndarray, " n"]) -> Float[Tensor, "n d"]:

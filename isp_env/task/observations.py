@@ -141,7 +141,7 @@ def observe(
 
 
 def capture_vector(iso: np.ndarray, as_shot_neutral: np.ndarray) -> Float[Tensor, "b 3"]:
-    """Return what the camera says of the shot: log ISO and the logs of the red and blue gains.
+    """Encode the camera's data of the shot: log ISO, and the logs of the red and blue gains.
 
     Unknown ISO is 0, as ISO 800.
     """

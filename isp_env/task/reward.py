@@ -54,7 +54,7 @@ class ShotJudge(Protocol):
     """
 
     def see(self, images: Tensor, /) -> Float[Tensor, "b n"]:
-        """Return what it needs of display RGB (B, 3, H, W) in [0, 1] for any comparison."""
+        """Encode display RGB (B, 3, H, W) in [0, 1] for any comparison."""
         ...
 
     def compare(self, seen: Tensor, anchor: Tensor, /) -> Judged:
@@ -222,7 +222,7 @@ class QualityReward:
         )
 
     def _from_truth(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Float[Tensor, " b"]:
-        """Return how far the truth is; 0 where it is not known."""
+        """Measure the distance from the truth; 0 where it is not known."""
         if not shot.truth.numel():
             return images.new_zeros(len(images))
         known = torch.isfinite(shot.truth).flatten(1).all(1)
@@ -231,7 +231,7 @@ class QualityReward:
         return torch.where(known, far, 0.0)
 
     def _judgement(self, images: Float[Tensor, "b 3 h w"], shot: Reference) -> Judgement:
-        """Return what the judge says, by name."""
+        """Ask the judge."""
         judge = self.judge
         if isinstance(judge, ShotJudge):
             score, attributes, *features = judge.compare(judge.see(images), shot.seen)

@@ -15,7 +15,7 @@ REACH = 9  # pixels around a bad one whose same-colour values it must not leave
 
 
 def differences(path: Path) -> list[str]:
-    """Return what `read_raw` reads otherwise than the reference; nothing where they agree.
+    """List the differences between `read_raw` and the reference; none where they agree.
 
     Raises:
         RawFileError: `read_raw` refuses the file.
@@ -89,7 +89,7 @@ def _multiply(values: Float[np.ndarray, "planes h w"], gain_map: GainMap) -> Non
 
 
 def _mended(values: Float[np.ndarray, "planes h w"], reference: Reference) -> list[str]:
-    """Return whether an interpolated pixel is outside the range of its good neighbours."""
+    """Tell whether an interpolated pixel is outside the range of its good neighbours."""
     bad = reference.mended
     if not bad.any():
         return []

@@ -175,7 +175,7 @@ def entries(data: bytes | bytearray) -> Iterator[Entry]:
 
 
 def _values(data: bytes | bytearray, entry: Entry) -> int | None:
-    """Return where the values of an entry lie, or None beyond the end."""
+    """Locate the values of an entry; None beyond the end."""
     if entry.size <= 4:
         return entry.place + 8
     (place,) = struct.unpack_from(entry.order + "I", data, entry.place + 8)
@@ -183,7 +183,7 @@ def _values(data: bytes | bytearray, entry: Entry) -> int | None:
 
 
 def _opcodes(data: bytes | bytearray, start: int, size: int) -> list[int]:
-    """Return where the opcodes of a list begin."""
+    """Locate the opcodes of a list."""
     places, place, end = [], start + 4, min(start + size, len(data))
     while place + 16 <= end:
         places.append(place)

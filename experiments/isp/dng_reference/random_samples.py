@@ -202,7 +202,7 @@ def _encoded(block: Num[np.ndarray, "rows columns planes"], storage: Storage) ->
 
 
 def _is_decodable(content: bytes) -> bool:
-    """Return whether it is lossless JPEG: imagecodecs writes what nothing reads, now and then."""
+    """Tell whether it is lossless JPEG: imagecodecs now and then writes what nothing reads."""
     try:
         imagecodecs.ljpeg_decode(content)
     except imagecodecs.LjpegError:

@@ -87,7 +87,7 @@ def _alive(statements: Sequence[Statement], last_use: dict[str, int]) -> list[li
 
 
 def _cuts(statements: Sequence[Statement], alive: Sequence[int], length: int) -> list[int]:
-    """Return where to cut: about every `length` instructions, where the least is alive."""
+    """Choose where to cut: about every `length` instructions, where the least is alive."""
     cuts: list[int] = []
     done, best = 0, 0
     for i, statement in enumerate(statements):
