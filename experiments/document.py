@@ -113,7 +113,7 @@ def parameters() -> str:
         [str(i), p.name, p.unit, *(f"{v:.3g}" for v in (p.low, p.neutral, p.high)), p.help]
         for i, p in enumerate(DEFAULT_PIPELINE.parameters)
     ]
-    return table(["i", "parameter", "unit", "at -1", "at 0", "at 1", ""], rows)
+    return table(["i", "parameter", "unit", "at -1", "at 0", "at 1", "effect"], rows)
 
 
 def controllers() -> str:
@@ -122,6 +122,8 @@ def controllers() -> str:
     columns = {"potential": 2, "PSNR": 2, "SSIM": 3, "-CIEDE2000": 2, "attiqa-referee": 2}
     rows = []
     for name, found in results["controls"].items():
+        if name == "neutral":
+            continue
         share = found["share of the best search"]["score"]
         values = [_interval(found["change"][column], digits) for column, digits in columns.items()]
         renders = f"{found['mean']['renders']:.0f}"
