@@ -122,11 +122,12 @@ def test_a_run_that_is_started_again_does_not_search_again(run, monkeypatch, tmp
     main(settings)
     again = json.loads((settings.out / "agents.json").read_text())
     assert again["controls"] == results["controls"]
+    alone = replace(settings, agents=[], raw=[], refined=(), random=(), gradient=(), libraw=False)
     for other in (
-        replace(settings, out=tmp_path),
-        replace(settings, cma=(2, 3)),
-        replace(settings, costly=1),
-        replace(settings, seed=1),
+        replace(alone, out=tmp_path),
+        replace(alone, cma=(2, 3)),
+        replace(alone, costly=1),
+        replace(alone, seed=1),
     ):
         with pytest.raises(AssertionError, match="searched again"):
             main(other)

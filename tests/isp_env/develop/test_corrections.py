@@ -91,7 +91,7 @@ def test_a_corrected_mosaic_is_developed_as_the_mosaic(take):
 def test_blocks_of_a_demosaiced_picture_are_those_of_its_mosaic(take):
     raw = take(60, 90)
     source = linear_source(with_opcodes(raw, FixVignetteRadial(np.zeros(5), (0.5, 0.5))))
-    assert isinstance(source, ArraySource)
+    assert isinstance(source.samples, ArraySource)
     half = develop_area(corrected(with_opcodes(raw, VIGNETTE)), half=True)
     assert half.shape == (3, 30, 45)
     means, variances = source.reduced(6)
