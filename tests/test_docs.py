@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from experiments.document import filled
+from experiments.upkeep.document import filled
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -84,7 +84,9 @@ def test_commands_parse(command, capsys):
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_generated_parts_are_those_of_now(page):
-    assert filled(page.read_text("utf-8")) == page.read_text("utf-8"), "experiments/document.py"
+    assert filled(page.read_text("utf-8")) == page.read_text("utf-8"), (
+        "experiments/upkeep/document.py"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

@@ -3,8 +3,8 @@
     python experiments/isp/compare_libraries.py
 
 Kornia's functions; imagecodecs' decoder of lossless JPEG; torch.compile beside the fused loops.
-Writes docs/figures/libraries.json, of which `experiments/document.py` makes a table in docs/isp.md.
-Three minutes of one CPU core, most of them torch.compile's.
+Writes docs/figures/libraries.json, of which `experiments/upkeep/document.py` makes a table in
+docs/isp.md. Three minutes of one CPU core, most of them torch.compile's.
 """
 
 import json

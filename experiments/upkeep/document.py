@@ -1,7 +1,7 @@
 """Write the generated parts of the documentation: tables from results and code, stage pictures.
 
-    python experiments/document.py
-    python experiments/document.py --pictures     # renders docs/figures/stages anew, too
+    python experiments/upkeep/document.py
+    python experiments/upkeep/document.py --pictures     # renders docs/figures/stages anew, too
 
 A generated part of a page stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is one
 of `PARTS`. Results are the JSON files in docs/figures, as their scripts wrote them.
@@ -30,7 +30,7 @@ from isp_env import (
 )
 from isp_env.files import atomic_path
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 FIGURES = DOCS / "figures"
 MARKED = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
 

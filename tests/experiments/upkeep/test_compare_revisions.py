@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.compare_revisions import compare
+from experiments.upkeep.compare_revisions import compare
 
 
 def photograph(folder, content: bytes, exposure: float, score: float) -> None:

@@ -1,6 +1,6 @@
 """Does this tree develop the samples as an earlier revision did, to the byte?
 
-    python experiments/compare_revisions.py HEAD~5
+    python experiments/upkeep/compare_revisions.py HEAD~5
 
 Runs `enhance.py` on the embedded samples by both, and compares photographs, parameters and scores.
 The samples are made by the code of each tree. Exit status: 0 where all is the same.
@@ -22,7 +22,7 @@ from rich.table import Table
 
 from experiments.settings import parsed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
