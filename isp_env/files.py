@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 LONGEST_NAME = 255  # bytes, of ext4, XFS, Btrfs and most others
-LOCK = ".isp-env.lock"
 LONGEST_SUFFIX = 16  # of a temporary file; what is longer chooses no format
+LOCK = ".isp-env.lock"
 
 
 @contextmanager
@@ -50,11 +50,15 @@ def alone_in(folder: Path, refusal: Exception) -> Iterator[None]:
         folder: There is one.
         refusal: Raised where another process holds it.
     """
+    lock = FileLock(folder / LOCK)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise refusal from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def temporary_prefix(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from experiments.upkeep.document import filled
+from experiments.upkeep.document import MARKED, PARTS, filled
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -87,6 +87,11 @@ def test_generated_parts_are_those_of_now(page):
     assert filled(page.read_text("utf-8")) == page.read_text("utf-8"), (
         "experiments/upkeep/document.py"
     )
+
+
+def test_every_generated_part_has_its_place():
+    places = [part for page in PAGES for _, part, _ in MARKED.findall(page.read_text("utf-8"))]
+    assert sorted(places) == sorted(PARTS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

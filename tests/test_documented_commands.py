@@ -189,6 +189,7 @@ def imported(program: str) -> Any:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run_one_after_the_other(page, place, clip, parts):
     first = commands(PAGES[0]) if page != PAGES[0] else []
+    ran = 0
     for command in commands(page):
         program, arguments = program_of(command)
         if program in ELSEWHERE or (command in first and program in ALONE):
@@ -197,3 +198,5 @@ def test_commands_run_one_after_the_other(page, place, clip, parts):
         settings = shrunk(program, tyro.cli(module.Settings, args=arguments), clip, parts)
         status = module.main(settings)
         assert not status, command
+        ran += 1
+    assert ran > 1

@@ -44,8 +44,14 @@ def main(settings: Settings) -> int:
     # imports PyTorch: not for help, nor to refuse a name
     from attiqa.scoring.run import score_to_table
 
-    chosen = settings.model, settings.device, settings.batch, settings.workers
-    return score_to_table(paths, settings.out, *chosen)
+    return score_to_table(
+        paths,
+        settings.out,
+        model=settings.model,
+        device=settings.device,
+        batch=settings.batch,
+        workers=settings.workers,
+    )
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

@@ -37,6 +37,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from experiments.agent_chooser import AgentChooser
 from experiments.isp.rendering_report import draw, show, summarise
 from experiments.settings import parsed
 from isp_env.develop.downsized import preview
@@ -262,6 +263,7 @@ def stage_times(path: Path, theta: tuple[float, ...]) -> dict[str, float]:
 
     knobs = torch.tensor(theta)
     pixels = render_raw(raw, knobs)
+    chooser = AgentChooser.of("prior")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "a.jpg"
         times = {
@@ -275,6 +277,7 @@ def stage_times(path: Path, theta: tuple[float, ...]) -> dict[str, float]:
                 lambda: write_photograph(pixels, target, exif=camera_exif(path))
             ),
             "preview of 256 pixels": best(lambda: preview(raw, 256)),
+            "choice of the policy": best(lambda: chooser(raw, {})),
         }
     times["pixels"] = times["render, all"] - times["demosaic"] - times["guide"]
     return times

@@ -32,12 +32,11 @@ from isp_env.dng import lossless_jpeg
 from isp_env.files import atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused.compiled_pipeline import compiled
-from isp_env.isp.guide import box_mean, gaussian_blur
+from isp_env.isp.guide import Guide, box_mean, gaussian_blur, window
+from isp_env.isp.stages import local_contrast, sharpen
 from isp_env.isp.stages.color import scale_chroma
-from isp_env.isp.stages.local_contrast import EDGE
 
 SHAPES = MappingProxyType({"8 previews": (8, 112, 112), "guide of 24 MP": (1, 400, 600)})
-RADIUS = 0.0025  # of the long side: sigma of the sharpening's blur
 WINDOW = 9
 GAIN = 0.5  # of chroma, of saturation
 
@@ -56,20 +55,20 @@ class Settings:
 
 def _guided(images: Tensor) -> Tensor:
     """The local contrast's surroundings: luma filtered by itself."""
-    luma = luminance(images.unbind(1))[:, None]
-    mean = box_mean(luma, WINDOW)
-    slope = (box_mean(luma * luma, WINDOW) - mean * mean).clamp(min=0)
-    slope = slope / (slope + EDGE**2)
-    return box_mean(slope, WINDOW) * luma + box_mean((1 - slope) * mean, WINDOW)
+    planes, long_side = images.unbind(1), float(max(images.shape[-2:]))
+    guide = Guide(planes, torch.zeros_like(images), long_side, 1)
+    maps = local_contrast.measure(guide, images.new_zeros(len(images), 3, 2), {})
+    return (maps["local slope"] * luminance(planes) + maps["local offset"])[:, None]
 
 
 def _kornia_guided(images: Tensor) -> Tensor:
     luma = luminance(images.unbind(1))[:, None]
-    return kornia.filters.guided_blur(luma, luma, WINDOW, EDGE**2)
+    side = window(local_contrast.RADIUS * max(images.shape[-2:]))
+    return kornia.filters.guided_blur(luma, luma, side, local_contrast.EDGE**2)
 
 
 def _kornia_blur(images: Tensor) -> Tensor:
-    sigma = RADIUS * images.shape[-1]
+    sigma = sharpen.SIGMA * images.shape[-1]
     side = 2 * int(3 * sigma + 0.5) + 1
     return kornia.filters.gaussian_blur2d(images[:, :1], side, (sigma, sigma))
 
@@ -100,7 +99,7 @@ PAIRS: Mapping[str, tuple[str, Callable[[Tensor], Tensor], Callable[[Tensor], Te
             ),
             "isp.guide.gaussian_blur": (
                 "filters.gaussian_blur2d",
-                lambda x: gaussian_blur(x[:, :1], RADIUS * x.shape[-1]),
+                lambda x: gaussian_blur(x[:, :1], sharpen.SIGMA * x.shape[-1]),
                 _kornia_blur,
             ),
             "isp.guide.box_mean": (

@@ -51,7 +51,10 @@ class LinearSource:
         return self.samples.reduced(factor)
 
     def noise(self, block: int = 1) -> Float[Tensor, "3 2"]:
-        """Shot and read terms of pixels that average block x block samples."""
+        """Shot and read terms of scene-linear pixels that average block x block samples.
+
+        Variance of channel c = noise[c, 0] x + noise[c, 1], x = 1 at the sensor's white.
+        """
         return torch.from_numpy(linear_noise(self.raw, block)).float()
 
     def shown(self, rgb: Float32[ndarray, "3 h w"], block: int) -> LinearImage:

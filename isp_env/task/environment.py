@@ -291,7 +291,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         s = self._state
         iso, white = self.scenes.iso[s.scene], self.scenes.as_shot_neutral[s.scene]
         potential = s.now.potential
-        observation = observe(
+        return observe(
             s.now.glance,
             s.shot.sight.glance,
             s.shot.linear,
@@ -303,10 +303,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
             potential.value - s.shot.sight.potential.value,
             capture_vector(iso, white).to(self.device),
             potential.features,
+            self.settings.pictures,
         )
-        if not self.settings.pictures:
-            del observation["image"]
-        return observation
 
     def _info(self) -> dict[str, Any]:
         s = self._state

@@ -109,13 +109,14 @@ def observe(
     gain: Float[Tensor, " b"],
     capture: Float[Tensor, "b 3"],
     features: Float[Tensor, "b f"],
+    pictures: bool = True,
 ) -> dict[str, np.ndarray]:
     """Observations of a batch.
 
     The vector holds, in this order: theta; steps done / horizon; the anchor's theta
     (`reward`); the statistics of `glance`; the attributes and the potential, squashed by tanh; the
     potential gained so far, squashed; `capture` (see `capture_vector`). The judge's features are
-    squashed, too. What is not a number is 0.
+    squashed, too. What is not a number is 0. Without `pictures` there is no `image`.
     """
     vector = torch.cat(
         [
@@ -131,10 +132,11 @@ def observe(
         dim=1,
     )
     observation = {
-        "image": torch.cat([now.picture, neutral.picture], dim=1),
         "linear": linear.nan_to_num(0.0),
         "vector": vector.nan_to_num(0.0).clamp(-1, 1).float(),
     }
+    if pictures:
+        observation["image"] = torch.cat([now.picture, neutral.picture], dim=1)
     if features.shape[1]:
         observation["features"] = torch.tanh(features / 4).nan_to_num(0.0).float()
     return {key: value.detach().cpu().numpy() for key, value in observation.items()}

@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from filelock import Timeout
 
-from isp_env.files import atomic_path, fitting, shown
+from isp_env.files import alone_in, atomic_path, fitting, shown
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -82,3 +83,14 @@ def test_names_for_people():
     assert shown("a/ü 三.dng") == "a/ü 三.dng"
     assert shown(os.fsdecode(b"b\xe9d.dng")) == "b\\xe9d.dng"
     assert shown("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
+
+
+def test_a_folder_is_held_by_one_and_freed_after_an_error(tmp_path):
+    busy = ValueError("another one is at work")
+    held = alone_in(tmp_path, busy)
+    with held, pytest.raises(ValueError, match="another one"), alone_in(tmp_path, busy):
+        pytest.fail("held twice")
+    with pytest.raises(Timeout), alone_in(tmp_path, busy):
+        raise Timeout("of the work inside: another lock's")
+    with alone_in(tmp_path, busy):
+        pass
