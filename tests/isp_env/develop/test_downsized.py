@@ -28,6 +28,15 @@ def test_halved_is_the_mean_of_four_demosaiced_pixels(take, cfa, orientation):
     torch.testing.assert_close(found.noise, reduced(linear_source(raw), 2).noise)
 
 
+@pytest.mark.parametrize("block", [2, 6])
+def test_means_have_the_noise_of_so_many_samples(take, block):
+    """Of 2 x 2 samples one is red, two are green: variances fall as one over their number."""
+    raw = replace(take(), camera_to_rec709=np.eye(3))
+    single, means = develop(raw).noise, reduced(linear_source(raw), block).noise
+    samples = torch.tensor([0.25, 0.5, 0.25]) * block**2
+    torch.testing.assert_close(means, single / samples[:, None])
+
+
 @pytest.mark.parametrize("ratio", [2.0, 3.0, 5.9, 7.9])
 def test_a_picture_to_be_resized_is_large_enough_and_not_much_larger(take, ratio):
     side = max(small(linear_source(take()), ratio).rgb.shape)
