@@ -120,6 +120,10 @@ def before_and_after() -> tuple[nn.Sequential, nn.Sequential]:
     return regressor(), after
 
 
+def test_a_pairs_mild_version_is_worse_than_the_photograph_and_better_than_the_strong_one():
+    assert order(2) == [(1, 0), (2, 0), (0, 4), (0, 5), (5, 6), (0, 7), (7, 8)]
+
+
 def test_every_order_is_learned(before_and_after):
     seen, _ = planted()
     scores = [net(seen.features.float()).squeeze(-1) for net in before_and_after]
