@@ -39,6 +39,7 @@ from agents.learning.algorithms import AgentSettings, PPOSettings, SACSettings, 
 from agents.learning.training import train
 from agents.policies import AgentError, load_prior
 from attiqa.model.quality_model import load_model
+from attiqa.provenance.versions import versions
 from experiments.settings import parsed
 from isp_env.files import alone_in, atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
@@ -149,8 +150,9 @@ def main(settings: Settings) -> None:
             trial = study.ask(dict(SPACES[settings.algorithm]))
             found = gained(trial)
             trial.set_user_attr("interval", [found.low, found.high])
+            trial.set_user_attr("versions", versions())
             study.tell(trial, found.mean)
-    text = table(finished(study))
+    text = table(finished(study), tuple(SPACES[settings.algorithm]))
     with atomic_path(folder / "search.md") as temporary:
         temporary.write_text(text)
     show(text)
@@ -221,14 +223,13 @@ def gain(control: Controller, judged: JudgedScenes) -> Comparison:
     return compare(found, start)
 
 
-def table(trials: Sequence[FrozenTrial]) -> str:
+def table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
     """Trials and what they gained, the best first, as Markdown."""
-    names = list(trials[0].params)
     lines = ["| trial | gain in potential | " + " | ".join(names) + " |"]
     lines.append("| --- " * (2 + len(names)) + "|")
     for trial in trials:
         low, high = trial.user_attrs["interval"]
-        values = [f"{value:.3g}" for value in trial.params.values()]
+        values = [f"{trial.params[name]:.3g}" for name in names]
         gained = f"{trial.value:+.3f} ({low:+.3f} to {high:+.3f})"
         lines.append(f"| {trial.number} | {gained} | " + " | ".join(values) + " |")
     return "\n".join(lines) + "\n"

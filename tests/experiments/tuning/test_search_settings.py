@@ -99,6 +99,8 @@ def test_a_search_goes_on_reports_the_best_first_and_keeps_to_its_judge(
     assert sorted(gains, reverse=True) == gains
     lengths = {line.count("|") for line in table}
     assert len(lengths) == 1
+    main(replace(settings, trials=0, out=tmp_path / "none"))
+    assert len((tmp_path / "none" / "ppo" / "search.md").read_text().splitlines()) == 2
 
     main(settings)
     assert len(begun) == 3  # trains nothing again
