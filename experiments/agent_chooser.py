@@ -72,7 +72,7 @@ class AgentChooser:
         strength: float = 1.0,
         keep: Sequence[str] = (),
     ) -> "AgentChooser":
-        """A chooser whose identity changes with the files and the settings.
+        """Return a chooser whose identity changes with the files and the settings.
 
         Args:
             agent: What `load_agent` takes.

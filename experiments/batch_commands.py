@@ -49,7 +49,7 @@ def say(markup: str) -> None:
 
 
 def named_inputs(raw: Sequence[str | Path], listed: Path | None) -> list[RawInput]:
-    """Files of the command line and of a list, "-" for the standard input.
+    """Return files of the command line and of a list, "-" for the standard input.
 
     Raises:
         BatchError: A name stands for nothing, or the list is no text.

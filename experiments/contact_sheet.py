@@ -60,5 +60,5 @@ def thumbnail(path: Path) -> Image.Image:
 
 
 def shortened(title: str) -> str:
-    """A title that has its place above a pair; long names differ at their ends."""
+    """Return a title that has its place above a pair; long names differ at their ends."""
     return title if len(title) <= TITLE else f"{title[: TITLE // 2 - 1]}…{title[-TITLE // 2 :]}"

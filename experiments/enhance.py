@@ -196,7 +196,7 @@ def _contact_sheets(results: list[dict[str, Any]], out: Path, review: "ScoreRevi
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the files, before and after; None where no file has the number."""
+    """Return means over the files, before and after; None where no file has the number."""
     scores = [r["score"] for r in results if "score" in r]
     near = [r["fidelity"] for r in results if "fidelity" in r]
 

@@ -46,11 +46,11 @@ class ScoreReview:
 
     @classmethod
     def of(cls, judge: str, folder: Path) -> "ScoreReview":
-        """A review whose identity changes with the judge's weights."""
+        """Return a review whose identity changes with the judge's weights."""
         return cls(judge, folder, f"{judge} {load_model(judge).card.sha256}")
 
     def __call__(self, raw: RawImage, theta: Float[Tensor, " d"], name: str) -> dict[str, Any]:
-        """Scores of the picture `name`, or the reason why there are none."""
+        """Return scores of the picture `name`, or the reason why there are none."""
         small = preview(raw, SCORING_SIDE)
         before, after = (_render(small, x) for x in (torch.zeros_like(theta), theta))
         for picture, path in zip((before, after), self.previews(name), strict=True):
@@ -99,13 +99,13 @@ def _change(before: Any, after: Any) -> dict[str, Any]:
 
 
 def _render(linear: LinearImage, theta: Float[Tensor, " d"]) -> Float[Tensor, "3 h w"]:
-    """Encoded sRGB."""
+    """Return encoded sRGB."""
     with torch.inference_mode():
         return DEFAULT_PIPELINE(linear.rgb[None], theta[None], linear.noise[None])[0]
 
 
 def _picture(path: Path) -> Float[Tensor, "3 h w"]:
-    """An 8-bit picture in [0, 1]."""
+    """Return an 8-bit picture in [0, 1]."""
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
     return torch.from_numpy(pixels).permute(2, 0, 1)

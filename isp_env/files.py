@@ -80,13 +80,13 @@ def fitting(name: str, suffix: str) -> str:
 
 
 def shown(path: Path | str) -> str:
-    """A name for people: bytes that are no text and control characters as escapes."""
+    """Return a name for people: bytes that are no text and control characters as escapes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def name_hash(name: str) -> str:
-    """Twelve digits that stand for a name."""
+    """Return twelve digits that stand for a name."""
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
 
 

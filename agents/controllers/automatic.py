@@ -28,7 +28,7 @@ KNOBS = {p.name: p for p in DEFAULT_PIPELINE.parameters}
 
 
 def auto_adjust(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-    """Grey world, then levels: one render of each scene, the result.
+    """Apply grey world, then levels: one render of each scene, the result.
 
     Knobs that the pipeline lacks stay neutral.
     """
@@ -43,7 +43,7 @@ def auto_adjust(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
 
 
 def automatic_values(linear: Float[Tensor, "3 h w"]) -> dict[str, Float[Tensor, "1"]]:
-    """Physical values of the knobs for a scene-linear picture, each within its range."""
+    """Return physical values of the knobs for a scene-linear picture, each within its range."""
     temperature, tint = grey_world(midtone_mean(linear))
     balance = white_balance_matrix(temperature, tint)[0]
     light = luminance(mix(linear.double().unbind(0), balance.flatten().tolist())).flatten()
@@ -63,7 +63,7 @@ def midtone_mean(linear: Float[Tensor, "3 h w"]) -> Float[Tensor, "3"]:
 
 
 def grey_world(mean: Float[Tensor, "3"]) -> tuple[Float[Tensor, "1"], Float[Tensor, "1"]]:
-    """Temperature and tint that render the colour `mean` (linear Rec. 709, above 0) grey.
+    """Return temperature and tint that render the colour `mean` (linear Rec. 709, above 0) grey.
 
     Newton's method on R - G and B - G relative to the light, within the ranges of the knobs.
     """
@@ -83,7 +83,7 @@ def grey_world(mean: Float[Tensor, "3"]) -> tuple[Float[Tensor, "1"], Float[Tens
 def auto_levels(
     dark: Float[Tensor, " b"], middle: Float[Tensor, " b"], bright: Float[Tensor, " b"]
 ) -> dict[str, Float[Tensor, " b"]]:
-    """Values that carry three scene-linear luminances to BLACK, MIDDLE and WHITE.
+    """Return values that carry three scene-linear luminances to BLACK, MIDDLE and WHITE.
 
     Exposure brings the middle to its place as far as the bright end does not leave the sensor's
     range; whites and blacks then place the ends (`isp_env.isp.tone.levels` solved for its end
@@ -105,5 +105,5 @@ def auto_levels(
 
 
 def _within(knob: str, value: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """The nearest value that the knob reaches."""
+    """Return the nearest value that the knob reaches."""
     return value.clamp(KNOBS[knob].low, KNOBS[knob].high)

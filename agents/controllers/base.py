@@ -48,7 +48,7 @@ class Controller(Protocol):
     """Chooses theta; what it finds for a scene does not depend on the other scenes of `rows`."""
 
     def __call__(self, judged: JudgedScenes, rows: Int[np.ndarray, " n"], /) -> Found:
-        """Settings for the scenes `rows`."""
+        """Return settings for the scenes `rows`."""
         ...
 
 
@@ -137,6 +137,6 @@ def chosen(
 
 
 def neutral(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
-    """The control that turns no knob: theta = 0 after 0 renders."""
+    """Return the control that turns no knob: theta = 0 after 0 renders."""
     theta = torch.zeros(len(rows), judged.knobs, device=judged.device)
     return Tried.of(theta, judged.shots(rows).sight.potential).best_after([0])

@@ -15,7 +15,7 @@ THETA_WEIGHT = 1e-5
 
 
 def fit_truth(steps: int) -> Controller:
-    """The theta whose rendering is nearest to the known truth: the ceiling of the ISP.
+    """Return the theta whose rendering is nearest to the known truth: the ceiling of the ISP.
 
     Least mean squared error of encoded sRGB, by Adam through the ISP from theta = 0; the best
     iterate counts. Each iterate is a render.
@@ -44,7 +44,7 @@ def _likeness(
     theta: Float[Tensor, "n d"],
     truth: Float[Tensor, "n 3 h w"],
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
-    """Negative squared error of each rendering, and its gradient by theta."""
+    """Return the negative squared error of each rendering, and its gradient by theta."""
     values, slopes = [], []
     for part in judged.parts(len(rows)):
         knobs = theta[part].detach().requires_grad_()

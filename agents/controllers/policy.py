@@ -44,7 +44,7 @@ def play(env: IspTuningVectorEnv, agent: Agent, scene: np.ndarray) -> list[dict[
 
 
 def controller(agent: Agent) -> Controller:
-    """An agent as one of the controls that it is compared with.
+    """Return an agent as one of the controls that it is compared with.
 
     The control raises `AgentError` where the judge tells other things than the agent reads.
     """

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def random_search(budgets: Sequence[int], seed: int) -> Controller:
-    """Settings drawn uniformly from [-1, 1]^d.
+    """Draw settings uniformly from [-1, 1]^d.
 
     Args:
         budgets: Numbers of renders to report after, growing; the last ends the search.
@@ -110,7 +110,7 @@ def refined(
     rate: float = REFINING_RATE,
     held: Mapping[int, float] = NOTHING_HELD,
 ) -> Controller:
-    """A proposal, such as an agent's, and Adam from there; the best picture counts.
+    """Refine a proposal, such as an agent's, by Adam; the best picture counts.
 
     The first iterate is the proposal's own picture, with its gradient: no further render. So a
     budget of 5 after an agent that renders once leaves 4 steps.

@@ -16,19 +16,19 @@ Images = Float[Tensor, "b 3 h w"]
 
 
 def saturated(images: Images, amount: float) -> Images:
-    """Oklab chroma times 1 + `amount`; colours beyond the gamut are moved towards grey."""
+    """Multiply Oklab chroma by 1 + `amount`; colours beyond the gamut are moved towards grey."""
     linear = srgb_decode(images)
     vivid = scale_chroma(linear.unbind(1), linear.new_tensor(amount), linear.new_tensor(0.0))
     return srgb_encode(torch.stack(compress_gamut(vivid), dim=1))
 
 
 def overexposed(images: Images, gain: float | Float[Tensor, "b 1 1 1"]) -> Images:
-    """Light times `gain`, clipped channel by channel."""
+    """Multiply light by `gain`, clipped channel by channel."""
     return srgb_encode((srgb_decode(images) * gain).clamp(0, 1))
 
 
 def haloed(images: Images, amount: float, radius: float) -> Images:
-    """An unsharp mask on luma with a Gaussian of `radius` times the long side, clipped."""
+    """Apply an unsharp mask on luma with a Gaussian of `radius` times the long side, clipped."""
     sigma = radius * max(images.shape[-2:])
     size = 2 * round(3 * sigma) + 1
     luma = luminance(images.unbind(1))[:, None]

@@ -40,7 +40,7 @@ class Comparison:
 
 
 def batches(count: int) -> Iterable[Int[np.ndarray, " n"]]:
-    """Rows 0..count - 1, a few at a time."""
+    """Return rows 0..count - 1, a few at a time."""
     return np.split(np.arange(count), range(BATCH, count, BATCH))
 
 
@@ -113,7 +113,7 @@ def _measure(
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
-    """Measures of some scenes after those of others."""
+    """Return measures of some scenes after those of others."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

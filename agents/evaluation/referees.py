@@ -74,12 +74,12 @@ class Trial:
 
 
 def beside_neutral(name: str, score: Callable[[Images, Images], Float[Tensor, " b"]]) -> Referee:
-    """A referee that sees the picture beside the neutral rendering, and no truth."""
+    """Return a referee that sees the picture beside the neutral rendering, and no truth."""
     return Referee(name, lambda images, truth, neutral: score(images, neutral))
 
 
 def full_references() -> tuple[Referee, ...]:
-    """PSNR in dB, SSIM, and CIEDE2000 with its sign changed: how near the truth is."""
+    """Return PSNR in dB, SSIM, and CIEDE2000 with its sign changed: how near the truth is."""
     signs = {"psnr": ("PSNR", 1.0), "ssim": ("SSIM", 1.0), "ciede2000": ("-CIEDE2000", -1.0)}
     return tuple(Referee(name, _fidelity(key, sign)) for key, (name, sign) in signs.items())
 

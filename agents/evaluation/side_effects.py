@@ -13,14 +13,14 @@ EDGE = 0.15  # range of luma within that radius that makes an edge
 
 
 def mean_chroma(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Mean CIELAB chroma of encoded sRGB pictures in [0, 1]."""
+    """Return the mean CIELAB chroma of encoded sRGB pictures in [0, 1]."""
     return kornia.color.rgb_to_lab(images)[:, 1:].square().sum(1).sqrt().mean((1, 2))
 
 
 def halo(
     images: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
-    """Mean overshoot beside edges against the neutral rendering, in luma of [0, 1].
+    """Return the mean overshoot beside edges against the neutral rendering, in luma of [0, 1].
 
     A tone curve moves the two sides of an edge but draws nothing beside it. So the neutral luma is
     first carried to the picture's tones (by rank); what then leaves the range that the neutral has
@@ -46,13 +46,13 @@ def _luma(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
 def _with_tones_of(
     source: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"]
 ) -> Float[Tensor, "b h w"]:
-    """The n-th darkest pixel of each source gets the n-th darkest tone of its target."""
+    """Give the n-th darkest pixel of each source the n-th darkest tone of its target."""
     order = source.flatten(1).argsort(dim=1, stable=True)
     tones = target.flatten(1).sort(dim=1).values
     return torch.zeros_like(tones).scatter(1, order, tones).view_as(source)
 
 
 def _highest(luma: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    """Maximum within `RADIUS`, over a square."""
+    """Return the maximum within `RADIUS`, over a square."""
     reach = max(1, round(RADIUS * max(luma.shape[1:])))
     return functional.max_pool2d(luma, 2 * reach + 1, stride=1, padding=reach)

@@ -55,7 +55,7 @@ class PPOSettings:
     seed: int = 0
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
-        """An untrained agent that logs to `folder`."""
+        """Return an untrained agent that logs to `folder`."""
         return PPO(
             PhotoPolicy,
             env,
@@ -101,7 +101,7 @@ class ReplaySettings:
     seed: int = 0
 
     def replay(self) -> dict[str, Any]:
-        """Keyword arguments of Stable-Baselines3's off-policy algorithms."""
+        """Return keyword arguments of Stable-Baselines3's off-policy algorithms."""
         return {
             "buffer_size": self.buffer,
             "learning_starts": self.learning_starts,
@@ -142,7 +142,7 @@ class SACSettings(ReplaySettings):
     initial_entropy: float = 0.002
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
-        """An untrained agent that logs to `folder`."""
+        """Return an untrained agent that logs to `folder`."""
         model = _LocalSAC(
             LeashedSACPolicy,
             env,
@@ -169,7 +169,7 @@ class TD3Settings(ReplaySettings):
     noise: float = 0.08
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
-        """An untrained agent that logs to `folder`."""
+        """Return an untrained agent that logs to `folder`."""
         actions = env.action_space.shape or ()
         noise = NormalActionNoise(np.zeros(actions), np.full(actions, self.noise))
         return _LocalTD3(
@@ -191,7 +191,7 @@ def _leash(env: VecEnv) -> Leash:
 
 
 def _knobs(env: VecEnv) -> int:
-    """Length of theta."""
+    """Return the length of theta."""
     return len(env.get_attr("pipeline", [0])[0].parameters)
 
 

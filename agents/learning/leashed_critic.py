@@ -50,12 +50,12 @@ class LeashedCritic(ContinuousCritic):
         self.leash = leash
 
     def forward(self, obs: Any, actions: Tensor) -> tuple[Tensor, ...]:
-        """Values of actions, (n, 1) by each network."""
+        """Return values of actions, (n, 1) by each network."""
         known = self.leash(obs, actions)
         return tuple(value + known for value in super().forward(obs, actions))
 
     def q1_forward(self, obs: Any, actions: Tensor) -> Tensor:
-        """Values of actions by the first network."""
+        """Return values of actions by the first network."""
         return super().q1_forward(obs, actions) + self.leash(obs, actions)
 
 

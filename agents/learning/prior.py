@@ -297,7 +297,7 @@ def _seed_of(*numbers: int) -> int:
 
 
 def _rate(done: int, warmup: int, batches: int) -> float:
-    """A linear rise, then half a cosine down to zero."""
+    """Return a linear rise, then half a cosine down to zero."""
     if done < warmup:
         return (done + 1) / (warmup + 1)
     return (1 + math.cos(math.pi * (done - warmup) / max(batches - warmup, 1))) / 2

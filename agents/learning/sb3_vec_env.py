@@ -69,7 +69,7 @@ class IspTuningVecEnv(VecEnv):
         return self.env.pictures()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the batched environment, once for each row asked for."""
+        """Return an attribute of the batched environment, once for each row asked for."""
         return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:

@@ -111,7 +111,7 @@ def _claim(folder: Path, env: IspTuningVectorEnv, settings: AgentSettings, origi
 
 
 def describe(env: IspTuningVectorEnv, settings: AgentSettings) -> AgentCard:
-    """The card of an agent trained on `env`, without results."""
+    """Return the card of an agent trained on `env`, without results."""
     return AgentCard(
         algorithm=settings.algorithm,
         parameters=knobs(env.pipeline),
@@ -183,7 +183,7 @@ class Checkpoint:
 
 
 def _memories(memory: DictReplayBuffer) -> dict[str, np.ndarray]:
-    """The transitions so far as arrays."""
+    """Return the transitions so far as arrays."""
     size = memory.buffer_size if memory.full else memory.pos
     arrays = {f"now {key}": value[:size] for key, value in memory.observations.items()}
     arrays |= {f"next {key}": value[:size] for key, value in memory.next_observations.items()}

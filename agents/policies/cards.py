@@ -161,7 +161,7 @@ def load_agent(
 
 
 def _weights(policy: BasePolicy) -> dict[str, Tensor]:
-    """Weights of what chooses, each once: actor and critic share what they see by."""
+    """Return weights of what chooses, each once: actor and critic share what they see by."""
     chooses = actor(policy)
     named = {**dict(chooses.named_parameters()), **dict(chooses.named_buffers())}
     return {name: value for name, value in named.items() if value.is_floating_point()}
@@ -186,7 +186,7 @@ def load_prior(source: str, device: str | torch.device = "cpu") -> Agent | None:
 
 
 def prior_identity(source: str) -> str:
-    """SHA-256 of a prior's weights."""
+    """Return the SHA-256 of a prior's weights."""
     return hashlib.sha256(agent_files(source)[1].read_bytes()).hexdigest()
 
 

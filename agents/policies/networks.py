@@ -273,7 +273,7 @@ def actor(policy: BasePolicy) -> nn.Module:
 
 
 def mean_action(policy: BasePolicy, observation: Any) -> Float[Tensor, "n k"]:
-    """The deterministic action, not clipped, for an observation in tensors; differentiable.
+    """Return the deterministic action, not clipped, for an observation in tensors; differentiable.
 
     Raises:
         TypeError: Not a policy of PPO, SAC or TD3.

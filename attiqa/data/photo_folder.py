@@ -72,7 +72,7 @@ class PhotoFiles:
 
 
 def content_hash(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of files, in the order given."""
+    """Return the SHA-256 over the contents of files, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())

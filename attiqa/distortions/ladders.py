@@ -74,7 +74,7 @@ def distort(images: Images, ladder: Ladder, level: float, seed: int = 0) -> Imag
 
 
 def luma(images: Images) -> Float[Tensor, "b 1 h w"]:
-    """Weighted sum of the channels (Rec. 709); luminance where the images are linear."""
+    """Return the weighted sum of the channels (Rec. 709); luminance where the images are linear."""
     weights = torch.tensor(LUMA, device=images.device).to(images)
     return torch.einsum("bchw,c->bhw", images, weights).unsqueeze(1)
 
@@ -98,7 +98,7 @@ def _tint(images: Images, level: float, _: torch.Generator) -> Images:
 
 
 def _balance(images: Images, red: float, green: float, blue: float) -> Images:
-    """White-balance gains that keep the luminance of a neutral grey."""
+    """Return white-balance gains that keep the luminance of a neutral grey."""
     scale = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
     return _gain(images, red / scale, green / scale, blue / scale)
 
@@ -133,7 +133,7 @@ def _sharpening(images: Images, level: float, _: torch.Generator) -> Images:
 
 
 def _noise(images: Images, level: float, generator: torch.Generator) -> Images:
-    """Poisson-Gaussian noise (Foi et al., 2008); `level` is its deviation at 18 % grey."""
+    """Add Poisson-Gaussian noise (Foi et al., 2008); `level` is its deviation at 18 % grey."""
     linear = rgb_to_linear_rgb(images)
     normal = torch.randn(images.shape, generator=generator, device=images.device).to(images)
     deviation = level * ((linear + 0.01) / 0.19).sqrt()
@@ -141,7 +141,7 @@ def _noise(images: Images, level: float, generator: torch.Generator) -> Images:
 
 
 def _focus(images: Images, level: float, generator: torch.Generator) -> Images:
-    """Blurred below zero, sharpened above."""
+    """Blur below zero, sharpen above."""
     return (_blur if level < 0 else _sharpening)(images, abs(level), generator)
 
 

@@ -107,7 +107,7 @@ def _climb(photo: Float[Tensor, "3 h w"], ladder: Ladder) -> Float[Tensor, "leve
 
 
 def _srocc(scores: Float[np.ndarray, "n levels"], levels: tuple[float, ...]) -> np.ndarray:
-    """Spearman correlation of each row with the levels; 0 for a constant row."""
+    """Return Spearman correlation of each row with the levels; 0 for a constant row."""
     ranks, order = rankdata(scores, axis=1), rankdata(levels)
     ranks, order = ranks - ranks.mean(1, keepdims=True), order - order.mean()
     norm = np.sqrt((ranks**2).sum(1) * (order**2).sum())

@@ -60,14 +60,14 @@ def srocc(scores: Values, mos: Values) -> float:
 
 
 def plcc(scores: Values, mos: Values) -> float:
-    """Pearson's linear correlation; nan if one of the two is constant."""
+    """Return Pearson's linear correlation; nan if one of the two is constant."""
     if np.ptp(scores) == 0 or np.ptp(mos) == 0:
         return float("nan")
     return float(np.clip(np.corrcoef(scores, mos)[0, 1], -1, 1))
 
 
 def rmse(scores: Values, mos: Values) -> float:
-    """Root mean squared difference."""
+    """Return the root mean squared difference."""
     return float(np.sqrt(np.mean((scores - mos) ** 2)))
 
 

@@ -268,7 +268,7 @@ def provenance(
 
 
 def labels_hash(photos: RatedPhotos) -> str:
-    """SHA-256 over the file names and opinion scores."""
+    """Return the SHA-256 over the file names and opinion scores."""
     rows = zip(photos.paths, photos.mos, strict=True)
     text = "\n".join(f"{path.name}\t{float(mos)!r}" for path, mos in rows)
     return hashlib.sha256(text.encode()).hexdigest()

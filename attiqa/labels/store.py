@@ -118,7 +118,7 @@ def labelled_photos(store: Path, folder: Path) -> tuple[PhotoFiles, Float[torch.
 
 
 def hash_paths(paths: Sequence[str]) -> str:
-    """SHA-256 of a sorted list of relative paths.
+    """Return the SHA-256 of a sorted list of relative paths.
 
     Raises:
         DatasetLayoutError: A name is not Unicode: Parquet could not hold it.

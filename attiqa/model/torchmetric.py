@@ -56,5 +56,5 @@ class AttiqaScore(Metric):
         self.count = self.count + len(images)
 
     def compute(self) -> Float[Tensor, ""]:
-        """Mean over all images; NaN where there were none."""
+        """Return the mean over all images; NaN where there were none."""
         return self.total / self.count

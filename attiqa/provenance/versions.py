@@ -12,7 +12,7 @@ LIBRARIES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that can change a result."""
+    """Return the versions of Python and of the libraries that can change a result."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 

@@ -246,7 +246,7 @@ def resize_positions(
 
 
 def image_side(model: ClipModel) -> int:
-    """Side in pixels of the square pictures that the model was trained on."""
+    """Return the side in pixels of the square pictures that the model was trained on."""
     size = cast(int | tuple[int, int], model.visual.image_size)
     return size if isinstance(size, int) else size[0]
 

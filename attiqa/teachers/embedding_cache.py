@@ -95,7 +95,7 @@ class EmbeddingCache:
 
 
 def image_hash(image: UInt8[Tensor, "3 h w"]) -> str:
-    """SHA-256 of an image's shape and pixels."""
+    """Return the SHA-256 of an image's shape and pixels."""
     pixels = np.ascontiguousarray(image.numpy())
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 

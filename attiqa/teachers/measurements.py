@@ -13,7 +13,7 @@ from attiqa.distortions.ladders import luma
 
 
 def lightness(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """CIE 1976 lightness of sRGB images, L*/100 in [0, 1]."""
+    """Return CIE 1976 lightness of sRGB images, L*/100 in [0, 1]."""
     y = luma(rgb_to_linear_rgb(images))
     return torch.where(y > (6 / 29) ** 3, 1.16 * y.clamp(min=1e-6) ** (1 / 3) - 0.16, 9.033 * y)
 

@@ -47,7 +47,7 @@ class PairScores:
     human: Float[np.ndarray, "p q"] | None = None
 
     def table(self, task: Task = "sum") -> Float[np.ndarray, "p q"]:
-        """SROCC of all pairs; the sum without human scores is the first task alone."""
+        """Return the SROCC of all pairs; the sum without human scores is the first task alone."""
         if task == "distortion" or (task == "sum" and self.human is None):
             return self.distortion
         if self.human is None:
@@ -236,7 +236,7 @@ def _to_json(attribute: str, scores: PairScores) -> dict[str, Any]:
 
 
 def _table_1(attribute: str, scores: PairScores) -> dict[str, Any] | None:
-    """Place of the paper's own pair, where it is among the candidates."""
+    """Return the place of the paper's own pair, where it is among the candidates."""
     positive, negative = PROMPTS[attribute]
     if positive not in scores.candidates.positive or negative not in scores.candidates.negative:
         return None

@@ -145,7 +145,7 @@ class ClipTeacher:
         return F.normalize(features, dim=-1).unflatten(0, views.shape[:2]).mean(0)
 
     def similarities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a 2"]:
-        """Cosine similarity to the (positive, negative) prompts (Eq. 1)."""
+        """Return the cosine similarity to the (positive, negative) prompts (Eq. 1)."""
         return torch.einsum("bd,apd->bap", self.encode_images(images), self.text)
 
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:

@@ -105,7 +105,7 @@ class FinetuneSettings:
 
     @classmethod
     def paper(cls) -> "FinetuneSettings":
-        """The paper's protocol: short side 340, random crops of 320, flips, 100 epochs.
+        """Return the paper's protocol: short side 340, random crops of 320, flips, 100 epochs.
 
         The paper does not state the rest: squared error of the MOS, AdamW at 5e-5 (regressor and
         heads 5e-4), weight decay 0.01, one cycle, batches of 32. Tested with five crops.
@@ -290,7 +290,7 @@ def finetune(
 
 
 def _mean(errors: Tensor) -> Tensor:
-    """The mean, or zero of none."""
+    """Return the mean, or zero of none."""
     return errors.sum() / max(len(errors), 1)
 
 

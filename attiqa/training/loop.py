@@ -361,5 +361,5 @@ def _deciding(settings: Any) -> Any:
 
 
 def _seed(schedule: Schedule, *place: int) -> int:
-    """A different stream of random numbers for each place of a run."""
+    """Return a different stream of random numbers for each place of a run."""
     return int(np.random.SeedSequence([schedule.seed, *place]).generate_state(1)[0])

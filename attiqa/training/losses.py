@@ -40,7 +40,7 @@ def margin_ranking_loss(
 def distribution(
     labels: Float[Tensor, " n"], parts: int = 32
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """Different values of labels, rising, and the share 0..1 of the labels up to each.
+    """Return different values of labels, rising, and the share 0..1 of the labels up to each.
 
     Args:
         labels: At least one.
@@ -95,7 +95,7 @@ def within_sets(
     mos: Float[Tensor, " b"],
     sets: Int[Tensor, " b"],
 ) -> Float[Tensor, ""]:
-    """A loss that compares photographs, of those of each data set among themselves.
+    """Return a loss that compares photographs, of those of each data set among themselves.
 
     People who rated one set saw no other: their scores cannot be compared across sets. The mean
     over the sets, by their photographs in the batch; zero where no set has two.
@@ -112,7 +112,7 @@ def within_sets(
 
 
 def plcc_loss(scores: Float[Tensor, " b"], mos: Float[Tensor, " b"]) -> Float[Tensor, ""]:
-    """1 - PLCC over the batch: it knows the order, not the scale."""
+    """Return 1 - PLCC over the batch: it knows the order, not the scale."""
     return 1 - F.cosine_similarity(scores - scores.mean(), mos - mos.mean(), dim=0)
 
 

@@ -45,7 +45,7 @@ class PretrainSettings:
 
     @classmethod
     def paper(cls) -> "PretrainSettings":
-        """Eq. 3-4 on whole photographs' labels, margin 0.1; crops and flips only.
+        """Return Eq. 3-4 on whole photographs' labels, margin 0.1; crops and flips only.
 
         The paper does not state the rest: AdamW at 1e-4 (heads 1e-3), weight decay 0.01, one cycle
         of ten epochs, batches of 256, crops of 224 at a short side of 256 to 340.

@@ -159,7 +159,7 @@ def _look(
 def look_at_noise(
     net: AttributeNet, protocol: CropProtocol, settings: RefitSettings, count: int = 24
 ) -> Float[Tensor, "k f"]:
-    """Features of pictures without a scene: uniform or normal noise, grey or in colour."""
+    """Return features of pictures without a scene: uniform or normal noise, grey or in colour."""
     random = torch.Generator().manual_seed(settings.seed)
     features = []
     for index in range(count):
@@ -242,7 +242,7 @@ def _scores(regressor: nn.Module, features: Float[Tensor, "*b f"]) -> Float[Tens
 def _ranking_loss(
     scores: Float[Tensor, "n 2 v"], steps: Float[Tensor, "n 2 p"], settings: RefitSettings
 ) -> Tensor:
-    """The hinges of every `order`, weighted."""
+    """Return the hinges of every `order`, weighted."""
     pairs = order(steps.shape[-1] // 2)
     better, worse = (scores[..., list(column)] for column in zip(*pairs, strict=True))
     touch = settings.touch_margin

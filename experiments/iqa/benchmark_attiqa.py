@@ -246,7 +246,7 @@ def loss_share(settings: Settings) -> dict[str, float]:
 
 
 def model_rate(settings: Settings) -> dict[str, float]:
-    """Images per second of the embedded model, batches of 32."""
+    """Return the images per second of the embedded model, batches of 32."""
     model = load_model(device=settings.device)
     images = torch.rand(32, 3, 224, 224, device=settings.device)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -290,13 +290,13 @@ class _Encoder:
 
 
 def _features(random: np.random.Generator, *shape: int) -> np.ndarray:
-    """Features of length 1."""
+    """Return features of length 1."""
     values = random.normal(size=(*shape, 512)).astype(np.float32)
     return values / np.linalg.norm(values, axis=-1, keepdims=True)
 
 
 def _seconds(work: Callable[[], object], device: str, repeats: int = 5) -> float:
-    """Median time of a call, after one that warms up."""
+    """Return the median time of a call, after one that warms up."""
     work()
     times = []
     for _ in range(repeats):

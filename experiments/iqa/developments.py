@@ -224,6 +224,6 @@ def distances(
 
 
 def _blocks(x: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    """Means over 2 x 2 pixels at full resolution."""
+    """Return means over 2 x 2 pixels at full resolution."""
     means = functional.avg_pool2d(x[:, None], 2)
     return means.repeat_interleave(2, -2).repeat_interleave(2, -1)[:, 0]

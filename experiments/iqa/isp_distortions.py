@@ -45,7 +45,7 @@ def ladders_isp_and_sharpening(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """The same, and all sources sharpened as well: a touch, and too much."""
+    """Return the same, and all sources sharpened as well: a touch, and too much."""
     return _joined(
         ladders_and_isp(images, sources, random), sharpened_pairs(images, sources, random)
     )
@@ -153,7 +153,7 @@ def _develop(photos: Float[Tensor, "n 3 h w"], error: Float[Tensor, "n e"]) -> T
 
 
 def _difference(views: Float[Tensor, "n 3 h w"], photos: Float[Tensor, "n 3 h w"]) -> Tensor:
-    """Mean CIELAB distance of the pictures reduced to 48 pixels."""
+    """Return the mean CIELAB distance of the pictures reduced to 48 pixels."""
     first, second = (
         kornia.color.rgb_to_lab(functional.adaptive_avg_pool2d(x, 48)) for x in (views, photos)
     )

@@ -196,7 +196,7 @@ def standardise(net: QualityNet, pixels: Pixels, split: Split) -> None:
 
 
 def _parts(split: Split) -> list[Int[np.ndarray, " _"]]:
-    """The training photographs, a few at a time."""
+    """Return the training photographs, a few at a time."""
     return np.array_split(split.train, -(-len(split.train) // 50))
 
 

@@ -46,7 +46,7 @@ RECIPE = recipes.Recipe(
 
 
 def stage(epochs: int, side: int, rate: float) -> Schedule:
-    """A schedule on nearly whole photographs of `side` pixels."""
+    """Return a schedule on nearly whole photographs of `side` pixels."""
     return Schedule(
         epochs=epochs,
         batch_size=16,
@@ -61,7 +61,7 @@ def stage(epochs: int, side: int, rate: float) -> Schedule:
 
 
 def human_scores(schedule: Schedule) -> FinetuneSettings:
-    """Fine-tuning on MOS, on ladders and on ranked distortions."""
+    """Return fine-tuning on MOS, on ladders and on ranked distortions."""
     return FinetuneSettings(
         schedule,
         dropout=0.2,

@@ -200,7 +200,7 @@ def _apply(method: Method, task: tuple[Path, Path]) -> None:
 
 
 def worker_memory(method: Method, source: Path, folder: Path) -> dict[str, float]:
-    """Most MB of one of the workers that `render.py` uses, over two files.
+    """Return most MB of one of the workers that `render.py` uses, over two files.
 
     "private" is memory that no other process shares; "resident" has the libraries, too, which all
     workers share with the server that they are forked from.
@@ -217,7 +217,7 @@ def worker_memory(method: Method, source: Path, folder: Path) -> dict[str, float
 
 
 def _watched(method: Method, task: tuple[Path, Path]) -> float:
-    """Most private memory in MB during a task, looked at every few milliseconds."""
+    """Return most private memory in MB during a task, looked at every few milliseconds."""
     done, most = threading.Event(), [_private_mb()]
 
     def watch() -> None:
@@ -352,7 +352,7 @@ def main(settings: Settings) -> None:
 
 
 def make_file(settings: Settings, folder: Path) -> Path:
-    """A mosaic of about so many megapixels as lossless JPEG."""
+    """Return a mosaic of about so many megapixels as lossless JPEG."""
     raw = read_raw(settings.raw or sample_files()[0])
     if raw.mosaic is None or raw.mosaic.dtype != np.uint16:
         raise SystemExit(f"{raw.path}: a Bayer mosaic is needed")
@@ -369,7 +369,7 @@ def make_file(settings: Settings, folder: Path) -> Path:
 
 
 def _private_mb() -> float:
-    """Memory of this process that no other shares; 0 where the system does not say."""
+    """Return the memory of this process that no other shares; 0 where the system does not say."""
     rollup = Path("/proc/self/smaps_rollup")
     if not rollup.exists():
         return 0.0

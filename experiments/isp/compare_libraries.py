@@ -54,7 +54,7 @@ class Settings:
 
 
 def _guided(images: Tensor) -> Tensor:
-    """The local contrast's surroundings: luma filtered by itself."""
+    """Return the local contrast's surroundings: luma filtered by itself."""
     planes, long_side = images.unbind(1), float(max(images.shape[-2:]))
     guide = Guide(planes, torch.zeros_like(images), long_side, 1)
     maps = local_contrast.measure(guide, images.new_zeros(len(images), 3, 2), {})
@@ -208,7 +208,7 @@ def _seconds(
     rounds: int,
     mode: AbstractContextManager | None = None,
 ) -> list[float]:
-    """Median times of two functions called in turn."""
+    """Return the median times of two functions called in turn."""
     found = []
     for _ in range(rounds + 1):
         times = [time.perf_counter()]

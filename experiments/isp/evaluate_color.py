@@ -99,7 +99,7 @@ def main(settings: Settings) -> None:
 
 
 def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
-    """CIEDE2000 of the patches in four renderings, each at its best exposure.
+    """Return CIEDE2000 of the patches in four renderings, each at its best exposure.
 
     Also what colour the greys have in the sensor's samples, before any matrix or curve.
     """
@@ -157,13 +157,13 @@ def measure_chart(path: Path, settings: Settings) -> dict[str, Any]:
 
 
 def bt709_encode(linear: np.ndarray) -> np.ndarray:
-    """LibRaw's transfer function where none is asked for: that of ITU-R BT.709."""
+    """Return LibRaw's transfer function where none is asked for: that of ITU-R BT.709."""
     x = linear.clip(0, 1)
     return np.where(x < 0.018, 4.5 * x, 1.099 * x**0.45 - 0.099)
 
 
 def patches(picture: Picture, settings: Settings) -> Float[np.ndarray, "24 3"]:
-    """Means of the 24 patches."""
+    """Return means of the 24 patches."""
     height, width, _ = picture.shape
     first, second, third, fourth = (np.array(corner) for corner in settings.corners)
     found = []
@@ -179,7 +179,7 @@ def patches(picture: Picture, settings: Settings) -> Float[np.ndarray, "24 3"]:
 
 
 def libraw_linear(path: Path, neutral: Float[np.ndarray, "3"]) -> Picture:
-    """LibRaw's linear sRGB with this white balance."""
+    """Return LibRaw's linear sRGB with this white balance."""
     red, green, blue = 1 / neutral
     with rawpy.imread(str(path)) as file:
         pixels = file.postprocess(
@@ -193,14 +193,14 @@ def libraw_linear(path: Path, neutral: Float[np.ndarray, "3"]) -> Picture:
 
 
 def to_lab(encoded: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    """CIELAB of D50 of encoded sRGB, adapted from D65 by Bradford."""
+    """Return CIELAB of D50 of encoded sRGB, adapted from D65 by Bradford."""
     linear = srgb_decode(torch.from_numpy(np.asarray(encoded, np.float64))).numpy()
     xyz = linear @ (D50_FROM_D65 @ XYZ_FROM_REC709).T
     return xyz2lab(xyz[None], illuminant="D50")[0]
 
 
 def differences(encoded: Float[np.ndarray, "24 3"]) -> Float[np.ndarray, " 24"]:
-    """CIEDE2000 to the published values."""
+    """Return CIEDE2000 to the published values."""
     return deltaE_ciede2000(to_lab(encoded), PUBLISHED)
 
 

@@ -109,7 +109,7 @@ def measure(path: Path, settings: Settings) -> dict:
 
 
 def put_together(photo: Picture, phase: str, settings: Settings) -> dict[str, Picture]:
-    """Encoded sRGB by each method."""
+    """Return encoded sRGB by each method."""
     raw = sample(photo, phase, settings)
     with tempfile.TemporaryDirectory() as folder:
         write_dng(raw, Path(folder) / "shot.dng")
@@ -161,7 +161,7 @@ def sample(photo: Picture, phase: str, settings: Settings) -> RawImage:
 
 
 def libraw(path: Path, settings: Settings) -> Picture:
-    """Linear RGB by LibRaw's AHD with the same white balance; camera RGB is sRGB here."""
+    """Return linear RGB by LibRaw's AHD with the same white balance; camera RGB is sRGB here."""
     red, green, blue = 1 / np.array(settings.neutral)
     with rawpy.imread(str(path)) as file:
         linear = file.postprocess(
@@ -178,19 +178,19 @@ def libraw(path: Path, settings: Settings) -> Picture:
 
 
 def encode(linear: Picture) -> Picture:
-    """Linear to encoded sRGB, clipped."""
+    """Convert linear to encoded sRGB, clipped."""
     return srgb_encode(torch.from_numpy(np.clip(linear, 0, 1))).numpy()
 
 
 def load(path: Path) -> Picture:
-    """Encoded sRGB of a file, with even sides."""
+    """Return encoded sRGB of a file, with even sides."""
     with Image.open(path) as image:
         photo = np.asarray(image.convert("RGB"), np.float64) / 255
     return photo[: photo.shape[0] // 2 * 2, : photo.shape[1] // 2 * 2]
 
 
 def psnr(picture: Picture, photo: Picture) -> float:
-    """Peak signal to noise ratio in dB, without the border."""
+    """Return the peak signal to noise ratio in dB, without the border."""
     inside = slice(BORDER, -BORDER)
     return float(-10 * np.log10(np.mean((picture - photo)[inside, inside] ** 2)))
 

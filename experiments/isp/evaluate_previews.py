@@ -104,7 +104,7 @@ def main(settings: Settings) -> None:
 
 
 def enlarged_sample(name: str, times: int) -> RawImage:
-    """An embedded sample as a larger frame."""
+    """Return an embedded sample as a larger frame."""
     raw, _ = simulated_sample(name, times)
     return raw
 
@@ -132,12 +132,12 @@ def averaged(picture: torch.Tensor, size: tuple[int, int], **how: Any) -> torch.
 
 
 def as_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """Finished pixels as encoded RGB in [0, 1], channels first."""
+    """Return finished pixels as encoded RGB in [0, 1], channels first."""
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 def difference(shown: torch.Tensor, expected: torch.Tensor) -> float:
-    """Mean CIEDE2000 of two pictures, encoded RGB in [0, 1], channels first."""
+    """Return the mean CIEDE2000 of two pictures, encoded RGB in [0, 1], channels first."""
     labs = [rgb2lab(picture.permute(1, 2, 0).double().numpy()) for picture in (shown, expected)]
     return float(deltaE_ciede2000(*labs).mean())
 

@@ -105,7 +105,7 @@ def main(settings: Settings) -> int:
 
 
 def compressed_samples(folder: Path) -> list[Path]:
-    """The embedded samples with a Bayer mosaic as DNGs in lossless JPEG."""
+    """Return the embedded samples with a Bayer mosaic as DNGs in lossless JPEG."""
     paths = []
     for path in sample_files():
         if (raw := read_raw(path)).mosaic is not None:

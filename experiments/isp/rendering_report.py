@@ -14,7 +14,7 @@ console = Console()
 
 
 def summarise(runs: dict[str, list[dict[str, Any]]], raw: RawImage) -> dict[str, Any]:
-    """Medians over the rounds, and ratios within them."""
+    """Return medians over the rounds, and ratios within them."""
     rates = {name: [run["files per second"] for run in rounds] for name, rounds in runs.items()}
     ratios = {}
     for other in rates:

@@ -129,7 +129,7 @@ def main(settings: Settings) -> None:
 
 
 def simulated(settings: Settings, side: int) -> PreviewSet:
-    """Simulated shots of scikit-image's photographs, as previews with `side` pixels."""
+    """Return simulated shots of scikit-image's photographs, as previews with `side` pixels."""
     photos = [getattr(data, name)()[:300, :400] for name in PHOTOS]
     shots = (photos[number % len(photos)] for number in range(settings.scenes))
     return simulated_previews(shots, side, settings.seed)
@@ -172,12 +172,12 @@ def measure_steps(settings: Settings, scenes: PreviewSet, judge: ShotJudge) -> d
 
 
 def pipeline_of(settings: Settings) -> IspPipeline:
-    """The ISP, compiled or not."""
+    """Return the ISP, compiled or not."""
     return compiled(DEFAULT_PIPELINE) if settings.compiled else DEFAULT_PIPELINE
 
 
 def run(env: VecEnv, rng: np.random.Generator, steps: int) -> float:
-    """Seconds of `steps` steps with random actions near neutral."""
+    """Return the seconds of `steps` steps with random actions near neutral."""
     shape = (steps, env.num_envs, *(env.action_space.shape or ()))
     actions = 0.3 * rng.uniform(-1, 1, shape).astype(np.float32)
     start = time.perf_counter()
@@ -189,7 +189,7 @@ def run(env: VecEnv, rng: np.random.Generator, steps: int) -> float:
 def sweep(
     settings: Settings, scenes: dict[int, PreviewSet], judge: ShotJudge
 ) -> list[dict[str, Any]]:
-    """Pictures per second of all that a step does to pictures, by chunk and side."""
+    """Return pictures per second of all that a step does to pictures, by chunk and side."""
     rng, rows = np.random.default_rng(settings.seed), np.arange(settings.environments)
     rows = rows % settings.scenes
     cells = []

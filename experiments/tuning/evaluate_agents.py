@@ -213,7 +213,7 @@ def contenders(
 def quick_contenders(
     settings: Settings, prior: Agent | None, agents: Sequence[Agent], count: int
 ) -> list[Contender]:
-    """The controls that take a few renders of a scene at most."""
+    """Return the controls that take a few renders of a scene at most."""
     versions = [_content(path) for path in settings.agents]
     players = [
         Contender(f"{AGENT} {number}", controller(agent), count, version)
@@ -235,7 +235,7 @@ def quick_contenders(
 def refinements(
     budgets: Sequence[int], players: Sequence[Contender], count: int
 ) -> list[Contender]:
-    """A few gradient steps, from each agent's choice and, for comparison, from neutral."""
+    """Return a few gradient steps, from each agent's choice and, for comparison, from neutral."""
     if not budgets:
         return []
     return [
@@ -337,7 +337,7 @@ def _finite_mean(values: np.ndarray) -> float | None:
 
 
 def over_seeds(measured: Mapping[str, Measured], agents: Sequence[str]) -> dict[str, Any]:
-    """Mean and standard deviation, over the seeds, of the agents' mean changes."""
+    """Return the mean and standard deviation, over the seeds, of the agents' mean changes."""
     start = measured[NEUTRAL]
     every = [measured[name] for name in agents]
     names = [name for name in start if name != "renders"]

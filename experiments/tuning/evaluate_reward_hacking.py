@@ -146,7 +146,7 @@ def main(settings: Settings) -> None:
 
 
 def unleashed(reward: RewardSettings) -> RewardSettings:
-    """The same views and scale, and nothing that holds an optimiser back."""
+    """Return the same views and scale, and nothing that holds an optimiser back."""
     return replace(reward.leash_free(), confidence=0.0, attribute_weight=0.0)
 
 
@@ -236,7 +236,7 @@ def summary(values: Float[np.ndarray, "looks n"]) -> dict[str, Any]:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Checkpoints of a training run, one line of JSON each."""
+    """Return checkpoints of a training run, one line of JSON each."""
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def independent_referees(second: str, device: str) -> tuple[Referee, ...]:
-    """All of them.
+    """Return all of them.
 
     Args:
         second: Another quality model than the reward's: what `load_model` takes. One that has not

@@ -205,7 +205,7 @@ def changed(default: AgentSettings, values: Mapping[str, Any]) -> AgentSettings:
 def divided(
     names: tuple[str, ...], share: float
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
-    """Rows of the scenes to train on and of those to compare by; each photo on one side."""
+    """Return rows of the scenes to train on and of those to compare by; each photo on one side."""
     photos = [name.rsplit(", shot ", 1)[0] for name in names]
     each = sorted(set(photos))
     aside = np.random.default_rng(0).permutation(len(each))[: round(share * len(each))]
@@ -224,7 +224,7 @@ def gain(control: Controller, judged: JudgedScenes) -> Comparison:
 
 
 def table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
-    """Trials and what they gained, the best first, as Markdown."""
+    """Return trials and what they gained, the best first, as Markdown."""
     lines = ["| trial | gain in potential | " + " | ".join(names) + " |"]
     lines.append("| --- " * (2 + len(names)) + "|")
     for trial in trials:

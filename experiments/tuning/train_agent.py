@@ -180,7 +180,7 @@ def main(settings: Settings) -> None:
 
 
 def scenes_of(settings: Settings) -> tuple[PreviewStore, PreviewStore, str]:
-    """The scenes to train on, those to evaluate on, and what they are, for the agent's card.
+    """Return the scenes to train on, those to evaluate on, and what they are, for the agent's card.
 
     Raises:
         PreviewStoreError: One of two stores is not given, or both hold a scene of the same name.

@@ -156,7 +156,7 @@ def main(settings: Settings) -> None:
 
 
 def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str]:
-    """Shots to learn from, small and larger, shots to measure on, and words for the card."""
+    """Return shots to learn from, small and larger, shots to measure on, and words for the card."""
     seed = settings.lesson.seed
     if settings.store is not None:
         scenes = PreviewStore.open(settings.store).previews()
@@ -189,7 +189,7 @@ def sources(settings: Settings) -> tuple[ShotSource, ShotSource, ShotSource, str
 def measure(
     policy: PhotoPolicy, source: ShotSource, batches: int, doubt: float = 0.0, looks: int = 1
 ) -> dict[str, Any]:
-    """CIEDE2000 and PSNR to the truth of neutral and of each look, over all and by distance.
+    """Return CIEDE2000 and PSNR to the truth of neutral and of each look, over all and by distance.
 
     Beside them the mean chroma and the contrast (`chroma_and_contrast`) of all pictures and of the
     truths. The last look's answer is shrunk by `doubt`, as when the policy is used.
@@ -238,7 +238,7 @@ def note_life(columns: dict[str, list[np.ndarray]], name: str, images: Tensor) -
 
 
 def flat(told: dict[str, Any]) -> dict[str, float]:
-    """Numbers of a nested dictionary under joined names."""
+    """Return numbers of a nested dictionary under joined names."""
     numbers: dict[str, float] = {}
     for name, value in told.items():
         if isinstance(value, dict):

@@ -107,7 +107,7 @@ def filled(page: str) -> str:
 
 
 def parameters() -> str:
-    """Table of what each coordinate of theta does."""
+    """Return the table of what each coordinate of theta does."""
     rows = [
         [str(i), p.name, p.unit, *(f"{v:.3g}" for v in (p.low, p.neutral, p.high)), p.help]
         for i, p in enumerate(DEFAULT_PIPELINE.parameters)
@@ -116,7 +116,7 @@ def parameters() -> str:
 
 
 def controllers() -> str:
-    """Table of what controllers gain over neutral on held-out scenes."""
+    """Return the table of what controllers gain over neutral on held-out scenes."""
     results = _results("agents.json")
     columns = {"potential": 2, "PSNR": 2, "SSIM": 3, "-CIEDE2000": 2, "attiqa-referee": 2}
     rows = []
@@ -132,7 +132,7 @@ def controllers() -> str:
 
 
 def against_the_prior() -> str:
-    """Table of what reinforcement adds to the prior, the same scenes in pairs."""
+    """Return the table of what reinforcement adds to the prior, the same scenes in pairs."""
     columns = {"-CIEDE2000": 2, "PSNR": 2, "SSIM": 4, "potential": 2, "attiqa-referee": 2}
     rows = [
         [name, *(_interval(found[column], digits) for column, digits in columns.items())]
@@ -143,7 +143,7 @@ def against_the_prior() -> str:
 
 
 def by_distance() -> str:
-    """Table of the change of CIEDE2000, by how far neutral was from the truth."""
+    """Return the table of the change of CIEDE2000, by how far neutral was from the truth."""
     controls = _results("agents.json")["controls"]
     bins = [name for name in controls["prior"]["by distance of neutral"] if " to " in name]
     heads = [f"{b} ({controls['prior']['by distance of neutral'][b]['scenes']})" for b in bins]
@@ -175,7 +175,7 @@ def starts() -> str:
 
 
 def beside_kornia() -> str:
-    """Table of our functions beside Kornia's."""
+    """Return the table of our functions beside Kornia's."""
     rows = []
     for name, found in _results("libraries.json")["kornia"].items():
         ratios = [f"{ratio:.2g}" for ratio in found["time over Kornia's"].values()]
@@ -224,7 +224,7 @@ def _interval(change: Mapping[str, float], digits: int) -> str:
 
 
 def picture(stage: Stage) -> Image.Image:
-    """A row for each parameter of a stage: a sample with it low, neutral and high."""
+    """Return a row for each parameter of a stage: a sample with it low, neutral and high."""
     path = next(path for path in sample_files() if SAMPLES[stage.name] in path.name)
     raw = read_raw(path)
     rows = []

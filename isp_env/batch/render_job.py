@@ -188,7 +188,7 @@ def render_file(job: RenderJob) -> Entry:
 
 
 def finished_before(job: RenderJob) -> Entry | None:
-    """The entry of a picture whose batch was killed before it could record it."""
+    """Return the entry of a picture whose batch was killed before it could record it."""
     sidecar = own_sidecar(job.source, job.output)
     if sidecar.get("recipe") != job.recipe or not is_reviewed(job):
         return None

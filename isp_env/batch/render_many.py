@@ -192,7 +192,7 @@ def _plan(
     settings: RenderSettings,
     manifest: Manifest,
 ) -> RenderJob | tuple[Rendered, Entry | None]:
-    """The job of one file, or why there is none, and what the manifest does not know yet."""
+    """Return the job of one file, or why there is none, and what the manifest does not know yet."""
     try:
         if not source.is_file():
             reason = "no regular file" if os.path.lexists(source) else "no such file"

@@ -27,7 +27,7 @@ class SidecarError(IspEnvError):
 
 
 def read_parameters(path: Path, known: Sequence[Parameter]) -> dict[str, float]:
-    """Physical values by name.
+    """Return physical values by name.
 
     Raises:
         SidecarError: The file is missing or no JSON of this format, or a value is outside its
@@ -51,7 +51,7 @@ def read_parameters(path: Path, known: Sequence[Parameter]) -> dict[str, float]:
 def check_parameters(
     values: Mapping[str, Any], known: Sequence[Parameter], where: str
 ) -> dict[str, float]:
-    """The values as numbers inside their ranges.
+    """Return the values as numbers inside their ranges.
 
     Raises:
         SidecarError: A name that no parameter has, a value that is no number, or one outside its

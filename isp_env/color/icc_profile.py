@@ -66,7 +66,7 @@ def _xyz(tag: bytes) -> tuple[float, ...]:
 
 
 def _curve(tag: bytes) -> np.ndarray:
-    """Linear light of each level."""
+    """Return linear light of each level."""
     levels = np.linspace(0, 1, LEVELS)
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)

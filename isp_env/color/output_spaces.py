@@ -66,7 +66,7 @@ def xyz_from_rgb(
 def adaptation(
     source: Float[np.ndarray, "3"], target: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3 3"]:
-    """XYZ under one white to XYZ under another (Bradford)."""
+    """Return the matrix from XYZ under one white to XYZ under another (Bradford)."""
     gains = (BRADFORD @ target) / (BRADFORD @ source)
     return np.linalg.solve(BRADFORD, gains[:, None] * BRADFORD)
 
@@ -96,7 +96,7 @@ def matrix_profile(
     xyz_from_rgb: Float[np.ndarray, "3 3"],
     curve: tuple[float, float, float, float, float],
 ) -> bytes:
-    """An ICC profile of three primaries and one curve (version 4.0, ICC.1:2004).
+    """Return an ICC profile of three primaries and one curve (version 4.0, ICC.1:2004).
 
     Args:
         description: Name that programs show.

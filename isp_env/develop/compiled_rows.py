@@ -84,7 +84,7 @@ class MosaicSource:
     def reduced(
         self, factor: int
     ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
-        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
+        """Return means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
 
         The variances are those of 2x2 blocks with their greens averaged. Blocks at the right and at
         the bottom may be smaller.
@@ -157,7 +157,7 @@ class ArraySource:
     def reduced(
         self, factor: int
     ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
-        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
+        """Return means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
 
         The variances are those of pixels, or of 2x2 blocks. Blocks at the right and at the bottom
         may be smaller.
@@ -181,7 +181,7 @@ class ArraySource:
         return block_statistics(halved, (height // 2, width // 2), factor // 2)
 
     def _camera(self, top: int, bottom: int) -> Float32[np.ndarray, "3 r w"]:
-        """Rows of camera RGB, 0 = black, 1 = white, shading applied."""
+        """Return rows of camera RGB, 0 = black, 1 = white, shading applied."""
         height, width = self.shape
         places = np.arange(top, bottom)
         camera = np.empty((3, len(places), width), np.float32)
@@ -211,7 +211,7 @@ SensorSource = MosaicSource | ArraySource
 def block_statistics(
     rows: Rows, shape: tuple[int, int], factor: int
 ) -> tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]]:
-    """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor pixels.
+    """Return means of R, G, B and variances of Y, R - Y, B - Y over factor x factor pixels.
 
     Args:
         rows: Of a scene-linear picture.
@@ -230,7 +230,7 @@ def block_statistics(
 
 
 def sensor_source(raw: RawImage) -> SensorSource:
-    """Scene-linear rows of a RAW image, its opcodes left out (`linear_source` applies them).
+    """Return scene-linear rows of a RAW image, its opcodes left out (`linear_source` applies them).
 
     Raises:
         ValueError: It has neither a Bayer mosaic nor a linear image.
@@ -280,7 +280,7 @@ def _array_source(
 
 
 def plane_maps(raw: RawImage, plane: int) -> tuple[GainMap, ...]:
-    """The gain maps of a linear image that are for its red (0), green (1) or blue (2)."""
+    """Return the gain maps of a linear image that are for its red (0), green (1) or blue (2)."""
     return tuple(m for m in raw.gain_maps if m.plane <= plane < m.plane + m.planes)
 
 

@@ -50,7 +50,7 @@ class _Picture:
 
 
 def camera_rgb(raw: RawImage) -> Float32[np.ndarray, "3 h w"]:
-    """Red, green and blue as the camera sees them: 0 = black, 1 = white, not white-balanced.
+    """Return red, green and blue as the camera sees them: 0 = black, 1 = white, not white-balanced.
 
     A mosaic is demosaiced, and loses a last odd row or column. Gain maps are applied and nothing is
     clipped again above 1; opcodes are not.
@@ -74,7 +74,7 @@ def corrects_its_lens(raw: RawImage) -> bool:
 
 
 def corrected(raw: RawImage, profile: LensProfile | None = None) -> RawImage:
-    """The picture with its opcodes, and the profile of its lens, applied.
+    """Return the picture with its opcodes, and the profile of its lens, applied.
 
     What cannot be applied and may be left out is named in `fallbacks`.
 
@@ -127,7 +127,7 @@ def corrected(raw: RawImage, profile: LensProfile | None = None) -> RawImage:
 
 
 def optical_frame(raw: RawImage) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of the picture that a lens profile is made for.
+    """Return the top, left, bottom, right of the picture that a lens profile is made for.
 
     That is the default crop. One much smaller than the area is a crop of the photographer's, in
     whose middle the lens is not.
@@ -205,7 +205,7 @@ def _moved(
 
 
 def _area(raw: RawImage) -> tuple[int, int]:
-    """Height and width of the active area."""
+    """Return the height and width of the active area."""
     samples = raw.linear if raw.mosaic is None else raw.mosaic
     assert samples is not None
     height, width = samples.shape[-2:]

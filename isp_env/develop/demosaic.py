@@ -19,7 +19,7 @@ from isp_env.compiled.sensor import BLUE, GREEN, RED
 def demosaic(
     mosaic: Float[Tensor, "b h w"], cfa: UInt8[np.ndarray, "2 2"], offset: float = 1e-3
 ) -> Float[Tensor, "b 3 h w"]:
-    """Full-resolution RGB of a white-balanced, linear mosaic.
+    """Return full-resolution RGB of a white-balanced, linear mosaic.
 
     Args:
         mosaic: Linear samples, 0 = black, 1 = white; H and W even and at least 4.
@@ -98,21 +98,21 @@ class _Neighbours:
         self.far_columns = sample(-2, 0) + sample(2, 0)
 
     def green(self) -> Tensor:
-        """Green at a red or blue sample."""
+        """Interpolate green at a red or blue sample."""
         far = self.far_rows + self.far_columns
         return (4 * self.centre + 2 * (self.rows + self.columns) - far) / 8
 
     def along_row(self) -> Tensor:
-        """Red or blue at a green sample whose row holds that colour."""
+        """Interpolate red or blue at a green sample whose row holds that colour."""
         near = 5 * self.centre + 4 * self.rows - self.diagonals
         return (near - self.far_rows + self.far_columns / 2) / 8
 
     def along_column(self) -> Tensor:
-        """Red or blue at a green sample whose column holds that colour."""
+        """Interpolate red or blue at a green sample whose column holds that colour."""
         near = 5 * self.centre + 4 * self.columns - self.diagonals
         return (near - self.far_columns + self.far_rows / 2) / 8
 
     def opposite(self) -> Tensor:
-        """Red at a blue sample, or blue at a red one."""
+        """Interpolate red at a blue sample, or blue at a red one."""
         far = self.far_rows + self.far_columns
         return (6 * self.centre + 2 * self.diagonals - 1.5 * far) / 8

@@ -13,7 +13,7 @@ from isp_env.raw import RawImage
 
 
 def reduced(source: LinearSource, block: int) -> LinearImage:
-    """Scene-linear means over block x block samples, cropped and upright: no demosaicing.
+    """Return scene-linear means over block x block samples, cropped and upright: no demosaicing.
 
     Red and blue lie half a sample off, as their samples do, which shows until it is reduced again.
 

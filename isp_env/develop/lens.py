@@ -68,7 +68,7 @@ def correct_in_place(
 
 
 def frame_filling_scale(profile: LensProfile, shape: tuple[int, int]) -> float:
-    """The smallest enlargement at which every pixel of a corrected frame has been recorded.
+    """Return the smallest enlargement at which every pixel of a corrected frame has been recorded.
 
     Below 1 where the corrected picture would otherwise lose what lies at its edges.
 

@@ -38,7 +38,7 @@ class NoLensProfileError(IspEnvError):
 
 
 def require_lensfun() -> ModuleType:
-    """The module lensfunpy.
+    """Return the module lensfunpy.
 
     Raises:
         MissingLensfunError: It is not installed.
@@ -53,7 +53,7 @@ def require_lensfun() -> ModuleType:
 
 
 def lens_correction(raw: RawImage) -> tuple[LensProfile | None, dict[str, object]]:
-    """The profile of a picture's lens, and what a sidecar tells of it, or why there is none.
+    """Return the profile of a picture's lens, and what a sidecar tells of it, or why there is none.
 
     Raises:
         MissingLensfunError: lensfunpy is not installed.
@@ -74,7 +74,7 @@ def lens_correction(raw: RawImage) -> tuple[LensProfile | None, dict[str, object
 
 
 def find_profile(exif: Exif) -> LensProfile:
-    """The profile of the camera and lens that an EXIF names.
+    """Return the profile of the camera and lens that an EXIF names.
 
     Raises:
         MissingLensfunError: lensfunpy is not installed.
@@ -126,7 +126,7 @@ def _database() -> Any:
 
 
 def _camera(make: str, model: str) -> Any:
-    """The only camera of this name."""
+    """Return the only camera of this name."""
     if not model:
         raise NoLensProfileError("the EXIF names no camera")
     found = {
@@ -141,7 +141,7 @@ def _camera(make: str, model: str) -> Any:
 
 
 def _lens(camera: Any, exif: Exif) -> Any:
-    """The only lens of this name that fits the camera, or the one that is built into it."""
+    """Return the only lens of this name that fits the camera, or the one that is built into it."""
     fitting = _database().find_lenses(camera)
     if camera.mount and camera.mount[0].islower():  # so lensfun marks cameras of one lens
         built_in = [x for x in fitting if not CONVERTER.search(x.model)]
@@ -160,7 +160,7 @@ def _lens(camera: Any, exif: Exif) -> Any:
 
 
 def _only(found: list[Any], name: str) -> Any:
-    """The only one of them; profiles of one lens on several sensors: the largest sensor."""
+    """Return the only one of them; profiles of one lens on several sensors: the largest sensor."""
     models = {(x.maker, x.model) for x in found}
     if len(models) != 1:
         number = "no profile" if not found else "more than one profile"
@@ -186,7 +186,7 @@ def _is_number(word: str) -> bool:
 def _ratios(
     lensfun: ModuleType, lens: Any, crop_factor: float, focal: float
 ) -> Float64[np.ndarray, "3 n"] | None:
-    """Recorded over true radius of each colour, as polynomials (`LensProfile.ratios`).
+    """Return Recorded over true radius of each colour, as polynomials (`LensProfile.ratios`).
 
     lensfun says where each pixel on a line from the middle was recorded. Its square roots have
     twelve bits, which is a tenth of a pixel at the edges; the polynomials through all of them have
@@ -215,7 +215,7 @@ def _ratios(
 def _vignetting(
     lens: Any, crop_factor: float, focal: float, aperture: float, distance: float
 ) -> Float64[np.ndarray, "3"] | None:
-    """k1, k2, k3 for radii of this sensor; lensfun's are for those of the calibrated one."""
+    """Return k1, k2, k3 for radii of this sensor; lensfun's are for those of the calibrated one."""
     found = lens.interpolate_vignetting(focal, aperture, distance)
     if found is None:
         return None

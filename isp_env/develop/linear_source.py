@@ -43,7 +43,7 @@ class LinearSource:
     def reduced(
         self, factor: int
     ) -> tuple[Float32[ndarray, "3 h2 w2"], Float32[ndarray, "3 h2 w2"]]:
-        """Means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
+        """Return means of R, G, B and variances of Y, R - Y, B - Y over factor x factor blocks.
 
         Raises:
             ValueError: `factor` is odd, of a mosaic.
@@ -51,7 +51,7 @@ class LinearSource:
         return self.samples.reduced(factor)
 
     def noise(self, block: int = 1) -> Float[Tensor, "3 2"]:
-        """Shot and read terms of scene-linear pixels that average block x block samples.
+        """Return shot and read terms of scene-linear pixels that average block x block samples.
 
         Variance of channel c = noise[c, 0] x + noise[c, 1], x = 1 at the sensor's white.
         """

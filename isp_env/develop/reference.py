@@ -93,7 +93,7 @@ def recover_highlights(camera: Planes) -> Planes:
 
 
 def crop(image: Float[Tensor, "c h w"], raw: RawImage, block: int = 1) -> Float[Tensor, "c h2 w2"]:
-    """The part of the active area that the camera shows, of a picture reduced by `block`."""
+    """Return the part of the active area that the camera shows, of a picture reduced by `block`."""
     top, left, bottom, right = (round(edge / block) for edge in raw.crop)
     return image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
 
@@ -147,7 +147,7 @@ def _clip(
 
 
 def _add_deltas(black: Float[Tensor, "*c h w"], raw: RawImage) -> Float[Tensor, "*c h w"]:
-    """Black level with what is added to it in each row and in each column."""
+    """Return the black level with what is added to it in each row and in each column."""
     height, width = black.shape[-2:]
     if raw.black_rows is not None:
         black = black + black.new_tensor(raw.black_rows[:height])[:, None]
@@ -157,7 +157,7 @@ def _add_deltas(black: Float[Tensor, "*c h w"], raw: RawImage) -> Float[Tensor, 
 
 
 def _tile(pattern: np.ndarray, mosaic: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    """A 2x2 pattern repeated over the mosaic."""
+    """Repeat a 2x2 pattern over the mosaic."""
     height, width = mosaic.shape
     return mosaic.new_tensor(pattern).repeat(height // 2, width // 2)
 

@@ -92,7 +92,7 @@ def is_identity(opcode: Warp) -> bool:
 
 
 def composed(first: SourceMap, second: SourceMap) -> SourceMap:
-    """The warp that does what `first` and then `second` do, with one resampling."""
+    """Return the warp that does what `first` and then `second` do, with one resampling."""
 
     def source(
         x: Float64[np.ndarray, "*n"], y: Float64[np.ndarray, "*n"], plane: int
@@ -105,7 +105,7 @@ def composed(first: SourceMap, second: SourceMap) -> SourceMap:
 def _radial(
     opcode: Warp, row: int, r: Float64[np.ndarray, "*n"]
 ) -> tuple[Float64[np.ndarray, "*n"], tuple[float, float]]:
-    """Radial ratio at the distances `r`, and the two tangential coefficients."""
+    """Return a radial ratio at the distances `r`, and the two tangential coefficients."""
     numbers = opcode.coefficients[row].astype(np.float64)
     polynomial = np.polynomial.Polynomial
     if isinstance(opcode, WarpFisheye):

@@ -40,7 +40,7 @@ class OpcodeError(ValueError):
 
 
 def name_of(opcode: Opcode) -> str:
-    """The name of the specification."""
+    """Return the name of the specification."""
     is_unknown = isinstance(opcode, UnknownOpcode)
     return f"opcode {opcode.number}" if is_unknown else type(opcode).__name__
 
@@ -104,7 +104,7 @@ def apply_opcode(
 
 
 def _planes(image: Image, first: int, count: int) -> Float32[np.ndarray, "p h w"]:
-    """The planes of an area; those beyond the image's are not there to be changed."""
+    """Return the planes of an area; those beyond the image's are not there to be changed."""
     return image[first : first + count]
 
 
@@ -131,7 +131,7 @@ def _per_line(
 
 
 def _listed(opcode: FixBadPixelsList, shape: tuple[int, ...]) -> Bool[np.ndarray, "h w"]:
-    """A mask of the bad pixels; those outside the image are none of it."""
+    """Return a mask of the bad pixels; those outside the image are none of it."""
     bad = np.zeros(shape, bool)
     inside = (opcode.points < shape).all(1)
     bad[tuple(opcode.points[inside].T)] = True

@@ -82,7 +82,7 @@ def calibration_of(
 def matrix_and_neutral(
     calibration: Calibration, values: Callable[[int], np.ndarray | None]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """XYZ-to-camera matrix at the as-shot white, and the as-shot neutral (G = 1)."""
+    """Return the XYZ-to-camera matrix at the as-shot white, and the as-shot neutral (G = 1)."""
     matrices = calibration.color
     neutral, white_xy = values(50728), values(50729)
     if neutral is not None and np.all(neutral > 0):
@@ -122,7 +122,7 @@ def rec709_by_forward_matrix(
 def color_matrix_for_neutral(
     matrices: dict[float, np.ndarray], neutral: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3 3"]:
-    """XYZ-to-camera matrix at the white whose camera RGB is `neutral`.
+    """Return the XYZ-to-camera matrix at the white whose camera RGB is `neutral`.
 
     White and matrix depend on each other: iterated from D50 to the fixed point (DNG specification,
     "Translating Camera Neutral Coordinates to White Balance xy Coordinates").
@@ -150,11 +150,11 @@ def interpolate_color_matrix(
 
 
 def color_temperature(xy: Float[np.ndarray, "2"]) -> float:
-    """Correlated colour temperature in kelvin of a chromaticity (McCamy 1992)."""
+    """Return the correlated colour temperature in kelvin of a chromaticity (McCamy 1992)."""
     n = (xy[0] - 0.3320) / (0.1858 - xy[1])
     return float(np.clip(((449 * n + 3525) * n + 6823.3) * n + 5520.33, 1000, 40000))
 
 
 def xy_to_xyz(xy: Float[np.ndarray, "2"]) -> Float[np.ndarray, "3"]:
-    """XYZ with Y = 1 of a chromaticity."""
+    """Return XYZ with Y = 1 of a chromaticity."""
     return np.array([xy[0], xy[1], 1 - xy.sum()]) / xy[1]

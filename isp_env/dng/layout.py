@@ -179,7 +179,7 @@ def layout_of(page: tifffile.TiffPage, version: tuple[int, ...], path: Path) -> 
 
 
 def _same(page: tifffile.TiffPage, code: int, default: int, path: Path) -> int:
-    """A number that is the same for all samples of a pixel."""
+    """Return a number that is the same for all samples of a pixel."""
     value = page.tags[code].value if code in page.tags else default
     values = {int(x) for x in (value if isinstance(value, tuple) else (value,))}
     if len(values) != 1:

@@ -41,7 +41,7 @@ MOST_DEGREE = 8
 
 
 def parse_opcodes(content: bytes) -> tuple[Listed, ...]:
-    """The opcodes in the value of an OpcodeList tag (51008, 51009, 51022).
+    """Return the opcodes in the value of an OpcodeList tag (51008, 51009, 51022).
 
     A gain map with values per plane is returned as one map for each of its planes.
 
@@ -83,7 +83,7 @@ def _parsed(number: int, payload: bytes, is_optional: bool) -> tuple[Opcode, ...
 
 
 def parse_gain_maps(content: bytes) -> tuple[GainMap, ...]:
-    """The gain maps of an opcode list, other opcodes left out.
+    """Return the gain maps of an opcode list, other opcodes left out.
 
     Raises:
         ValueError: As `parse_opcodes`.
@@ -92,7 +92,7 @@ def parse_gain_maps(content: bytes) -> tuple[GainMap, ...]:
 
 
 def pack_gain_maps(maps: tuple[GainMap, ...]) -> bytes:
-    """The value of OpcodeList2 (tag 51009) that holds `maps`."""
+    """Return the value of OpcodeList2 (tag 51009) that holds `maps`."""
     packed = [_COUNT.pack(len(maps))]
     for m in maps:
         area = (m.top, m.left, m.bottom, m.right, m.plane, m.planes, m.row_pitch, m.col_pitch)

@@ -104,7 +104,7 @@ def _dtype(layout: Layout) -> type[np.generic]:
 def _decode(
     content: UInt8[np.ndarray, " bytes"], shape: tuple[int, int, int], layout: Layout
 ) -> Num[np.ndarray, "r c d"]:
-    """The samples of one strip or tile."""
+    """Return the samples of one strip or tile."""
     if layout.compression == LOSSLESS_JPEG:
         part = np.empty(shape, np.uint16)
         decode(content, part)
@@ -125,7 +125,7 @@ def _decode(
 def _numbers(
     content: UInt8[np.ndarray, " bytes"], shape: tuple[int, int, int], layout: Layout
 ) -> Num[np.ndarray, "r c d"]:
-    """Bytes to numbers, a predictor undone."""
+    """Convert bytes to numbers, a predictor undone."""
     rows, columns, depth = shape
     bits, order = layout.bits, layout.byte_order
     stride = -(-columns * depth * bits // 8)
@@ -169,7 +169,7 @@ def _unpredicted(
 
 
 def _floats(big_endian: UInt8[np.ndarray, "r n b"], bits: int) -> Num[np.ndarray, "r n"]:
-    """Floating point numbers of 16, 24 or 32 bits from their bytes, the highest first."""
+    """Return floating point numbers of 16, 24 or 32 bits from their bytes, the highest first."""
     big_endian = np.ascontiguousarray(big_endian)
     if bits != 24:
         return big_endian.view(f">f{bits // 8}")[..., 0].astype(np.float32)
@@ -186,7 +186,7 @@ def _floats(big_endian: UInt8[np.ndarray, "r n b"], bits: int) -> Num[np.ndarray
 
 
 def _unblocked(part: Num[np.ndarray, "r c d"], block: tuple[int, int]) -> Num[np.ndarray, "r c d"]:
-    """SubTileBlockSize: blocks that are stored one after the other, back in their places."""
+    """Return SubTileBlockSize: blocks that are stored one after the other, back in their places."""
     if block == (1, 1):
         return part
     rows, columns, depth = part.shape

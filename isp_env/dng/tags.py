@@ -90,7 +90,7 @@ class DngTags:
 
 
 def read_dng_tags(path: Path) -> DngTags | None:
-    """The tags of a DNG file, or None for any other kind of file.
+    """Return the tags of a DNG file, or None for any other kind of file.
 
     Raises:
         RawFileError: The file says it is a DNG, but its tags cannot be parsed or parts of its
@@ -195,7 +195,7 @@ def _rectangle(area: Float[np.ndarray, "4"]) -> tuple[int, int, int, int]:
 
 
 def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
-    """A numeric tag as float64 array; None where a number has no value (0/0, NaN)."""
+    """Return a numeric tag as float64 array; None where a number has no value (0/0, NaN)."""
     value = list(tag.value) if isinstance(tag.value, bytes) else tag.value
     if isinstance(value, str):
         return None
@@ -216,7 +216,7 @@ def _numbers(tag: tifffile.TiffTag) -> np.ndarray | None:
 
 
 def _orientation(*pages: tifffile.TiffTags) -> int:
-    """Orientation (274) of the first page that has one; upright where that is none."""
+    """Return the orientation (274) of the first page that has one; upright where that is none."""
     for tags in pages:
         if (tag := tags.get(274)) is not None:
             value = _numbers(tag)
@@ -320,7 +320,7 @@ def _mosaic(
 
 
 def _smallest(pattern: UInt8[np.ndarray, "r c"]) -> UInt8[np.ndarray, "r2 c2"]:
-    """The smallest part, of two rows and columns at least, that the pattern repeats."""
+    """Return the smallest part, of two rows and columns at least, that the pattern repeats."""
     rows, columns = pattern.shape
     for height in (n for n in range(2, rows + 1) if rows % n == 0):
         for width in (n for n in range(2, columns + 1) if columns % n == 0):
@@ -374,7 +374,7 @@ def _white(
 
 
 def _crop(values: Values) -> tuple[int, int, int, int] | None:
-    """DefaultCropOrigin (50719) and DefaultCropSize (50720), which say column before row."""
+    """Return DefaultCropOrigin (50719) and DefaultCropSize (50720), which say column before row."""
     origin, size = values(50719), values(50720)
     if origin is None or size is None:
         return None
@@ -386,7 +386,7 @@ def _crop(values: Values) -> tuple[int, int, int, int] | None:
 def _user_crop(
     values: Values,
 ) -> tuple[tuple[float, float, float, float] | None, str | None]:
-    """DefaultUserCrop (51125): top, left, bottom, right as fractions of the default crop."""
+    """Return DefaultUserCrop (51125): top, left, bottom, right as fractions of the default crop."""
     crop = values(51125)
     if crop is None:
         return None, None

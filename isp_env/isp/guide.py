@@ -49,13 +49,13 @@ def guide_factor(long_side: int) -> int:
 
 
 def opponents(planes: Planes) -> Planes:
-    """Y, R - Y, B - Y."""
+    """Return Y, R - Y, B - Y."""
     y = luminance(planes)
     return y, planes[0] - y, planes[2] - y
 
 
 def reduce(linear: Float[Tensor, "b 3 h w"], factor: int) -> Guide:
-    """The guide of a scene-linear picture: means over factor x factor blocks."""
+    """Return the guide of a scene-linear picture: means over factor x factor blocks."""
     means = _block_means(linear, factor)
     variance = torch.zeros_like(means)
     if factor > 1:
@@ -68,7 +68,7 @@ def reduce(linear: Float[Tensor, "b 3 h w"], factor: int) -> Guide:
 
 
 def enlarge(small: Float[Tensor, "b h w"], factor: int, size: tuple[int, int]) -> Tensor:
-    """Bilinear interpolation of a map of the guide at the pixels of the picture."""
+    """Return the bilinear interpolation of a map of the guide at the pixels of the picture."""
     if factor == 1:
         return small
     whole = (small.shape[-2] * factor, small.shape[-1] * factor)
@@ -77,7 +77,7 @@ def enlarge(small: Float[Tensor, "b h w"], factor: int, size: tuple[int, int]) -
 
 
 def gaussian_blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
-    """Gaussian blur of `sigma` pixels, one axis after the other; edges are mirrored.
+    """Blur by a Gaussian of `sigma` pixels, one axis after the other; edges are mirrored.
 
     Weighted neighbours are added up as whole pictures: PyTorch's convolution of single planes is
     several times slower on a CPU.
@@ -95,12 +95,12 @@ def gaussian_blur(image: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor
 
 
 def window(radius: float) -> int:
-    """Odd side of a window in pixels."""
+    """Return the odd side of a window in pixels."""
     return 2 * max(1, round(radius)) + 1
 
 
 def box_mean(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h w"]:
-    """Mean over a size x size window, one axis after the other; edges repeat."""
+    """Return the mean over a size x size window, one axis after the other; edges repeat."""
     half = size // 2
     padded = functional.pad(image, (half, half, half, half), mode="replicate")
     return _running_sum(_running_sum(padded, size, 2), size, 3) / size**2
@@ -125,5 +125,5 @@ def _running_sum(image: Float[Tensor, "b c h w"], size: int, axis: int) -> Tenso
 
 
 def _block_means(image: Float[Tensor, "b c h w"], factor: int) -> Tensor:
-    """Area average over factor x factor blocks; those at the edges may be smaller."""
+    """Return the area average over factor x factor blocks; those at the edges may be smaller."""
     return functional.avg_pool2d(image, factor, ceil_mode=True) if factor > 1 else image

@@ -72,7 +72,7 @@ class Parameter:
 def to_values(
     parameters: Sequence[Parameter], theta: Float[Tensor, "b d"]
 ) -> dict[str, Float[Tensor, " b"]]:
-    """Physical values by name; column i of `theta` belongs to `parameters[i]`."""
+    """Return physical values by name; column i of `theta` belongs to `parameters[i]`."""
     if theta.shape[1] != len(parameters):
         raise ValueError(
             f"theta has {theta.shape[1]} columns, the pipeline {len(parameters)} knobs"
@@ -81,7 +81,7 @@ def to_values(
 
 
 def to_theta(parameters: Sequence[Parameter], values: Mapping[str, float]) -> Float[Tensor, "1 d"]:
-    """Theta of one setting in physical units; parameters not named stay neutral.
+    """Return theta of one setting in physical units; parameters not named stay neutral.
 
     Raises:
         ValueError: A name that no parameter has, or a value outside its range.

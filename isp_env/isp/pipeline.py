@@ -59,7 +59,7 @@ class IspPipeline:
         return tuple(name for stage in self.stages for name in stage.maps)
 
     def only(self, knobs: Sequence[str]) -> "IspPipeline":
-        """The same pipeline with fewer knobs, in the order of `knobs`.
+        """Return the same pipeline with fewer knobs, in the order of `knobs`.
 
         Raises:
             ValueError: The pipeline does not have one of them.
@@ -70,7 +70,7 @@ class IspPipeline:
         return replace(self, knobs=tuple(knobs))
 
     def knobs_named(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Names of the knobs that are called by their own names or by those of their stages.
+        """Return names of the knobs that are called by their own names or by those of their stages.
 
         Args:
             words: "white-balance", "local_contrast" and "Local Contrast" all name what they seem
@@ -91,11 +91,11 @@ class IspPipeline:
         return tuple(p.name for p in self.parameters if p.name in named)
 
     def neutral(self, batch: int = 1) -> Float[Tensor, "b d"]:
-        """Theta of the neutral rendering: zeros."""
+        """Return theta of the neutral rendering: zeros."""
         return torch.zeros(batch, len(self.parameters))
 
     def values(self, theta: Float[Tensor, "b d"]) -> Values:
-        """Physical values of all parameters of the stages, those without a knob included."""
+        """Return physical values of all parameters of the stages, those without a knob included."""
         moved = to_values(self.parameters, theta)
         fixed = {
             p.name: theta.new_full((len(theta),), p.neutral)
@@ -147,7 +147,7 @@ class IspPipeline:
         return guide.planes, maps
 
     def apply(self, planes: Planes, maps: Maps, constants: Constants) -> Planes:
-        """The elementwise part of all stages; may leave [0, 1] a little."""
+        """Return the elementwise part of all stages; may leave [0, 1] a little."""
         for stage in self.stages:
             planes = stage.apply(planes, maps, constants)
         return planes

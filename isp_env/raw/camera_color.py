@@ -20,7 +20,7 @@ def as_shot_neutral(
     black: Float[np.ndarray, "*channels"],
     white: float,
 ) -> tuple[Float[np.ndarray, "3"], str | None]:
-    """Camera RGB of grey (G = 1), and the assumption made where the file has none.
+    """Return camera RGB of grey (G = 1), and the assumption made where the file has none.
 
     The file's own white balance, else LibRaw's for daylight, else the mean of the picture. Gains
     that are all 1 stand for unknown ones, or for samples that the camera has balanced, as the Nikon
@@ -98,7 +98,7 @@ def _is_usable(xyz_to_camera: Float[np.ndarray, "3 3"]) -> bool:
 
 
 def _rec709_from_camera_of_libraw(libraw: rawpy.RawPy) -> Float[np.ndarray, "3 3"] | None:
-    """The matrix that LibRaw renders with, None where it knows none either.
+    """Return the matrix that LibRaw renders with, None where it knows none either.
 
     rawpy does not pass on what LibRaw's code holds for a few early cameras. So the picture is
     rendered with and without it, and the matrix is what leads from one to the other.
@@ -135,7 +135,7 @@ def _grey_world(
     black: Float[np.ndarray, "*channels"],
     white: float,
 ) -> Float[np.ndarray, "3"]:
-    """Mean of each colour over its unclipped pixels, above black."""
+    """Return the mean of each colour over its unclipped pixels, above black."""
     if cfa is None:
         samples = [image[color] - black[color] for color in range(3)]
         clip = white - black

@@ -112,7 +112,7 @@ def _finite(
     path: Path,
     notes: list[str],
 ) -> Num[np.ndarray, "..."]:
-    """Floating point samples, those that are no numbers mended as bad pixels are.
+    """Return floating point samples, those that are no numbers mended as bad pixels are.
 
     Raises:
         RawFileError: They are too many.
@@ -133,7 +133,7 @@ def _finite(
 def _decode(
     path: Path, tags: DngTags, libraw: Callable[[], rawpy.RawPy]
 ) -> tuple[Num[np.ndarray, "h w *samples"], bool]:
-    """All samples of the picture, and whether they went through the linearization table."""
+    """Return all samples of the picture, and whether they went through the linearization table."""
     try:
         return read_samples(path, tags.layout), False
     except UnsupportedSamplesError as error:
@@ -241,7 +241,7 @@ def _deltas(
 
 
 def _level(tags: DngTags, cfa: UInt8[np.ndarray, "n n"] | None) -> Num[np.ndarray, "*channels"]:
-    """Black level per CFA position (n, n) or channel (3,)."""
+    """Return the black level per CFA position (n, n) or channel (3,)."""
     rows, columns, _ = tags.black.shape
     if cfa is None:
         return np.broadcast_to(tags.black[0, 0], (3,)).copy()

@@ -60,7 +60,7 @@ def is_raw_path(path: Path | str) -> bool:
 
 
 def find_inputs(named: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> list[RawInput]:
-    """Files, the RAW files in folders and below, and those that match globs; each once.
+    """Return files, the RAW files in folders and below, and those that match globs; each once.
 
     Files that are named are taken whatever their suffix, in the order given; folders in the order
     of their names, with the folders that they link to. A line of the log says how many other files
@@ -86,7 +86,7 @@ def find_inputs(named: Iterable[str | Path], listed: Iterable[str | Path] = ()) 
 
 
 def read_list(content: bytes, folder: Path | None = None) -> list[Path]:
-    """File names from a list, one in each line; empty lines are passed over.
+    """Return file names from a list, one in each line; empty lines are passed over.
 
     A line that begins with # is a comment unless there is such a file. A line in quotes is meant
     without them unless there is a file with that very name.
@@ -116,7 +116,7 @@ def read_list(content: bytes, folder: Path | None = None) -> list[Path]:
 
 
 def _meant_by_line(line: str, folder: Path | None) -> Path | None:
-    """The file that a line of a list means, there or not; None for a comment."""
+    """Return the file that a line of a list means, there or not; None for a comment."""
     said = line.strip()
     if found := _existing(line, folder):
         return found
@@ -129,7 +129,7 @@ def _meant_by_line(line: str, folder: Path | None) -> Path | None:
 
 
 def _existing(line: str, folder: Path | None) -> Path | None:
-    """The file, or the files by a glob, of a line of a list; None where there is none."""
+    """Return the file, or the files by a glob, of a line of a list; None where there is none."""
     spellings = dict.fromkeys((line, line.strip()))
     if not line.isascii():
         data = line.strip().encode("utf-8", "surrogateescape")
@@ -154,7 +154,7 @@ def _meant(name: Path) -> list[RawInput] | None:
 
 
 def _in_folder(top: Path) -> list[RawInput]:
-    """The RAW files below a folder, in the order of their names."""
+    """Return the RAW files below a folder, in the order of their names."""
     paths: list[Path] = []
     passed_over: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
@@ -252,7 +252,7 @@ def output_paths(
 
 
 def distinct_names(files: Sequence[Path], suffix: str) -> dict[Path, str]:
-    """Names without suffix, a different one for each file even where case does not count.
+    """Return names without suffix, a different one for each file even where case does not count.
 
     The stem; where stems are equal, or give the name of a file of the batch's own, the whole name;
     where these are equal, with as many folders above as it takes.
@@ -270,7 +270,7 @@ def distinct_names(files: Sequence[Path], suffix: str) -> dict[Path, str]:
 
 
 def _alike(names: Mapping[Path, str], suffix: str) -> list[Path]:
-    """Those whose name another one has, or a file of the batch's own."""
+    """Return those whose name another one has, or a file of the batch's own."""
     counts = Counter(name.casefold() for name in names.values())
     counts.update(own.removesuffix(suffix) for own in OWN_FILES)
     return [path for path, name in names.items() if counts[name.casefold()] > 1]

@@ -41,7 +41,7 @@ def libraw_samples(libraw: rawpy.RawPy, path: Path) -> SensorData:
 
 
 def _area(sizes: rawpy.ImageSizes, frame: tuple[int, ...]) -> Area:
-    """The active area; a sensor that is read out diagonally has one beyond its frame."""
+    """Return the active area; a sensor that is read out diagonally has one beyond its frame."""
     top, left = sizes.top_margin, sizes.left_margin
     area = top, left, top + sizes.height, left + sizes.width
     if not (0 <= area[0] < area[2] <= frame[0] and 0 <= area[1] < area[3] <= frame[1]):
@@ -52,7 +52,7 @@ def _area(sizes: rawpy.ImageSizes, frame: tuple[int, ...]) -> Area:
 def _cfa(
     libraw: rawpy.RawPy, pattern: UInt8[np.ndarray, "n n"], area: Area
 ) -> UInt8[np.ndarray, "n n"]:
-    """Pattern from the active area's corner: 0 R, 1 G, 2 B."""
+    """Return the pattern from the active area's corner: 0 R, 1 G, 2 B."""
     letters = libraw.color_desc.decode()
     plain = np.where(pattern == 3, 1, pattern).astype(np.uint8)
     if letters == "RGBG" and plain.tolist() in BAYER:

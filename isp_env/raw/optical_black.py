@@ -19,7 +19,7 @@ def covered_black(
     stated: Float[np.ndarray, "n n"],
     white: float,
 ) -> tuple[Float[np.ndarray, "n n"], str | None]:
-    """Black level of each CFA position, and a note where it is not the stated one.
+    """Return the black level of each CFA position, and a note where it is not the stated one.
 
     Args:
         frame: All samples of the sensor.

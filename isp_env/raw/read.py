@@ -112,7 +112,7 @@ class _Opener:
 
 
 def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
-    """A `RawImage`; views of LibRaw's memory do not outlive the call."""
+    """Return a `RawImage`; views of LibRaw's memory do not outlive the call."""
     try:
         if tags is None:
             sensor = libraw_samples(libraw(), path)
@@ -171,7 +171,7 @@ def _read(path: Path, tags: DngTags | None, libraw: _Opener) -> RawImage:
 
 
 def _third_list(tags: DngTags) -> tuple[Listed, ...]:
-    """OpcodeList3; of a picture of one plane, which has become three, for all of them."""
+    """Return OpcodeList3; of a picture of one plane, which has become three, for all of them."""
     if tags.layout.samples != 1 or tags.cfa is not None:
         return tags.opcodes[2]
     found = list[Listed]()
@@ -185,7 +185,7 @@ def _third_list(tags: DngTags) -> tuple[Listed, ...]:
 
 
 def _developed(path: Path, tags: DngTags | None, libraw: _Opener, why: str) -> RawImage:
-    """A picture that LibRaw demosaics and brings to linear RGB."""
+    """Return a picture that LibRaw demosaics and brings to linear RGB."""
     notes = [f"{why}: demosaiced and brought to linear RGB by LibRaw"]
     if tags is not None:
         if not tags.layout.is_plain:
@@ -278,7 +278,7 @@ def _raw_image(
 def _crop(
     shape: tuple[int, int], tags: DngTags | None, *, is_mosaic: bool
 ) -> tuple[tuple[int, int, int, int], list[str]]:
-    """DefaultCrop and DefaultUserCrop of a DNG, else all, where a mosaic has even sides."""
+    """Return DefaultCrop and DefaultUserCrop of a DNG, else all, where a mosaic has even sides."""
     height, width = (side - side % 2 for side in shape) if is_mosaic else shape
     whole = 0, 0, height, width
     if tags is None:

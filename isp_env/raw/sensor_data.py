@@ -47,7 +47,7 @@ def highest_black(
     of_rows: Float[np.ndarray, " h"] | None,
     of_columns: Float[np.ndarray, " w"] | None,
 ) -> Float[np.ndarray, " planes"]:
-    """The highest black level of each plane.
+    """Return the highest black level of each plane.
 
     Samples are divided by white less this, one number for a plane (DNG specification 1.7.1, chapter
     5, "Rescaling"): a step of the sensor is the same light everywhere.

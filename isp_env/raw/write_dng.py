@@ -112,7 +112,7 @@ def _tags(raw: RawImage, pixels: np.ndarray) -> list[Tag]:
 
 
 def _rational(code: int, values: float | np.ndarray, *, signed: bool = False) -> Tag:
-    """A (signed) rational tag, within 5e-7 for numbers below 2,000."""
+    """Return a (signed) rational tag, within 5e-7 for numbers below 2,000."""
     pairs = []
     for number in np.ravel(values).tolist():
         limit = int(2e9 / max(abs(number), 2000))  # numerator and denominator fit 32 bits

@@ -45,7 +45,7 @@ class OutputSize:
     long_side: int | None = None
 
     def of(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of an upright photograph of this size when it fits."""
+        """Return the height and width of an upright photograph of this size when it fits."""
         limits = ((self.width, width), (self.height, height), (self.long_side, max(height, width)))
         scale = min([1.0, *(limit / side for limit, side in limits if limit is not None)])
         return max(1, round(height * scale)), max(1, round(width * scale))
@@ -138,7 +138,7 @@ def render_linear(
 
 
 def quantise(image: Float[Tensor, "3 h w"], bits: Bits = 8) -> Pixels:
-    """Encoded RGB in [0, 1] to whole numbers, rounded to the nearest."""
+    """Convert encoded RGB in [0, 1] to whole numbers, rounded to the nearest."""
     scaled = image.detach().clamp(0, 1).permute(1, 2, 0).cpu().numpy() * (2**bits - 1)
     return (scaled + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
 
@@ -265,14 +265,14 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _resize(image: LinearImage, size: tuple[int, int]) -> LinearImage:
-    """Area resampling of a scene-linear picture to (height, width)."""
+    """Resample a scene-linear picture by area to (height, width)."""
     scale = max(size) / max(image.rgb.shape[1:])
     rgb = functional.interpolate(image.rgb[None], size, mode="bilinear", antialias=True)[0]
     return LinearImage(rgb, image.noise * min(scale, 1.0) ** 2)
 
 
 def _resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Lanczos resampling of finished pixels to (height, width)."""
+    """Resample finished pixels by Lanczos to (height, width)."""
     if pixels.shape[:2] == size:
         return pixels
     height, width = size

@@ -126,7 +126,7 @@ def _add_exif(path: Path, exif: CameraExif) -> None:
 
 
 def _even_end(file: BinaryIO) -> int:
-    """The end of a file, where a directory may begin."""
+    """Return the end of a file, where a directory may begin."""
     if file.seek(0, os.SEEK_END) % 2:
         file.write(b"\0")
     return file.tell()

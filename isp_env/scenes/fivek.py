@@ -76,7 +76,7 @@ class FiveKPhoto:
 
 
 def read_test_b(path: Path) -> frozenset[int]:
-    """Ids of test B from Exposure's `FiveK_test.txt`, or from a CSV file that marks them.
+    """Return ids of test B from Exposure's `FiveK_test.txt`, or from a CSV file that marks them.
 
     Args:
         path: One photograph in each line, by its id or its name; or a table with the columns
@@ -105,7 +105,7 @@ def read_test_b(path: Path) -> frozenset[int]:
 
 
 def split_ids(split: Split, test_b: frozenset[int]) -> tuple[int, ...]:
-    """Ids of a split, ascending.
+    """Return ids of a split, ascending.
 
     Args:
         split: Which.
@@ -162,7 +162,7 @@ def read_fivek(
 
 
 def read_expert(path: Path, size: tuple[int, int] | None = None) -> Float32[np.ndarray, "3 h w"]:
-    """An expert's rendering as encoded sRGB in [0, 1], upright.
+    """Read an expert's rendering as encoded sRGB in [0, 1], upright.
 
     The embedded profile is obeyed, relative colorimetric; colours outside of sRGB are clipped. A
     file without a profile is taken for ProPhoto RGB, as which the data set is published.
@@ -200,7 +200,7 @@ def read_expert(path: Path, size: tuple[int, int] | None = None) -> Float32[np.n
 
 
 def _reduced(plane: np.ndarray, size: tuple[int, int] | None) -> torch.Tensor:
-    """(1, h, w), downscaled to `size`."""
+    """Downscale to `size`: (1, h, w)."""
     image = torch.from_numpy(plane)[None, None]
     if size is not None:
         image = functional.interpolate(image, size, mode="bilinear", antialias=True)
@@ -214,7 +214,7 @@ def _check_shape(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> N
 
 
 def _numbered(root: Path, folders: Sequence[str], suffix: str) -> dict[int, Path]:
-    """Files called a0001-... by their number."""
+    """Return files called a0001-... by their number."""
     paths = [
         path
         for nested in NESTED

@@ -47,7 +47,7 @@ class PreviewSet:
     def images(
         self, rows: np.ndarray, device: str | torch.device
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 2"]]:
-        """Linear pictures and noise of the scenes `rows`."""
+        """Return linear pictures and noise of the scenes `rows`."""
         linear = torch.from_numpy(self.linear[rows].astype(np.float32)).to(device)
         return linear, torch.from_numpy(np.array(self.noise[rows])).to(device)
 
@@ -64,7 +64,7 @@ class PreviewSet:
         return torch.from_numpy(self.truth[rows].astype(np.float32)).to(device)
 
     def some(self, rows: Int[np.ndarray, " k"]) -> "PreviewSet":
-        """The scenes `rows`, copied."""
+        """Return the scenes `rows`, copied."""
         return PreviewSet(
             linear=self.linear[rows],
             noise=self.noise[rows],
@@ -88,7 +88,7 @@ class PreviewSet:
         return whole
 
     def joined_with(self, others: "PreviewSet") -> "PreviewSet":
-        """These scenes and, after them, others of the same shape, with or without truths.
+        """Return these scenes and, after them, others of the same shape, with or without truths.
 
         Raises:
             ValueError: The others have another shape.
@@ -105,7 +105,7 @@ class PreviewSet:
         )
 
     def _with_truth(self) -> "PreviewSet":
-        """NaN for the truths of scenes that have none."""
+        """Return NaN for the truths of scenes that have none."""
         if self.truth is not None:
             return self
         return replace(self, truth=np.full_like(self.linear, np.nan))

@@ -96,12 +96,12 @@ class PreviewStore:
         return dict(Counter(self.scenes.values()).most_common())
 
     def names(self, shape: Shape | None = None) -> tuple[str, ...]:
-        """Names of the scenes of `previews(shape)`, row by row."""
+        """Return names of the scenes of `previews(shape)`, row by row."""
         wanted = self._only_shape(shape)
         return tuple(name for name, each in self.scenes.items() if each == wanted)
 
     def previews(self, shape: Shape | None = None) -> PreviewSet:
-        """The scenes of one shape, memory-mapped: what the tuning task takes as its scenes.
+        """Return the scenes of one shape, memory-mapped: what the tuning task takes as its scenes.
 
         Args:
             shape: Height and width; may be left out where all scenes have the same.
@@ -168,7 +168,7 @@ class PreviewStore:
 
 
 def row_file(folder: Path, kind: str, shape: Shape) -> tuple[Path, np.dtype, tuple[int, ...]]:
-    """File, number format and shape of a row of "linear", "truth" or "capture"."""
+    """Return file, number format and shape of a row of "linear", "truth" or "capture"."""
     height, width = shape
     dtype, row = (FLOAT32, (CAPTURE,)) if kind == "capture" else (FLOAT16, (3, height, width))
     return folder / f"{kind}_{height}x{width}.f{8 * dtype.itemsize}", dtype, row

@@ -198,7 +198,7 @@ def _ramp(
 
 
 def _red_and_blue(errors: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3"]:
-    """Errors of red and blue with none of green between."""
+    """Return errors of red and blue with none of green between."""
     red, blue = errors.unbind(1)
     return torch.stack([red, torch.zeros_like(red), blue], dim=1)
 

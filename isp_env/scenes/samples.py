@@ -110,7 +110,7 @@ SAMPLES = {
 
 
 def sample_files(folder: Path | None = None) -> list[Path]:
-    """The sample DNGs in the order of their names; made on the first call (a few seconds).
+    """Return the sample DNGs in the order of their names; made on the first call (a few seconds).
 
     Args:
         folder: Where to keep them instead of the user's cache folder. The files lie in a subfolder
@@ -130,13 +130,13 @@ def sample_files(folder: Path | None = None) -> list[Path]:
 
 
 def truth_of(path: Path | str) -> Path | None:
-    """The truth beside a simulated file, or None where there is none."""
+    """Return the truth beside a simulated file, or None where there is none."""
     truth = Path(path).with_suffix(".truth.png")
     return truth if truth.exists() else None
 
 
 def simulated_sample(name: str, times: int = 1) -> tuple[RawImage, Float[np.ndarray, "3 h w"]]:
-    """Sensor data and truth of one of `SAMPLES`.
+    """Return sensor data and truth of one of `SAMPLES`.
 
     Args:
         name: Its name.
@@ -162,7 +162,7 @@ def _make(path: Path) -> None:
 
 
 def _photo(name: str) -> Float[np.ndarray, "3 h w"]:
-    """A photograph of scikit-image as RGB in [0, 1], cropped to even sides."""
+    """Return a photograph of scikit-image as RGB in [0, 1], cropped to even sides."""
     pixels = (
         skimage.data.stereo_motorcycle()[0]
         if name == "motorcycle"
@@ -173,7 +173,7 @@ def _photo(name: str) -> Float[np.ndarray, "3 h w"]:
 
 
 def _version() -> str:
-    """Digest of the code that makes the samples."""
+    """Return the digest of the code that makes the samples."""
     digest = hashlib.sha256()
     for module in (__file__, rgb.__file__, dng.__file__, simulation.__file__, tone.__file__):
         digest.update(Path(module).read_bytes())

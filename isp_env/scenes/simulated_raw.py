@@ -37,7 +37,7 @@ def random_camera(rng: np.random.Generator) -> CameraModel:
 
 
 def random_capture(rng: np.random.Generator) -> Capture:
-    """A shot as people take them: often a little dark, sometimes badly balanced or hazy."""
+    """Return a shot as people take them: often a little dark, sometimes badly balanced or hazy."""
     balance = rng.normal(0, 0.25, size=2) * (rng.random() < 0.5)
     return Capture(
         iso=int(np.exp(rng.uniform(np.log(100), np.log(12800)))),
@@ -76,7 +76,7 @@ def simulated_previews(
 def random_shot(
     photo: UInt8[np.ndarray, "h w 3"], seed: int, number: int
 ) -> tuple[RawImage, Float[np.ndarray, "3 h w"]]:
-    """A shot of a photograph by a random camera, and its truth.
+    """Return a shot of a photograph by a random camera, and its truth.
 
     Args:
         photo: 8-bit sRGB with even sides.
@@ -91,6 +91,6 @@ def random_shot(
 def reduce_truth(
     truth: Float[np.ndarray, "3 h w"], size: tuple[int, int]
 ) -> Float[np.ndarray, "3 rows cols"]:
-    """A picture at the size (rows, cols) of a preview."""
+    """Return a picture at the size (rows, cols) of a preview."""
     image = torch.from_numpy(truth)[None]
     return functional.interpolate(image, size, mode="bilinear", antialias=True)[0].numpy()

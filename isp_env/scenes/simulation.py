@@ -127,7 +127,7 @@ def simulate(
 
 
 def noise_at(camera: CameraModel, iso: int) -> tuple[float, float]:
-    """Shot and read term (S, O) of the variance S x + O of a signal x in [0, 1].
+    """Return shot and read term (S, O) of the variance S x + O of a signal x in [0, 1].
 
     S grows with the gain; O follows the line that Brooks et al. 2019 fit to real cameras
     (equation 2): log O = 2.18 log S + 1.20.
@@ -139,7 +139,7 @@ def noise_at(camera: CameraModel, iso: int) -> tuple[float, float]:
 def _as_held(
     upright: Float[np.ndarray, "3 h w"], orientation: int
 ) -> Float[np.ndarray, "3 rows cols"]:
-    """The picture as a sensor sees it that EXIF `orientation` turns upright."""
+    """Return the picture as a sensor sees it that EXIF `orientation` turns upright."""
     # EXIF 5..8 transpose the sensor's picture on the way to upright; then rows, columns are flipped
     flips = {1: (), 2: (2,), 3: (1, 2), 4: (1,), 5: (), 6: (2,), 7: (1, 2), 8: (1,)}[orientation]
     held = np.flip(upright, flips)

@@ -118,7 +118,7 @@ class SimulatedSource:
 
     @classmethod
     def named(cls, name: str) -> "SimulatedSource":
-        """The source of this name.
+        """Return the source of this name.
 
         Raises:
             ValueError: It is no name of a simulated shot.
@@ -142,7 +142,7 @@ class SimulatedSource:
 
 
 def raw_sources(named: Iterable[str | Path]) -> list[RawSource]:
-    """RAW files, folders of them, and globs (`raw.find.find_inputs`)."""
+    """Return RAW files, folders of them, and globs (`raw.find.find_inputs`)."""
     return [RawSource(one.path) for one in find_inputs(named)]
 
 
@@ -162,12 +162,12 @@ def simulated_sources(
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """The image files in a folder and below, in the order of their names."""
+    """Return the image files in a folder and below, in the order of their names."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
 
 
 def read_srgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """An image file as 8-bit sRGB, upright; an embedded RGB profile is obeyed.
+    """Read an image file as 8-bit sRGB, upright; an embedded RGB profile is obeyed.
 
     Raises:
         RawFileError: The file is no image.

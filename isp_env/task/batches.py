@@ -19,7 +19,7 @@ def each(function: Callable[..., Tensor], *batches: Batch) -> Batch:
 
 
 def take(batch: Batch, index: Tensor | slice) -> Batch:
-    """The rows `index` of every tensor."""
+    """Return the rows `index` of every tensor."""
     return each(lambda tensor: tensor[index], batch)
 
 

@@ -282,7 +282,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         return replaced(everywhere, moving, degenerate)
 
     def _priced(self, sight: Sight, degenerate: Tensor) -> Sight:
-        """The same with the potential that degenerate pictures have."""
+        """Return the same with the potential that degenerate pictures have."""
         value = sight.potential.value
         value = torch.where(degenerate, self.settings.degenerate_potential, value)
         return sight._replace(potential=sight.potential._replace(value=value))

@@ -16,7 +16,7 @@ def describe(
     parameters: Mapping[str, Float[Tensor, " n"]],
     potential: Potential,
 ) -> dict[str, Any]:
-    """Gymnasium's batched info: copies, and a mask of the rows that have it for each entry.
+    """Return Gymnasium's batched info: copies, and a mask of the rows that have it for each entry.
 
     Args:
         scene: Rows of the preview set.

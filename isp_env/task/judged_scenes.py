@@ -69,7 +69,7 @@ class JudgedScenes:
     def render(
         self, rows: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"]
     ) -> Float[Tensor, "n 3 h w"]:
-        """Pictures of the scenes `rows`; differentiable in theta."""
+        """Return pictures of the scenes `rows`; differentiable in theta."""
         linear, noise = self.scenes.images(rows, self.device)
         return self.pipeline(linear, theta, noise)
 
@@ -104,7 +104,7 @@ class JudgedScenes:
         return self.reward(images, shot, shot.theta)
 
     def neutral(self, rows: Int[np.ndarray, " n"]) -> tuple[Float[Tensor, "n 3 h w"], Potential]:
-        """The neutral renderings of the scenes `rows`, judged."""
+        """Return the neutral renderings of the scenes `rows`, judged."""
         return self.judge(rows, torch.zeros(len(rows), self.knobs, device=self.device))
 
     @torch.inference_mode()
@@ -141,7 +141,7 @@ class JudgedScenes:
         return self.shots(rows).reference
 
     def anchor(self, rows: Int[np.ndarray, " n"]) -> Float[Tensor, "n d"]:
-        """Theta that the penalties are measured from."""
+        """Return theta that the penalties are measured from."""
         if self.anchors is None:
             return torch.zeros(len(rows), self.knobs, device=self.device)
         return torch.from_numpy(self.anchors[rows]).to(self.device)
@@ -171,6 +171,6 @@ class JudgedScenes:
         return join(potentials), torch.cat(slopes)
 
     def parts(self, count: int) -> Iterator[slice]:
-        """Slices of `count` rows, as many rows in each as are rendered at once."""
+        """Return slices of `count` rows, as many rows in each as are rendered at once."""
         chunk = self.chunk or CHUNKS.get(torch.device(self.device).type, CHUNKS["cpu"])
         return (slice(first, first + chunk) for first in range(0, count, chunk))

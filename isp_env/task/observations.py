@@ -31,7 +31,7 @@ class Glance(NamedTuple):
 def observation_space(
     knobs: int, attributes: int, features: int = 0, pictures: bool = True
 ) -> spaces.Dict:
-    """Space of one observation.
+    """Return the space of one observation.
 
     | key | shape | content |
     |---|---|---|
@@ -111,7 +111,7 @@ def observe(
     features: Float[Tensor, "b f"],
     pictures: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Observations of a batch.
+    """Return observations of a batch.
 
     The vector holds, in this order: theta; steps done / horizon; the anchor's theta
     (`reward`); the statistics of `glance`; the attributes and the potential, squashed by tanh; the
@@ -154,7 +154,7 @@ def capture_vector(iso: np.ndarray, as_shot_neutral: np.ndarray) -> Float[Tensor
 
 
 def _histogram(values: Float[Tensor, "b n"], bins: int) -> Float[Tensor, "b bins"]:
-    """Shares of `values` in equal bins over [0, 1]; values outside count in the end bins."""
+    """Return shares of `values` in equal bins over [0, 1]; values outside count in the end bins."""
     index = (values * bins).long().clamp(0, bins - 1)
     share = torch.full_like(values, 1 / values.shape[1])
     return values.new_zeros(len(values), bins).scatter_add_(1, index, share)

@@ -42,7 +42,7 @@ class Judge(Protocol):
     """
 
     def __call__(self, images: Tensor, /) -> Judged:
-        """Scores, attributes and perhaps features of a batch."""
+        """Return scores, attributes and perhaps features of a batch."""
         ...
 
 
@@ -121,7 +121,7 @@ class RewardSettings:
     truth_weight: float = 0.0
 
     def leash_free(self) -> "RewardSettings":
-        """The same without penalties: what an unguarded optimiser does to the judge."""
+        """Return the same without penalties: what an unguarded optimiser does to the judge."""
         return replace(
             self, clipping_weight=0.0, chroma_weight=0.0, theta_weight=0.0, truth_weight=0.0
         )
@@ -196,7 +196,7 @@ class QualityReward:
         shot: Reference,
         theta: Float[Tensor, "b d"],
     ) -> Potential:
-        """Potential of display RGB `images`, rendered with `theta`, of known shots."""
+        """Return the potential of display RGB `images`, rendered with `theta`, of known shots."""
         s = self.settings
         judged = [self._judgement(look(images, view), shot) for view in s.views]
         scores = torch.stack([each.score for each in judged])
@@ -257,7 +257,7 @@ def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
 
 
 def opponents(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 32 32"]:
-    """CIELAB a*b* of pictures reduced to 32 pixels."""
+    """Return CIELAB a*b* of pictures reduced to 32 pixels."""
     return kornia.color.rgb_to_lab(_small(images))[:, 1:]
 
 
@@ -268,7 +268,7 @@ def _small(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 32 32"]:
 def distance(
     first: Float[Tensor, "b 2 h w"], second: Float[Tensor, "b 2 h w"]
 ) -> Float[Tensor, " b"]:
-    """Mean distance in the a*b* plane."""
+    """Return the mean distance in the a*b* plane."""
     return ((first - second).square().sum(1) + 1e-6).sqrt().mean((1, 2))
 
 

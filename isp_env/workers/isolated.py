@@ -107,7 +107,7 @@ def run_isolated(
 
 
 def _context(function: Callable, preload: Sequence[str]) -> BaseContext:
-    """Processes that never inherit this one's threads and locks.
+    """Return processes that never inherit this one's threads and locks.
 
     On Linux they are forked from a server that has imported the slow modules once, so that a worker
     is replaced in a tenth of a second; the first run's modules are those of the whole process.
@@ -237,7 +237,7 @@ class _Seat:
 
 
 def _wait(busy: list[_Seat]) -> list[_Seat]:
-    """The seats to look after, as soon as there are any."""
+    """Return the seats to look after, as soon as there are any."""
     nearest = min(seat.deadline for seat in busy)
     said = wait([seat.connection for seat in busy], max(nearest - time.monotonic(), 0))
     now = time.monotonic()
@@ -312,7 +312,7 @@ def _compute_with_one_thread() -> None:
 
 
 def _mapped() -> int:
-    """Bytes of address space; 0 where that is not known."""
+    """Return bytes of address space; 0 where that is not known."""
     if sys.platform != "linux":
         return 0
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -104,7 +104,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def read_columns(path: Path) -> list[str]:
-    """Names of the columns of a .csv or .xlsx file, in small letters.
+    """Return names of the columns of a .csv or .xlsx file, in small letters.
 
     Raises:
         DatasetLayoutError: The file cannot be read.

@@ -72,7 +72,7 @@ def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image
 
 
 def _probe(mode: str) -> Image.Image:
-    """All greys, and colours of the whole cube."""
+    """Return all greys, and colours of the whole cube."""
     greys = np.arange(256, dtype=np.uint8)[None]
     if mode == "L":
         return Image.fromarray(greys)

@@ -98,7 +98,7 @@ def _decode(
 def _unpacked(
     content: UInt8[np.ndarray, " bytes"], shape: tuple[int, int, int], layout: Layout
 ) -> Num[np.ndarray, "rows columns depth"]:
-    """Samples without a predictor; every row begins on a byte."""
+    """Return samples without a predictor; every row begins on a byte."""
     rows, columns, depth = shape
     bits, per_row = layout.bits, columns * depth
     length = math.ceil(per_row * bits / 8)

@@ -59,7 +59,7 @@ class CompiledPipeline(IspPipeline):
 
 
 def compiled(pipeline: IspPipeline) -> CompiledPipeline:
-    """The same pipeline, compiled for previews."""
+    """Return the same pipeline, compiled for previews."""
     return CompiledPipeline(pipeline.stages, pipeline.knobs)
 
 
@@ -103,20 +103,20 @@ def fused(pipeline: IspPipeline) -> FusedLoop | None:
 
 
 def numbers(pipeline: IspPipeline, constants: Constants) -> Float32[np.ndarray, "b n"]:
-    """The constants that the loop of `pipeline` takes, a row for each picture."""
+    """Return the constants that the loop of `pipeline` takes, a row for each picture."""
     columns = [constants[name].flatten() for name in _numbered(pipeline)]
     return torch.stack(columns, dim=1).numpy().astype(np.float32)
 
 
 @cache
 def _numbered(pipeline: IspPipeline) -> Sequence[str]:
-    """Names of constants, sorted: the loop must not depend on the order of the knobs."""
+    """Return names of constants, sorted: the loop must not depend on the order of the knobs."""
     return sorted(pipeline.constants(pipeline.values(pipeline.neutral())))
 
 
 @cache
 def _parts(pipeline: IspPipeline) -> Sequence[IspPipeline]:
-    """The pipeline cut before each stage that measures maps."""
+    """Return the pipeline cut before each stage that measures maps."""
     parts: list[tuple] = []
     for stage in pipeline.stages:
         if stage.maps or not parts:

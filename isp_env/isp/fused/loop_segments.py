@@ -104,5 +104,5 @@ def _cuts(statements: Sequence[Statement], alive: Sequence[int], length: int) ->
 
 
 def _free(slots: dict[str, int]) -> int:
-    """The first slot that is not taken."""
+    """Return the first slot that is not taken."""
     return next(k for k in range(len(slots) + 1) if k not in slots.values())

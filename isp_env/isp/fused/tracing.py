@@ -185,7 +185,7 @@ def source(function: Elementwise, planes: int, numbers: int) -> str:
 
 
 def _body(segment: Segment, planes: int, results: Sequence[str]) -> list[str]:
-    """The lines of one loop: fetch, compute, keep for later ones."""
+    """Return the lines of one loop: fetch, compute, keep for later ones."""
     needed = {name for s in segment.statements for name in s.operands} | set(results)
     columns = {f"p{index}": index for index in range(planes)}
     columns |= {name: planes + slot for name, slot in segment.reads.items()}
@@ -262,7 +262,7 @@ def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
 
 
 def _expression(node: fx.Node, operand: Callable[[Any], str]) -> str:
-    """The right-hand side of one operation."""
+    """Return the right-hand side of one operation."""
     name = str(node.target).removeprefix("aten.")
     if name == "pow.Tensor_Scalar":
         base, exponent = node.args
@@ -283,7 +283,7 @@ def _power(base: str, exponent: Any, operand: Callable[[Any], str]) -> str:
 
 
 def _clamp(node: fx.Node, operand: Callable[[Any], str], name: str) -> str:
-    """Bounds in an order that sends NaN to the lower one."""
+    """Return bounds in an order that sends NaN to the lower one."""
     value = operand(node.args[0])
     bounds = (*node.args[1:], None, None)[:2]
     if name == "clamp_max.default":

@@ -36,7 +36,7 @@ def neutral_curve(light: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def inverse_neutral_curve(luma: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The scene-linear luminance that `neutral_curve` renders as `luma`, [0, 1].
+    """Return the scene-linear luminance that `neutral_curve` renders as `luma`, [0, 1].
 
     The S-curve is inverted by a monotone table (to about 1e-9); gradients do not pass it.
     """
@@ -48,7 +48,7 @@ def inverse_neutral_curve(luma: Float[Tensor, "*shape"]) -> Float[Tensor, "*shap
 
 
 def inverse_neutral_tone(photo: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    """Encoded sRGB [0, 1] to the scene-linear picture whose neutral rendering it is."""
+    """Convert encoded sRGB [0, 1] to the scene-linear picture whose neutral rendering it is."""
     linear = srgb_decode(photo)
     light = luminance(linear.unbind(-3)).clamp(min=DARKEST)
     return linear * (inverse_neutral_curve(srgb_encode(light)) / light).unsqueeze(-3)
@@ -75,7 +75,7 @@ def prepare(values: Values) -> Values:
 
 
 def apply(planes: Planes, maps: Maps, k: Constants) -> Planes:
-    """Scene-linear to display-linear RGB: the luminance follows `tone_curve`, hues stay.
+    """Convert scene-linear to display-linear RGB: the luminance follows `tone_curve`, hues stay.
 
     A level that black is lifted to is added as grey: no gain would get there. k["floor"] is
     `tone_curve` of 0.
@@ -110,7 +110,7 @@ def contrast_gain(
 def gamma_gain(
     y: Float[Tensor, "*shape"], gamma: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Midtone gamma with a finite slope at black; gamma > 1 brightens.
+    """Apply a midtone gamma with a finite slope at black; gamma > 1 brightens.
 
     The rational curve T(y) = (m - 1) y / ((2m - 1) y - m) through (0, 0), (m, 1/2) and (1, 1) with
     m = 0.5^gamma, where y^(1/gamma) also passes.

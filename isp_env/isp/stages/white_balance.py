@@ -76,7 +76,7 @@ def white_balance_matrix(
 
 
 def _uv_to_xyz(uv: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3"]:
-    """XYZ with Y = 1 from CIE 1960 (u, v)."""
+    """Return XYZ with Y = 1 from CIE 1960 (u, v)."""
     u, v = uv.unbind(1)
     x = 3 * u / (2 * v)
     z = (4 - u - 10 * v) / (2 * v)

@@ -89,7 +89,7 @@ WANTED = {
 
 
 def camera_exif(raw_path: Path | None) -> CameraExif:
-    """The camera's EXIF for a rendering of `raw_path`: upright, no thumbnail, no maker note.
+    """Return the camera's EXIF for a rendering of `raw_path`: upright, no thumbnail, no maker note.
 
     This never refuses a file: what cannot be carried over is logged, and named in `notes`.
     """
@@ -161,7 +161,7 @@ def _text(stored: Field, both: bool = False) -> Field | None:
 
 
 def _dated(name: str, found: Field | None) -> Field | None:
-    """Text; of a date the standard's form, and None where nothing is filled in."""
+    """Return text; of a date the standard's form, and None where nothing is filled in."""
     if found is None or name not in DATES:
         return found
     said = found.data[:-1].decode()
@@ -173,7 +173,7 @@ def _dated(name: str, found: Field | None) -> Field | None:
 
 
 def _numbers(stored: Field, kind: Kind, count: int, unknown_too: bool) -> Field | None:
-    """The first `count` numbers as `kind`; None where they are 0/0, which says "unknown"."""
+    """Return the first `count` numbers as `kind`; None where they are 0/0, which says "unknown"."""
     pairs = _pairs(stored)
     if len(pairs) < count:
         raise ValueError(f"{len(pairs)} values, expected {count}")
@@ -187,7 +187,7 @@ def _numbers(stored: Field, kind: Kind, count: int, unknown_too: bool) -> Field 
 
 
 def _pairs(stored: Field) -> list[tuple[int, int]]:
-    """Numbers of any type as numerators and denominators."""
+    """Return numbers of any type as numerators and denominators."""
     if stored.kind in FRACTIONS:
         code = FRACTIONS[Kind(stored.kind)]
         return list(struct.iter_unpack(f"<2{code}", stored.data))
@@ -210,7 +210,7 @@ def _whole(pair: tuple[int, int], most: int) -> int:
 
 
 def _fraction(pair: tuple[int, int], signed: bool, unknown_too: bool) -> tuple[int, int]:
-    """A rational in 32 bits for each part."""
+    """Return a rational in 32 bits for each part."""
     if unknown_too and pair == (0, 0):
         return pair
     if pair[1] == 0:
@@ -260,7 +260,7 @@ def _located(gps: dict[int, Field], notes: list[str]) -> dict[int, Field]:
 
 
 def _filled(coordinate: Field) -> Field:
-    """Degrees and minutes with seconds of 0 where these are unknown or not given."""
+    """Return degrees and minutes with seconds of 0 where these are unknown or not given."""
     pairs = _pairs(coordinate)
     if coordinate.kind != Kind.RATIONAL or len(pairs) < 2 or (0, 0) in pairs[:2]:
         return coordinate

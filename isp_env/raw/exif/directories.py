@@ -21,7 +21,7 @@ SEARCHED = 1 << 20  # bytes of such files, from the beginning
 def read_directories(
     file: BinaryIO, wanted: Mapping[int, str], notes: list[str]
 ) -> tuple[Directory, Directory, Directory]:
-    """The first directory of a RAW file, its Exif and its GPS directory.
+    """Return the first directory of a RAW file, its Exif and its GPS directory.
 
     Args:
         file: At its beginning.
@@ -44,7 +44,7 @@ def read_directories(
 def _chained(
     file: BinaryIO, base: int, wanted: Mapping[int, str], notes: list[str]
 ) -> tuple[Directory, Directory, Directory]:
-    """The first directory of a stream, and the two that it points to."""
+    """Return the first directory of a stream, and the two that it points to."""
     first = _fields(file, base, 0, wanted, notes)
     places = (
         int.from_bytes(first[tag].data[:8], "little") if tag in first else 0
@@ -57,7 +57,7 @@ def _chained(
 def _fields(
     file: BinaryIO, base: int, place: int, wanted: Mapping[int, str], notes: list[str]
 ) -> dict[int, Field]:
-    """The wanted fields of a directory, little-endian; of the first one for `place` 0."""
+    """Return the wanted fields of a directory, little-endian; of the first one for `place` 0."""
     file.seek(base)
     head = file.read(8)
     order, ends = ("<", "little") if head.startswith(b"I") else (">", "big")

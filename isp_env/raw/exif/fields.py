@@ -55,7 +55,7 @@ class Field:
 
     @classmethod
     def text(cls, said: str) -> "Field":
-        """Text as UTF-8 with its NUL."""
+        """Return text as UTF-8 with its NUL."""
         data = said.encode() + b"\0"
         return cls(Kind.ASCII, len(data), data)
 
@@ -102,12 +102,12 @@ class CameraExif:
         return body + _encoded({**more, **self.image, **pointers}, first), first
 
     def tobytes(self) -> bytes:
-        """A TIFF stream, as JPEG and PNG embed it."""
+        """Return a TIFF stream, as JPEG and PNG embed it."""
         body, first = self.laid_out(8)
         return b"II*\0" + struct.pack("<I", first) + body
 
     def within(self, most: int) -> "CameraExif":
-        """The same in at most `most` bytes: the longest texts are shortened or left out."""
+        """Return the same in at most `most` bytes: the longest texts are shortened or left out."""
         found = self
         while (excess := len(found.tobytes()) - most) > 0:
             parts = {name: dict(getattr(found, name)) for name in ("image", "photo", "gps")}
@@ -126,7 +126,7 @@ class CameraExif:
 
 
 def _encoded(directory: Directory, place: int) -> bytes:
-    """A directory at the even offset `place`, its long values behind it."""
+    """Return a directory at the even offset `place`, its long values behind it."""
     entries, values = struct.pack("<H", len(directory)), b""
     beyond = place + 2 + 12 * len(directory) + 4
     for tag, found in sorted(directory.items()):

@@ -37,7 +37,7 @@ class Exif:
 
 
 def read_exif(path: Path) -> Exif:
-    """EXIF of any RAW file; empty where it has none that can be read."""
+    """Return the EXIF of any RAW file; empty where it has none that can be read."""
     found = read_fields(path)
     distance = _number(found.photo, Base.SubjectDistance)
     return Exif(
@@ -68,7 +68,7 @@ def _number(directory: Directory, *tags: Base) -> float | None:
 
 
 def _power(directory: Directory, tag: Base, factor: float) -> float | None:
-    """2 to the power of `factor` times an APEX value; None where there is none."""
+    """Return 2 to the power of `factor` times an APEX value; None where there is none."""
     values = _numbers(directory[tag]) if tag in directory else []
     return 2.0 ** (factor * values[0]) if values and abs(values[0]) <= MOST_APEX else None
 
@@ -80,7 +80,7 @@ def _focal_range(directory: Directory) -> tuple[float, float] | None:
 
 
 def _numbers(field: Field) -> list[float]:
-    """Numbers of a field; 0 for what is unknown."""
+    """Return numbers of a field; 0 for what is unknown."""
     if code := FRACTIONS.get(Kind(field.kind)):
         pairs = struct.iter_unpack(f"<2{code}", field.data)
         return [top / bottom if bottom else 0.0 for top, bottom in pairs]
