@@ -100,7 +100,7 @@ class AgentChooser:
         return cls(agent, judge, refine, strength, kept, identity)
 
     def __call__(self, raw: RawImage, given: Mapping[str, float]) -> Choice:
-        """Physical values of the parameters that the agent moves, without those that are kept.
+        """Choose physical values of the agent's parameters, without those that are kept.
 
         Args:
             raw: Sensor data.
@@ -163,7 +163,7 @@ def choose(
 
 
 def held_columns(knobs: Sequence[Parameter], kept: Mapping[str, float]) -> dict[int, float]:
-    """Columns of theta that belong to knobs that are kept, with the theta of their values."""
+    """Map the columns of theta of kept knobs, with the theta of their values."""
     theta = to_theta(knobs, kept)[0].tolist()
     return {column: theta[column] for column, p in enumerate(knobs) if p.name in kept}
 

@@ -211,7 +211,7 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def print_table(results: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """One row for each file and one for the means."""
+    """Print one row for each file and one for the means."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -67,7 +67,7 @@ def temporary_prefix(path: Path) -> str:
 
 
 def fitting(name: str, suffix: str) -> str:
-    """`name` and `suffix`, in as many bytes as a file's name may have.
+    """Join `name` and `suffix`, in as many bytes as a file's name may have.
 
     Of a longer name, as many characters as fit are kept, then "~" and twelve digits of the hash of
     the whole: two long names never become one.
@@ -91,7 +91,7 @@ def name_hash(name: str) -> str:
 
 
 def _force_to_disk(path: Path) -> None:
-    """After a power failure the new name must not stand for an empty file."""
+    """Force to disk: after a power failure the new name must not stand for an empty file."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)

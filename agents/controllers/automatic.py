@@ -53,7 +53,7 @@ def automatic_values(linear: Float[Tensor, "3 h w"]) -> dict[str, Float[Tensor, 
 
 
 def midtone_mean(linear: Float[Tensor, "3 h w"]) -> Float[Tensor, "3"]:
-    """Mean colour of the pixels that are neither dark nor bright nor clipped; grey without any."""
+    """Average the pixels that are neither dark nor bright nor clipped; grey without any."""
     pixels = linear.double().flatten(1)
     light = luminance(pixels.unbind(0))
     low, high = torch.quantile(light, light.new_tensor(MIDTONES))

@@ -68,7 +68,7 @@ class Tried:
 
     @classmethod
     def of(cls, theta: Float[Tensor, "n d"], potential: Potential) -> "Tried":
-        """One picture of each scene."""
+        """Make trials of one picture of each scene."""
         value = torch.nan_to_num(potential.value, nan=NOT_A_NUMBER)
         return cls(*(x.cpu().numpy()[:, None] for x in (theta, value, potential.score)))
 

@@ -50,7 +50,7 @@ def prior_thetas(
 
 
 def prior_control(prior: Agent) -> Controller:
-    """A prior as one of the controls: its last look counts, whatever the reward says of it."""
+    """Make a prior a control: its last look counts, whatever the reward says of it."""
 
     def control(judged: JudgedScenes, rows: Int[np.ndarray, " n"]) -> Found:
         theta = prior_thetas(prior, judged.scenes, judged.pipeline, rows, judged.device)

@@ -52,7 +52,7 @@ def random_search(budgets: Sequence[int], seed: int) -> Controller:
 
 
 def cma_es(budgets: Sequence[int], seed: int) -> Controller:
-    """Covariance matrix adaptation from theta = 0 (Hansen and Ostermeier 2001, package `cma`).
+    """Run covariance matrix adaptation from theta = 0 (Hansen and Ostermeier 2001, package `cma`).
 
     Generations of 4 + floor(3 ln d) settings, all scenes in step; the last one is cut short.
 
@@ -82,7 +82,7 @@ def cma_es(budgets: Sequence[int], seed: int) -> Controller:
 
 
 def gradient_ascent(budgets: Sequence[int]) -> Controller:
-    """Adam (Kingma and Ba 2015) from theta = 0 through reward and ISP; the best iterate counts.
+    """Run Adam (Kingma and Ba 2015) from theta = 0 through reward and ISP; the best iterate counts.
 
     Each iterate is one render, the first included, which renders neutral for its gradient.
 
@@ -159,7 +159,7 @@ def climb(
     rate: float = LEARNING_RATE,
     held: Collection[int] = (),
 ) -> Iterator[tuple[Float[Tensor, "n d"], T]]:
-    """Iterates of Adam within [-1, 1], from `start`, each with what `gradient` says of it.
+    """Yield iterates of Adam within [-1, 1], from `start`, each with what `gradient` says of it.
 
     Args:
         gradient: theta -> anything, and the slope in which theta is to rise.

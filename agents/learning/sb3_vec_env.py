@@ -84,7 +84,7 @@ class IspTuningVecEnv(VecEnv):
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """No wrapper lies around a single row."""
+        """Say that no wrapper lies around a single row."""
         return [False for _ in self._get_indices(indices)]
 
     def _get_indices(self, indices: Any) -> Iterable[int]:

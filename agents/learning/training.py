@@ -238,7 +238,7 @@ class _Watch(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        """Between the update before and the next rollout: the state is consistent here."""
+        """Save between an update and the next rollout: the state is consistent here."""
         if self.model.num_timesteps - self.saved >= self.pace.checkpoint:
             self.saved = self.model.num_timesteps
             self.checkpoint.save()

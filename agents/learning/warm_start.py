@@ -63,7 +63,7 @@ def _actor(policy: BasePolicy) -> BasePolicy:
 
 
 def _observations(policy: BasePolicy, env: IspTuningVectorEnv):
-    """Observations of neutral renderings as the features read them, in parts."""
+    """Yield observations of neutral renderings as the features read them, in parts."""
     count = min(FITTED, len(env.scenes))
     for first in range(0, count, env.num_envs):
         rows = np.arange(first, first + env.num_envs) % len(env.scenes)

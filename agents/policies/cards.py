@@ -92,7 +92,7 @@ class Agent:
     card: AgentCard
 
     def act(self, observation: dict[str, np.ndarray]) -> np.ndarray:
-        """Deterministic actions (n, k) in [-1, 1] for batched observations."""
+        """Return deterministic actions (n, k) in [-1, 1] for batched observations."""
         actions, _ = self.policy.predict(observation, deterministic=True)
         return actions
 

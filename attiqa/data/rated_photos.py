@@ -67,7 +67,7 @@ def random_split(count: int, validation: int, test: int, seed: int = 0) -> Split
 
 
 def split_hash(names: Sequence[str], split: Split) -> str:
-    """SHA-256 over the file names of the three parts: the same division has the same hash."""
+    """Hash the file names of the three parts (SHA-256): the same division has the same hash."""
     parts = (split.train, split.validation, split.test)
     text = "\n\n".join("\n".join(names[int(index)] for index in part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()

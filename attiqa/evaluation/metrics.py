@@ -105,7 +105,7 @@ def bootstrap_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap over the images: what another draw of test images might have shown.
+    """Bootstrap over the images (percentile): what another draw of test images might have shown.
 
     Draws for which the statistic is nan are left out (a correlation where one side is constant).
 

@@ -88,7 +88,7 @@ class _LastPixelConv(nn.Module):
 
 
 def _without_computed_padding(net: nn.Module) -> nn.Module:
-    """A copy whose paddings are constants: the exporter takes half an hour over computed ones."""
+    """Copy with constant paddings: the exporter takes half an hour over computed ones."""
     net = copy.deepcopy(net)
     for module in list(net.modules()):
         for name, child in list(module.named_children()):

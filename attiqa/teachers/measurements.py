@@ -19,7 +19,7 @@ def lightness(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def noise_deviation(light: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
-    """Standard deviation of white noise, from the flattest unclipped quarter of 8 x 8 blocks.
+    """Estimate the deviation of white noise, from the flattest unclipped quarter of 8 x 8 blocks.
 
     Immerkaer's mask (Fast Noise Variance Estimation, CVIU 1996) cancels planes and keeps noise with
     gain 6; the mean absolute response is sqrt(2/pi) of a normal deviation. The floor of a tenth of

@@ -55,7 +55,7 @@ class PairScores:
         return self.human if task == "human" else self.distortion + self.human
 
     def place(self, place: Place, task: Task = "sum") -> tuple[int, int]:
-        """Row and column of a pair in the order of a task; the first of equals is the better."""
+        """Find row and column of a pair in a task's order; the first of equals is the better."""
         table = self.table(task)
         falling = np.argsort(-table, axis=None, kind="stable")
         index = {"best": 0, "median": table.size // 2, "worst": -1}[place]

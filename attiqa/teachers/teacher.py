@@ -50,7 +50,7 @@ class AttributeTeacher(Protocol):
 def antonym_score(
     positive: Float[Tensor, "*b"], negative: Float[Tensor, "*b"], logit_scale: float = LOGIT_SCALE
 ) -> Float[Tensor, "*b"]:
-    """Attribute score from the similarities to two antonym prompts, in [0, 1] (Eq. 2).
+    """Compute the attribute score from similarities to two antonym prompts, in [0, 1] (Eq. 2).
 
     The softmax over the two equals `sigmoid(logit_scale * (positive - negative))`: it rises with
     the difference, so that no ranking depends on the scale.

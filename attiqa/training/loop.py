@@ -333,7 +333,7 @@ def _progress(fabric: Fabric) -> Progress:
 
 
 def _optimizer(net: _FabricModule, schedule: Schedule) -> AdamW:
-    """One group for all that is not the backbone, and one for each learning rate in it."""
+    """Make one group for all that is not the backbone, and one for each learning rate in it."""
     groups: dict[float, list[nn.Parameter]] = {}
     depths = {}
     for path, module in net.module.named_modules():

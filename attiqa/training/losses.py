@@ -14,7 +14,7 @@ def margin_ranking_loss(
     margin: float = 0.1,
     confidence: bool = False,
 ) -> Float[Tensor, ""]:
-    """Attribute ranking loss over all pairs of a batch (ATTIQA Eq. 3-4).
+    """Compute the attribute ranking loss over all pairs of a batch (ATTIQA Eq. 3-4).
 
     For a pair (i, j) and an attribute, `max(0, -1_a(i, j) (f_i - f_j) + margin)` where the
     indicator `1_a` is +1 if the label of i is the higher one and -1 if it is the lower one. Equal
@@ -57,7 +57,7 @@ def distribution(
 def empirical_cdf(
     scores: Float[Tensor, " b"], values: Float[Tensor, " k"], shares: Float[Tensor, " k"]
 ) -> Float[Tensor, " b"]:
-    """Empirical distribution function at each score, linear between the values of `distribution`.
+    """Compute the empirical CDF at each score, linear between the values of `distribution`.
 
     Opinion scores crowd together: half of BIQ2021's lie within a fifth of the scale, where a
     squared error hardly tells one order from another. Their shares lie evenly, as ranks do.
@@ -135,7 +135,7 @@ def norm_in_norm_loss(
 def distortion_ranking_loss(
     better: Float[Tensor, " n"], worse: Float[Tensor, " n"], margin: Float[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Mean of `max(0, margin - (better - worse))`: a distortion lowers the score by a margin.
+    """Average `max(0, margin - (better - worse))`: a distortion lowers the score by a margin.
 
     The hinge of RankIQA (Liu et al., ICCV 2017, Eq. 2). A negative margin says that the second is
     the better one, by so much. Zero for an empty batch.
@@ -150,7 +150,7 @@ def attribute_pairs_loss(
     columns: Int[Tensor, " n"],
     margin: float = 0.1,
 ) -> Float[Tensor, ""]:
-    """Mean of Eq. 4 over pairs that differ in one attribute each, and known by how they were made.
+    """Average Eq. 4 over pairs that differ in one attribute each, and known by how they were made.
 
     Args:
         less: Scores of the versions with less of the attribute.

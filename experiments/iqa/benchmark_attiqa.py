@@ -109,7 +109,7 @@ def write_photos(folder: Path, count: int) -> None:
 
 
 def labelling(settings: Settings, folder: Path) -> tuple[Run, Run]:
-    """`attiqa label` into an empty store, and its teacher alone on squares that are ready."""
+    """Time `attiqa label` into an empty store, and its teacher alone on squares that are ready."""
     label = label_command.Settings(
         folder, Path(), architecture=settings.clip, pretrained=None, device=settings.device
     )
@@ -135,7 +135,7 @@ def labelling(settings: Settings, folder: Path) -> tuple[Run, Run]:
 
 
 def pretraining(settings: Settings, folder: Path) -> tuple[Run, Run]:
-    """`pretrain` from image files and stored labels, and the same network's bare steps."""
+    """Time `pretrain` from image files and stored labels, and the same network's bare steps."""
     architecture, batch = Architecture(settings.backbone), 16
     labels = np.random.default_rng(0).normal(size=(settings.photos, len(ATTRIBUTES)))
     photos = PhotoFiles(list_photos(folder))
@@ -173,7 +173,7 @@ def pretraining(settings: Settings, folder: Path) -> tuple[Run, Run]:
 
 
 def folder_scoring(settings: Settings, folder: Path) -> tuple[Run, Run]:
-    """`score_files` on the embedded model, and the model alone on crops that are ready."""
+    """Time `score_files` on the embedded model, and the model alone on crops that are ready."""
     model = load_model(device=settings.device)
     paths = list_photos(folder)
     shape = views(torch.zeros(1, 3, 512, 512), model.card.protocol).shape[1:]
@@ -225,7 +225,7 @@ def ratio(ours: Run, bare: Run, rounds: int) -> dict[str, Any]:
 
 
 def loss_share(settings: Settings) -> dict[str, float]:
-    """Time of Eq. 4 over all pairs of 256 images, forward and backward, against a training step.
+    """Time Eq. 4 over all pairs of 256 images, forward and backward, against a training step.
 
     The step is measured on a quarter of the batch, which fits anywhere, and counted fourfold.
     """
@@ -281,7 +281,7 @@ class _Encoder:
         return {"name": "random"}
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Not needed here."""
+        """Refuse: not needed here."""
         raise NotImplementedError("the images of this benchmark are encoded already")
 
     def encode_prompts(self, prompts: tuple[str, ...]) -> torch.Tensor:

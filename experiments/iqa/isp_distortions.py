@@ -32,7 +32,7 @@ def ladders_and_isp(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Pairs of all sources: half climb the ladders of `attiqa`, half are developed wrongly."""
+    """Make pairs of all sources: half climb the ladders of `attiqa`, half are developed wrongly."""
     half = len(sources) // 2
     return _joined(
         distorted_pairs(images, sources[:half], random),
@@ -74,7 +74,7 @@ def _distorted_besides(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Mild: developed wrongly. Strong: the same picture, distorted by a step of a ladder."""
+    """Make pairs. Mild: developed wrongly. Strong: the same, distorted by a step of a ladder."""
     wrong = developed_pairs(images, sources, random)
     rows = torch.arange(len(sources))
     worse = distorted_pairs(wrong.mild, rows, [random[index] for index in sources.tolist()])
@@ -87,7 +87,7 @@ def _overdone_besides(
     sources: Int[Tensor, " n"],
     random: Sequence[torch.Generator],
 ) -> DistortedPairs:
-    """Mild: developed wrongly. Strong: the same picture, overdone as optimisers do."""
+    """Make pairs. Mild: developed wrongly. Strong: the same, overdone as optimisers do."""
     wrong = developed_pairs(images, sources, random)
     draws = [torch.rand(3, generator=random[index]).tolist() for index in sources.tolist()]
     edits = [_overdone(one[None], *draw) for one, draw in zip(wrong.mild, draws, strict=True)]

@@ -28,7 +28,7 @@ Pixels = UInt8[np.ndarray, "n s s 3"]
 def unchosen(
     count: int, split: Split, chosen_on: Sequence[tuple[int, int]]
 ) -> Int[np.ndarray, " _"]:
-    """The test photographs that are in the test part of no split that choices were made on."""
+    """Find the test photographs that are in no test part that choices were made on."""
     parts = [random_split(count, 0, test, seed).test for seed, test in chosen_on]
     return np.setdiff1d(split.test, np.concatenate([split.test[:0], *parts]))
 

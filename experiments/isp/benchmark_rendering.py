@@ -92,13 +92,13 @@ Method = Callable[[Path, Path], None]
 
 
 def ours(theta: tuple[float, ...], source: Path, target: Path) -> None:
-    """This project: all that `render_file` does to pixels."""
+    """Run this project: all that `render_file` does to pixels."""
     pixels = render_raw(read_raw(source), torch.tensor(theta))
     write_photograph(pixels, target, exif=camera_exif(source))
 
 
 def with_rawpy(algorithm: str, source: Path, target: Path) -> None:
-    """LibRaw's development with the camera's white balance."""
+    """Run LibRaw's development with the camera's white balance."""
     with rawpy.imread(str(source)) as file:
         if algorithm == "half":
             pixels = file.postprocess(half_size=True, use_camera_wb=True)
@@ -109,7 +109,7 @@ def with_rawpy(algorithm: str, source: Path, target: Path) -> None:
 
 
 def decode_and_encode(picture: Path, source: Path, target: Path) -> None:
-    """Nothing in between: the samples are unpacked, and a finished picture is written."""
+    """Do nothing in between: the samples are unpacked, and a finished picture is written."""
     with rawpy.imread(str(source)) as file:
         file.raw_image.max()
     Image.fromarray(np.load(picture, mmap_mode="r")).save(target, "JPEG", quality=95)
@@ -127,7 +127,7 @@ def work(method: Method, sources: Sequence[Path], folder: Path) -> Timed:
 
 
 def run_method(method: Method, batches: Sequence[Sequence[Path]], folder: Path) -> dict[str, Any]:
-    """One batch in each process at once."""
+    """Run one batch in each process at once."""
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come
@@ -181,7 +181,7 @@ def run_darktable(batches: Sequence[Sequence[Path]], folder: Path) -> dict[str, 
 def through_the_batch(
     method: Method, batches: Sequence[Sequence[Path]], folder: Path
 ) -> dict[str, Any]:
-    """Our method through the isolated workers that `render.py` uses, their start included."""
+    """Time our method through the isolated workers that `render.py` uses, their start included."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = [source for batch in batches for source in batch[1:]]
     began = time.monotonic()
@@ -235,7 +235,7 @@ def _watched(method: Method, task: tuple[Path, Path]) -> float:
 
 
 def stage_times(path: Path, theta: tuple[float, ...]) -> dict[str, float]:
-    """Seconds of the parts of one rendering in this process, with one thread; best of five."""
+    """Time the parts of one rendering in this process, with one thread; best of five."""
     torch.set_num_threads(1)
 
     def best(function: Callable[[], Any], repeats: int = 5) -> float:

@@ -46,7 +46,7 @@ class RawFiles:
     """Files, folders (with all folders below) or globs in quotes."""
 
     def sources(self, settings: "Settings") -> list[Source]:
-        """One for each file."""
+        """Make one for each file."""
         return list(raw_sources(self.paths))
 
 
@@ -67,7 +67,7 @@ class FiveK:
     """Take what is there of the split."""
 
     def sources(self, settings: "Settings") -> list[Source]:
-        """One for each photograph."""
+        """Make one for each photograph."""
         expert = self.expert if settings.truth else None
         experts: list[Expert] = [expert] if expert else []
         if self.test_b is None and self.split != "test_a":
@@ -90,7 +90,7 @@ class Simulated:
     """Larger photographs are reduced to so many pixels on the short side first."""
 
     def sources(self, settings: "Settings") -> list[Source]:
-        """One for each shot."""
+        """Make one for each shot."""
         paths = find_photos(self.photos)
         if not paths:
             raise IspEnvError(f"{self.photos}: no image files")
@@ -173,7 +173,7 @@ def build(settings: Settings, sources: list[Source]) -> list[Built]:
 
 
 def drawn(sources: list[Source], limit: int | None, seed: int) -> list[Source]:
-    """At most `limit` of the sources, in their order."""
+    """Draw at most `limit` of the sources, in their order."""
     if limit is None or limit >= len(sources):
         return sources
     chosen = np.random.default_rng(seed).choice(len(sources), limit, replace=False)

@@ -221,7 +221,7 @@ def _seconds(
 
 
 def _shift(before: Tensor, after: Tensor) -> tuple[float, float]:
-    """Mean absolute change of L*, and of the hue of CIELAB in degrees where there is chroma."""
+    """Average the change of L*, and of the hue of CIELAB in degrees where there is chroma."""
     first, second = (kornia.color.rgb_to_lab(x)[0] for x in (before, after))
     turn = torch.atan2(second[2], second[1]) - torch.atan2(first[2], first[1])
     turn = torch.rad2deg(torch.atan2(turn.sin(), turn.cos())).abs()

@@ -275,7 +275,7 @@ def draw_chart(raw: RawImage, settings: Settings) -> None:
 
 
 def draw_cameras(settings: Settings) -> None:
-    """Neutral renderings beside LibRaw's own."""
+    """Draw neutral renderings beside LibRaw's own."""
     figure, axes = plt.subplots(
         2, len(settings.cameras), figsize=(4.2 * len(settings.cameras), 6.4), squeeze=False
     )

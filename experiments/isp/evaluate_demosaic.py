@@ -196,7 +196,7 @@ def psnr(picture: Picture, photo: Picture) -> float:
 
 
 def draw(settings: Settings) -> None:
-    """A detail by each method beside the original."""
+    """Draw a detail by each method beside the original."""
     name, top, left, side = settings.crop
     if not (settings.data / name).exists():
         return

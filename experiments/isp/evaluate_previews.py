@@ -127,7 +127,7 @@ def differences(
 
 
 def averaged(picture: torch.Tensor, size: tuple[int, int], **how: Any) -> torch.Tensor:
-    """A picture reduced to (height, width) in light: that is what an eye at a distance averages."""
+    """Reduce to (height, width) in light: that is what an eye at a distance averages."""
     return srgb_encode(interpolate(srgb_decode(picture)[None], size, **how)[0])
 
 

@@ -115,7 +115,7 @@ def compressed_samples(folder: Path) -> list[Path]:
 
 
 def made_files(folder: Path) -> list[Path]:
-    """Random DNGs of all kinds, the same each time, and mosaics that are no Bayer pattern."""
+    """Write random DNGs of all kinds, the same each time, and mosaics that are no Bayer pattern."""
     contents = {f"random_{i}.dng": random_dng(0, i).content for i in range(RANDOM_DNGS)}
     contents |= {f"mosaic_{kind}.dng": unusual_mosaic(kind) for kind in COLORS}
     for name, content in contents.items():

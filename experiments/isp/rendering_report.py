@@ -54,7 +54,7 @@ def show(results: dict[str, Any]) -> None:
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Bars of files per second, and where the time of a rendering goes."""
+    """Draw bars of files per second, and where the time of a rendering goes."""
     rates = sorted(results["files per second"].items(), key=lambda item: item[1])
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.6), layout="constrained")
     colors = ["tab:red" if name.startswith("ours") else "0.6" for name, _ in rates]

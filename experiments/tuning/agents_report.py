@@ -15,7 +15,7 @@ SHOWN = ("potential", "score", "PSNR", "-CIEDE2000", "SSIM")
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Markdown: a row for each controller, changes against neutral with 95 % intervals."""
+    """Write Markdown: a row for each controller, changes against neutral with 95 % intervals."""
     referees = [name for name in results["trials"] if name not in SHOWN]
     columns = [*SHOWN, *referees]
     head = ["controller", "scenes", "renders", *columns, f"gain, share of {results['best search']}"]

@@ -192,7 +192,7 @@ def main(settings: Settings) -> None:
 def contenders(
     settings: Settings, prior: Agent | None, agents: Sequence[Agent], count: int
 ) -> list[Contender]:
-    """Every control, and how many of the scenes it sees."""
+    """List every control, and how many of the scenes it sees."""
     costly = min(settings.costly, count)
     searches = (
         ("CMA-ES", settings.cma, partial(cma_es, seed=settings.seed)),
@@ -353,7 +353,7 @@ def over_seeds(measured: Mapping[str, Measured], agents: Sequence[str]) -> dict[
 
 
 def pairs(measured: Mapping[str, Measured], other: str) -> dict[str, Any]:
-    """Each agent against another controller, and their mean, on the scenes that both saw."""
+    """Compare each agent with another controller, and their mean, on the scenes that both saw."""
     theirs = measured[other]
     both = len(theirs["score"])
     ours = {name: values for name, values in measured.items() if name.startswith(AGENT)}
@@ -373,13 +373,13 @@ def pairs(measured: Mapping[str, Measured], other: str) -> dict[str, Any]:
 
 
 def _content(agent: Path) -> str:
-    """Changes with the card and with the weights."""
+    """Hash the card and the weights."""
     content = b"".join(path.read_bytes() for path in agent_files(agent))
     return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _identity(settings: Settings, store: PreviewStore, judge: str) -> str:
-    """Changes with scenes, judge, reward and seed; what a control is, its version says."""
+    """Hash scenes, judge, reward and seed; what a control is, its version says."""
     anchored = "none" if settings.prior == "none" else prior_identity(settings.prior)
     said = [store.sha256(), judge, asdict(settings.reward), settings.seed, anchored]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]

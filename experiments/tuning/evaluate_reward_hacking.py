@@ -221,7 +221,7 @@ def measure_all(
 
 
 def summary(values: Float[np.ndarray, "looks n"]) -> dict[str, Any]:
-    """Means over the scenes of the change against neutral, the first row, with 95 % bands."""
+    """Average the change over the scenes against neutral, the first row, with 95 % bands."""
     kept = values[:, np.isfinite(values).all(0)]
     change = kept[1:] - kept[0]
     mean, scenes = change.mean(1), change.shape[1]

@@ -204,7 +204,7 @@ def scenes_of(settings: Settings) -> tuple[PreviewStore, PreviewStore, str]:
 
 
 def with_real_ones(scenes: PreviewSet, real: PreviewSet, share: float) -> PreviewSet:
-    """Scenes, and after them RAW files', repeated until they have a share (0 to 1) of all."""
+    """Join scenes and RAW files', repeated until they have a share (0 to 1) of all."""
     count = max(1, round(share / (1 - share) * len(scenes)))
     return scenes.joined_with(real.some(np.resize(np.arange(len(real)), count)))
 

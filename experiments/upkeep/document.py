@@ -206,7 +206,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
+    """Write a table as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 

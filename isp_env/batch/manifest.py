@@ -102,7 +102,7 @@ class Manifest:
 
 
 def sidecar_path(output: Path) -> Path:
-    """Sidecar of a photograph; its name is shortened (`fitting`) where it would be too long."""
+    """Name the sidecar of a photograph, shortened (`fitting`) where it would be too long."""
     return output.with_name(fitting(output.name, ".json"))
 
 

@@ -171,7 +171,7 @@ def check_settings(settings: RenderSettings) -> None:
 
 
 def affordable(workers: int, limits: Limits) -> int:
-    """So many workers that all of them can take the most that they may."""
+    """Limit the workers so that all of them can take the most that they may."""
     info = Path("/proc/meminfo")  # Linux; elsewhere the number is taken as it is
     lines = info.read_text().splitlines() if info.exists() else []
     available = next((int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable")), 0)

@@ -44,7 +44,7 @@ class OutputSpace:
     luminance: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Once: where it is needed, a pipeline may be traced."""
+        """Compute once: where it is needed, a pipeline may be traced."""
         weights = REC709_LUMINANCE @ np.linalg.inv(self.from_rec709)
         object.__setattr__(self, "luminance", tuple(weights.tolist()))
 
@@ -58,7 +58,7 @@ def romm_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def xyz_from_rgb(
     primaries: tuple[tuple[float, float], ...], white: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3 3"]:
-    """Linear RGB to XYZ from the chromaticities of the primaries and the XYZ of white."""
+    """Build the matrix to XYZ from the primaries' chromaticities and the XYZ of white."""
     columns = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in primaries]).T
     return columns * np.linalg.solve(columns, white)
 

@@ -31,7 +31,7 @@ D65_TEMPERATURE = 6504.0  # kelvin
 
 
 def camera_to_rec709(xyz_to_camera: np.ndarray) -> np.ndarray:
-    """Matrix from white-balanced camera RGB to linear Rec. 709; white (1, 1, 1) stays white.
+    """Build the matrix from camera RGB, white-balanced, to linear Rec. 709; (1, 1, 1) stays white.
 
     The inverse of XYZ-to-camera times Rec. 709-to-XYZ with its rows normalised to sum 1: dcraw's
     convention, in which the white balance gains already carry the neutral of the scene to white.
@@ -50,7 +50,7 @@ def camera_to_rec709(xyz_to_camera: np.ndarray) -> np.ndarray:
 
 
 def mix(planes: Planes, matrix: Sequence[float | Tensor]) -> Planes:
-    """Each pixel times a 3 x 3 matrix, given row by row as nine numbers or tensors."""
+    """Multiply each pixel by a 3 x 3 matrix, given row by row as nine numbers or tensors."""
     red, green, blue = planes
     m = matrix
     return (
@@ -63,7 +63,7 @@ def mix(planes: Planes, matrix: Sequence[float | Tensor]) -> Planes:
 def luminance(
     planes: Planes, weight: Sequence[float] = REC709_LUMINANCE
 ) -> Float[Tensor, "*shape"]:
-    """Luminance Y of linear RGB (luma of encoded RGB), that of Rec. 709 primaries by default."""
+    """Compute Y of linear RGB (luma of encoded RGB), that of Rec. 709 primaries by default."""
     red, green, blue = planes
     return weight[0] * red + weight[1] * green + weight[2] * blue
 
@@ -75,7 +75,7 @@ def srgb_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def srgb_decode(encoded: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Inverse of `srgb_encode`."""
+    """Invert `srgb_encode`."""
     curve = ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(encoded > 0.04045, curve, encoded / 12.92)
 

@@ -10,7 +10,7 @@ U = np.uint64
 
 @jit
 def differences(samples, precision):
-    """Category and difference of each sample; samples (h, w, c), predictor 1 (T.81, H.1.2.1)."""
+    """Find category, difference of each sample; samples (h, w, c), predictor 1 (T.81, H.1.2.1)."""
     height, width, components = samples.shape
     result = np.empty((height, width, components), np.int32)
     for y in range(height):
@@ -30,7 +30,7 @@ def differences(samples, precision):
 
 @jit
 def category(difference):
-    """Bits of the difference's magnitude (T.81, table H.2)."""
+    """Count the bits of the difference's magnitude (T.81, table H.2)."""
     magnitude = abs(difference)
     bits = 0
     while magnitude:
@@ -50,7 +50,7 @@ def histogram(values):
 
 @jit
 def encode(values, codes, lengths):
-    """Entropy-coded segment: bytes with 0 stuffed after 255 (T.81, F.1.2.3)."""
+    """Encode the segment: bytes with 0 stuffed after 255 (T.81, F.1.2.3)."""
     out = np.empty(len(values) * 5 + 16, np.uint8)
     size, pending, held = 0, np.uint64(0), 0
     for value in values:
@@ -114,7 +114,7 @@ def decoding_table(counts, symbols, short, long):
 
 @jit
 def extend(value, size):
-    """The difference of a category, from its additional bits (T.81, F.12 and table H.2)."""
+    """Extend a category to its difference, from its additional bits (T.81, F.12 and table H.2)."""
     if size == 16:
         return -32768  # modulo 2^16 the same as 32768
     if size > 0 and value < 1 << (size - 1):

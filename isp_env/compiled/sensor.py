@@ -13,7 +13,7 @@ HALO = 2  # rows and columns around a pixel that Malvar's filters look at
 
 @jit
 def normalise(mosaic, places, black, black_rows, span, ceiling, out):
-    """Samples to 0 = black, 1 = `span` above it, clipped at `ceiling`."""
+    """Normalise samples to 0 = black, 1 = `span` above it, clipped at `ceiling`."""
     for index in range(len(places)):
         place = places[index]
         samples, level, row = mosaic[place], black[place % 2], black_rows[place]
@@ -55,7 +55,7 @@ def shade(numbers, tables, places, height, out):
 
 @jit
 def balance(gains, places, out):
-    """White balance."""
+    """Apply white balance."""
     for index in range(len(places)):
         even, odd = gains[places[index] % 2]
         for pair in range(out.shape[1] // 2):
@@ -65,7 +65,7 @@ def balance(gains, places, out):
 
 @jit
 def recover_highlights(red, green, blue, clip):
-    """`develop.reference.recover_highlights` of a pixel, clipped at 1, or not at all."""
+    """Apply `develop.reference.recover_highlights` to a pixel, clipped at 1, or not at all."""
     low_red = red if red < clip else clip
     low_green = green if green < clip else clip
     low_blue = blue if blue < clip else clip
@@ -206,7 +206,7 @@ def add(pixels, matrix, sums):
 
 @jit
 def block_statistics(sums, columns, rows, out):
-    """Means of R, G, B and variances of Y, R - Y, B - Y from sums (6, w), into (6, w2).
+    """Compute means of R, G, B and variances of Y, R - Y, B - Y from sums (6, w), into (6, w2).
 
     Each block takes `columns` of the sums, each of `rows` values. A variance is a small difference
     of large numbers, hence float64.

@@ -62,7 +62,7 @@ class MosaicSource:
         self._demosaic(top, bottom, self.matrix, np.float32(1), out)
 
     def camera_rows(self, top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
-        """The same as the camera sees it: not white-balanced, nothing above 1 clipped again."""
+        """Fill it as the camera sees it: not white-balanced, nothing above 1 clipped again."""
         self._demosaic(top, bottom, np.diag(1 / self.gains), WITHOUT_LIMIT, out)
 
     def _demosaic(
@@ -108,7 +108,7 @@ class MosaicSource:
     def _white_balanced(
         self, places: Num[np.ndarray, " r"], out: Float32[np.ndarray, "r w"]
     ) -> None:
-        """Rows of the mosaic, 0 = black: clipped at saturation, shading and gains applied."""
+        """Fill rows of the mosaic, 0 = black: clipped at saturation, shading and gains applied."""
         black, ceiling = (self.black, self.black_rows), _ceiling(self.mosaic)
         sensor.normalise(self.mosaic, places, *black, self.span, ceiling, out)
         if len(self.shading[0]):
@@ -151,7 +151,7 @@ class ArraySource:
         self._to_rec709(self._camera(top, bottom), out)
 
     def camera_rows(self, top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
-        """The same as the camera sees it: not white-balanced, nothing above 1 clipped again."""
+        """Fill it as the camera sees it: not white-balanced, nothing above 1 clipped again."""
         out[:] = self._camera(top, bottom)
 
     def reduced(

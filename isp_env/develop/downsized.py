@@ -71,7 +71,7 @@ def central_square(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c
 
 
 def preview(raw: RawImage, long_side: int) -> LinearImage:
-    """A small scene-linear picture for choosing parameters, by the cheapest faithful path."""
+    """Make a small scene-linear picture for choosing parameters, by the cheapest faithful path."""
     source = linear_source(raw)
     top, left, bottom, right = source.raw.crop
     # reduced again by 2 or more: the colours' offsets within the blocks vanish

@@ -130,7 +130,7 @@ def _normalise(raw: RawImage, device: str | torch.device) -> Float[Tensor, "h w"
 
 
 def _normalise_linear(raw: RawImage, device: str | torch.device) -> Float[Tensor, "3 h w"]:
-    """Camera RGB of a linear image to 0 = black, 1 = white; whole numbers are clipped there."""
+    """Map camera RGB of a linear image to 0 = black, 1 = white; whole numbers are clipped there."""
     assert raw.linear is not None
     samples = torch.from_numpy(raw.linear.astype(np.float32)).to(device)
     black = samples.new_tensor(raw.black)[:, None, None].expand_as(samples)

@@ -136,7 +136,7 @@ def _displacements(
 
 
 def _lanczos() -> Float32[np.ndarray, "phases taps"]:
-    """Weights of Lanczos-3 at PHASES + 1 positions from one sample to the next; each sums to 1."""
+    """Tabulate Lanczos-3 at PHASES + 1 positions from one sample to the next; each sums to 1."""
     distance = np.linspace(0, 1, PHASES + 1)[:, None] - (np.arange(TAPS) - BEFORE)
     weights = np.sinc(distance) * np.sinc(distance / 3) * (np.abs(distance) < 3)
     weights[np.abs(weights) < 1e-12] = 0  # sinc at whole numbers: samples are kept exactly

@@ -171,7 +171,7 @@ def _mend_once(
     bad: Bool[np.ndarray, "h w"],
     cfa: UInt8[np.ndarray, "n n"] | None,
 ) -> None:
-    """One pass; `bad` loses what was mended."""
+    """Mend in one pass; `bad` loses what was mended."""
     height, width = plane.shape
     places = np.argwhere(bad)
     was_bad = bad.copy()

@@ -80,7 +80,7 @@ class Layout:
 
 
 def raw_page(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
-    """The page with the sensor's samples: the main picture, else an enhanced one, the largest.
+    """Find the page with the sensor's samples: the main picture, else an enhanced one, the largest.
 
     Raises:
         RawFileError: There is none.
@@ -99,7 +99,7 @@ def raw_page(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
 
 
 def _pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
-    """The chain of directories, and below each its SubIFDs."""
+    """Yield the chain of directories, and below each its SubIFDs."""
     left = list[tifffile.TiffPage]()
     for number in range(MOST_PAGES):
         try:

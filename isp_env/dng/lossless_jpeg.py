@@ -142,7 +142,7 @@ Code = tuple[Int64[np.ndarray, "16"], UInt8[np.ndarray, " symbols"]]
 
 
 def _headers(content: bytes) -> tuple[bytes, dict[int, Code], bytes, int]:
-    """Content of SOF3, prefix codes by their destination, content of SOS, and where it ends."""
+    """Read SOF3, prefix codes by their destination, content of SOS, and where it ends."""
     if content[:2] != SOI:
         raise ValueError("no SOI")
     frame, codes, place = b"", dict[int, Code](), 2

@@ -119,7 +119,7 @@ class _Reader:
         return self.take(_COUNT)[0]
 
     def array(self, kind: str, count: int) -> np.ndarray:
-        """`count` numbers; those with a fraction must be finite."""
+        """Read `count` numbers; those with a fraction must be finite."""
         size = np.dtype(kind).itemsize * count
         part = self.content[self.place : self.place + size]
         if len(part) != size:

@@ -258,7 +258,7 @@ def _signatures(tags: Mapping[int, tifffile.TiffTag]) -> bool:
 
 
 def _in_order(values: Values) -> Values:
-    """Values of the colours as red, green, blue, where CFAPlaneColor (50710) has another order."""
+    """Order values as red, green, blue, where CFAPlaneColor (50710) has another order."""
     planes = values(50710)
     order = [0, 1, 2] if planes is None else np.argsort(planes).tolist()
 

@@ -107,7 +107,7 @@ def box_mean(image: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h
 
 
 def _running_sum(image: Float[Tensor, "b c h w"], size: int, axis: int) -> Tensor:
-    """Sums of `size` neighbours: those of 1, 2, 4, ... neighbours, one for each binary digit.
+    """Add up `size` neighbours: those of 1, 2, 4, ... neighbours, one for each binary digit.
 
     Some log2(size) vectorised additions; PyTorch's pooling on a CPU is a plain loop.
     """

@@ -56,7 +56,7 @@ class Parameter:
         return value.exp() if self.scale == "log" else value
 
     def to_theta(self, value: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-        """Inverse of `to_value`; values outside [low, high] are clamped."""
+        """Invert `to_value`; values outside [low, high] are clamped."""
         low, neutral, high = self._bounds()
         offset = (value.log() if self.scale == "log" else value) - neutral
         above = offset.clamp(min=0) / (high - neutral) if high > neutral else 0 * offset

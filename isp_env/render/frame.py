@@ -246,7 +246,7 @@ def _enlarged(
 
 
 def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For bilinear interpolation along one side: both samples of the map, weight of the second."""
+    """Prepare bilinear interpolation of one side: both samples of the map, weight of the second."""
     place = np.clip((np.arange(pixels) + 0.5) / factor - 0.5, 0, count - 1)
     before = np.minimum(place.astype(np.int32), max(count - 2, 0)).astype(np.int32)
     after = np.minimum(before + 1, count - 1).astype(np.int32)

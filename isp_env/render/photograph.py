@@ -80,7 +80,7 @@ def encode_photograph(
 
 
 def _described(exif: CameraExif, pixels: np.ndarray, space: OutputSpace) -> CameraExif:
-    """With what EXIF says about the picture itself."""
+    """Add what EXIF says about the picture itself."""
     height, width, _ = pixels.shape
     own = {
         Base.ExifVersion: Field(Kind.UNDEFINED, 4, b"0232"),
@@ -93,7 +93,7 @@ def _described(exif: CameraExif, pixels: np.ndarray, space: OutputSpace) -> Came
 
 
 def _write_tiff(pixels: np.ndarray, path: Path, exif: CameraExif, space: OutputSpace) -> None:
-    """TIFF, deflate with horizontal differencing."""
+    """Write TIFF, deflate with horizontal differencing."""
     tifffile.imwrite(
         path,
         pixels,

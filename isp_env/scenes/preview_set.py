@@ -54,7 +54,7 @@ class PreviewSet:
     def truths(
         self, rows: np.ndarray, device: str | torch.device = "cpu"
     ) -> Float[Tensor, "b 3 h w"]:
-        """Known good renderings of the scenes `rows`.
+        """Return known good renderings of the scenes `rows`.
 
         Raises:
             ValueError: The set has none.

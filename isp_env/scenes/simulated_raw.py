@@ -18,7 +18,7 @@ from isp_env.scenes.simulation import BGGR, GBRG, GRBG, RGGB, CameraModel, Captu
 
 
 def random_camera(rng: np.random.Generator) -> CameraModel:
-    """One of the sample cameras with any Bayer phase, under light of any usual colour.
+    """Draw one of the sample cameras with any Bayer phase, under light of any usual colour.
 
     Their pixels are as small as a phone's, and as noisy: there is more to decide.
     """
@@ -50,7 +50,7 @@ def random_capture(rng: np.random.Generator) -> Capture:
 def simulated_previews(
     photos: Iterable[UInt8[np.ndarray, "h w 3"]], long_side: int, seed: int
 ) -> PreviewSet:
-    """Previews of simulated shots of `photos`, with their truths.
+    """Make previews of simulated shots of `photos`, with their truths.
 
     Args:
         photos: Good photographs of one shape, 8-bit sRGB with even sides.

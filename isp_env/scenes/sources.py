@@ -149,7 +149,7 @@ def raw_sources(named: Iterable[str | Path]) -> list[RawSource]:
 def simulated_sources(
     paths: Sequence[Path], count: int, seed: int, side: int = 512
 ) -> list[SimulatedSource]:
-    """`count` shots of photographs in an order that the seed draws; each in turn, then again.
+    """List `count` shots of photographs in an order that the seed draws; each in turn, then again.
 
     Raises:
         ValueError: There is no photograph.

@@ -10,7 +10,7 @@ Batch = TypeVar("Batch", bound=Tensor | tuple)
 
 
 def each(function: Callable[..., Tensor], *batches: Batch) -> Batch:
-    """A batch of the results of `function` on the tensors at the same place of each batch."""
+    """Apply `function` on the tensors at the same place of each batch."""
     first: Any = batches[0]
     if isinstance(first, Tensor):
         return function(*batches)  # type: ignore[return-value]
@@ -24,12 +24,12 @@ def take(batch: Batch, index: Tensor | slice) -> Batch:
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """One batch after the other."""
+    """Join one batch after the other."""
     return each(lambda *tensors: torch.cat(tensors), *batches)
 
 
 def replaced(batch: Batch, mask: Tensor, fresh: Batch) -> Batch:
-    """A copy of `batch` with the rows of the boolean `mask` replaced by `fresh`, in order."""
+    """Copy `batch` with the rows of the boolean `mask` replaced by `fresh`, in order."""
 
     def merge(old: Tensor, new: Tensor) -> Tensor:
         merged = old.clone()

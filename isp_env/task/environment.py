@@ -315,7 +315,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
 def aim(
     theta: Float[Tensor, "n d"], action: Float[Tensor, "n k"], settings: TaskSettings
 ) -> Float[Tensor, "n d"]:
-    """The theta that an action in [-1, 1] aims at, which may lie beyond the bounds [-1, 1]."""
+    """Return the theta that an action in [-1, 1] aims at; it may lie beyond the bounds [-1, 1]."""
     action = action[:, : theta.shape[1]]
     return action if settings.absolute else theta + settings.step_size * action
 

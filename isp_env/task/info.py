@@ -41,7 +41,7 @@ def describe(
 
 
 def row_of(batch: dict[str, Any], row: int) -> dict[str, Any]:
-    """One row of a batched observation or info, without the masks."""
+    """Take one row of a batched observation or info, without the masks."""
     return {
         key: row_of(value, row) if isinstance(value, dict) else value[row]
         for key, value in batch.items()

@@ -58,7 +58,7 @@ class ShotJudge(Protocol):
         ...
 
     def compare(self, seen: Tensor, anchor: Tensor, /) -> Judged:
-        """Scores, attributes and perhaps features of pictures beside the anchors' pictures."""
+        """Score pictures (attributes, perhaps features) beside the anchors' pictures."""
         ...
 
 
@@ -241,7 +241,7 @@ class QualityReward:
 
 
 def look(images: Float[Tensor, "b 3 h w"], view: View) -> Tensor:
-    """One view of the pictures."""
+    """Return one view of the pictures."""
     height, width = images.shape[-2:]
     match view:
         case "whole":

@@ -225,7 +225,7 @@ class _Seat:
         return self._fail("timeout", f"not done after {self.limits.seconds:g} s", peak)
 
     def _start_again(self, reason: str) -> None:
-        """A new worker for a task that no worker has seen yet."""
+        """Start a new worker for a task that no worker has seen yet."""
         self.attempts += 1
         if self.attempts == START_ATTEMPTS:
             raise WorkerError(f"workers do not start: {reason}")

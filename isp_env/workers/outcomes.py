@@ -74,7 +74,7 @@ def attempt(function: Callable[[T], Any], task: T, limits: Limits) -> Outcome[T]
 
 
 def failure_of(error: Exception, limits: Limits) -> dict[str, Any]:
-    """`kind` and `failure` of the outcome of a task that raised `error`."""
+    """Return `kind` and `failure` of the outcome of a task that raised `error`."""
     chain: list[BaseException] = [error]
     while (earlier := chain[-1].__cause__ or chain[-1].__context__) and earlier not in chain:
         chain.append(earlier)

@@ -39,24 +39,24 @@ class Entry:
 
 
 def flip_anywhere(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Some bytes, anywhere."""
+    """Flip some bytes, anywhere."""
     for place in rng.integers(0, len(data), rng.integers(1, 64)):
         data[place] = rng.integers(256)
 
 
 def flip_structure(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Some bytes among the first 2,000."""
+    """Flip some bytes among the first 2,000."""
     for place in rng.integers(0, min(len(data), 2000), rng.integers(1, 16)):
         data[place] = rng.integers(256)
 
 
 def truncate(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """The end is missing."""
+    """Cut off the end."""
     del data[int(rng.uniform(0, len(data))) :]
 
 
 def edit_tags(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Some numbers of the directories are other ones."""
+    """Change some numbers of the directories."""
     found = list(entries(data))
     for _ in range(rng.integers(1, 5)):
         if found:
@@ -67,7 +67,7 @@ def edit_tags(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
 
 
 def edit_layout(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Values of the tags that say how samples are stored, their levels and areas, are others."""
+    """Change values of the tags that say how samples are stored, their levels and areas."""
     found = [entry for entry in entries(data) if entry.code in LAYOUT]
     for _ in range(rng.integers(1, 4)):
         if not found:
@@ -84,7 +84,7 @@ def edit_layout(data: bytearray, other: bytes, rng: np.random.Generator) -> None
 
 
 def bomb(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Width, height, strip sizes or counts are absurd."""
+    """Make width, height, strip sizes or counts absurd."""
     found = [entry for entry in entries(data) if entry.code in SIZES]
     for number in rng.permutation(len(found))[: rng.integers(1, 4)]:
         entry = found[number]
@@ -95,7 +95,7 @@ def bomb(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
 
 
 def splice(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Part of another file lies over this one."""
+    """Lay part of another file over this one."""
     start, length = int(rng.integers(0, len(data))), int(rng.integers(1, 4096))
     begin = int(rng.integers(0, max(1, len(other) - length)))
     part = other[begin : begin + length]
@@ -103,7 +103,7 @@ def splice(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
 
 
 def edit_opcodes(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
-    """Sizes, counts, planes, pitches and coefficients of opcodes are absurd."""
+    """Make sizes, counts, planes, pitches and coefficients of opcodes absurd."""
     found = [entry for entry in entries(data) if entry.code in OPCODE_LISTS]
     if not found:
         return

@@ -77,7 +77,7 @@ def cut(
 
 
 def _alive(statements: Sequence[Statement], last_use: dict[str, int]) -> list[list[str]]:
-    """For each place between statements: what was defined before it and is needed after it."""
+    """List for each place between statements: what was defined before it and is needed after it."""
     alive: list[str] = []
     places = [alive]
     for i, statement in enumerate(statements):

@@ -15,7 +15,7 @@ MAPS = ("local slope", "local offset")
 
 
 def measure(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:
-    """Surroundings of each pixel as slope x luma + offset: a self-guided filter, which keeps edges.
+    """Map the surroundings as slope x luma + offset: a self-guided filter, which keeps edges.
 
     Args:
         guide: Encoded.

@@ -22,7 +22,7 @@ DARKEST = 1e-4  # luminance below which the curve is taken to be straight
 
 
 def neutral_curve(light: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Scene-linear luminance [0, 1] to luma [0, 1], monotone: the look of a neutral rendering.
+    """Map scene-linear luminance [0, 1] to luma [0, 1], monotone: the look of a neutral rendering.
 
     Sensors are exposed for the highlights, so a linear rendering is dark; camera JPEGs lift the
     midtones with a shoulder and add contrast (Grossberg and Nayar 2003). Three steps:
@@ -55,7 +55,7 @@ def inverse_neutral_tone(photo: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 
 
 
 def tone_curve(light: Float[Tensor, "*shape"], k: Constants) -> Float[Tensor, "*shape"]:
-    """Scene-linear luminance to display-linear luminance: the neutral curve, then all controls.
+    """Map scene-linear to display-linear luminance: the neutral curve, then all controls.
 
     Args:
         light: At least 0.

@@ -121,7 +121,7 @@ def read_fields(path: Path) -> CameraExif:
 def _carried(
     fields: Directory, tags: Mapping[str, tuple[Kind, int]], where: str, notes: list[str]
 ) -> dict[int, Field]:
-    """The fields of `tags` in the type of the standard; those without content are left out."""
+    """Take over `tags` in the type of the standard; those without content are left out."""
     carried = {}
     codes = ExifTags.GPS if where == "gps" else Base
     for name, (kind, count) in tags.items():

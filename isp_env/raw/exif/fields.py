@@ -61,7 +61,7 @@ class Field:
 
     @classmethod
     def numbers(cls, kind: Kind, *values: int | tuple[int, int]) -> "Field":
-        """Integers, or rationals as pairs."""
+        """Return integers, or rationals as pairs."""
         flat = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
         code = FRACTIONS.get(kind) or FORMATS[kind]
         return cls(kind, len(values), struct.pack(f"<{len(flat)}{code}", *flat))
@@ -87,7 +87,7 @@ class CameraExif:
     notes: tuple[str, ...] = ()
 
     def laid_out(self, start: int, more: Directory = MappingProxyType({})) -> tuple[bytes, int]:
-        """The directories as they lie in a TIFF stream from `start` on, and where the first is.
+        """Lay out the directories as in a TIFF stream from `start` on, and where the first is.
 
         Args:
             start: Even.
