@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -30,7 +30,10 @@ def guarded(command: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that its encoding does not have
-    torch.set_num_threads(1)  # as in the workers: in other sums the last digits are others
+    # as in the workers: in other sums the last digits are others
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     handlers = [RichHandler(console=console, show_path=False, show_time=False)]
     logging.basicConfig(format="%(message)s", handlers=handlers)
     try:

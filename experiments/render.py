@@ -86,6 +86,11 @@ class Settings:
 
 def main(settings: Settings) -> int:
     """Run; returns the exit status."""
+    if settings.workers > 0 and settings.cluster is None and not settings.dry_run:
+        from isp_env.workers.isolated import start_fork_server
+
+        agent = [] if settings.agent is None else ["experiments.agent_chooser"]
+        start_fork_server(["isp_env.batch.warm_start", "experiments.settings", *agent])
     from experiments.batch_commands import guarded  # slow to import: --help does without
 
     return guarded(lambda: _render(settings))

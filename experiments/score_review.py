@@ -19,7 +19,8 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.errors import AttiqaError
 from attiqa.model.quality_model import QualityModel, load_model
 from isp_env.develop.downsized import preview
-from isp_env.develop.reference import LinearImage, resize
+from isp_env.develop.linear_image import LinearImage
+from isp_env.develop.reference import resize
 from isp_env.files import atomic_path, fitting
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw import RawImage

@@ -2,7 +2,7 @@ from .batch.render_job import RenderSettings as RenderSettings
 from .batch.render_many import render_many as render_many
 from .color.output_spaces import SPACES as SPACES
 from .develop.downsized import preview as preview
-from .develop.reference import LinearImage as LinearImage
+from .develop.linear_image import LinearImage as LinearImage
 from .errors import IspEnvError as IspEnvError
 from .errors import RawFileError as RawFileError
 from .isp.default import DEFAULT_PIPELINE as DEFAULT_PIPELINE

@@ -24,9 +24,9 @@ from agents.learning.algorithms import PPOSettings
 from agents.learning.prior import LessonSettings
 from agents.learning.training import Pace
 from attiqa.cli.machine import Machine
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
 from attiqa.data.datasets import clive, spaq
-from attiqa.data.views import CropProtocol
 from attiqa.labels.labelling import Loading
 from attiqa.training.loop import Schedule
 from tests.attiqa.data.datasets.conftest import write_clive, write_koniq, write_spaq

@@ -17,20 +17,21 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import hold_out_validation, random_splits, training_subset
-from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
 from attiqa.evaluation.metrics import preference_accuracy, spread
 from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
 from attiqa.evaluation.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
 from attiqa.files import write_atomically
-from attiqa.model.checkpoints import Card, load_checkpoint
+from attiqa.model.cards import Card
+from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.finetuning import FinetuneSettings

@@ -6,8 +6,9 @@ from pathlib import Path
 import tyro
 from rich import print
 
-from attiqa.model.onnx_export import export_onnx
+from attiqa.model.onnx_export import export_graph, export_onnx
 from attiqa.model.quality_model import load_model
+from attiqa.model.sources import weight_file
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,16 @@ class Settings:
     hf://owner/repository[@revision]."""
     out: Path = Path("model.onnx")
     """The file to write."""
+    graph: bool = False
+    """Write the graph alone, beside the model's .safetensors file, where its weights stay: with it
+    `attiqa score` runs without PyTorch."""
 
 
 def main(settings: Settings) -> None:
     """Export."""
+    if settings.graph:
+        weights = weight_file(settings.model)
+        print(f"{export_graph(load_model(weights), weights)}")
+        return
     path = export_onnx(load_model(settings.model), settings.out)
     print(f"{path}, {path.with_suffix('.json')}")

@@ -14,18 +14,20 @@ from torch import nn
 from tyro.conf import Positional
 
 from attiqa.cli.machine import Machine
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.data.splits import hold_out_validation, random_splits
-from attiqa.data.views import CropProtocol
 from attiqa.errors import DatasetLayoutError
 from attiqa.evaluation.fits import read_files
 from attiqa.evaluation.predictions import crop_means, quality_scores
 from attiqa.evaluation.protocols import Indices, measure_parts, select
 from attiqa.files import write_atomically
-from attiqa.model.checkpoints import Card, Scale, load_backbone, load_checkpoint, save_checkpoint
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.cards import Card, Scale
+from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import MeasuredTeacher

@@ -13,12 +13,14 @@ from tyro.conf import Positional
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.machine import Machine
 from attiqa.cli.prompts import Prompting
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.photo_folder import PhotoFiles, list_photos
-from attiqa.data.views import CropProtocol
 from attiqa.files import write_atomically
 from attiqa.labels.rank_averaging import read_averaged_labels
-from attiqa.model.checkpoints import Card, load_backbone, save_checkpoint
-from attiqa.model.networks import Architecture, AttributeNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.cards import Card
+from attiqa.model.checkpoints import load_backbone, save_checkpoint
+from attiqa.model.networks import AttributeNet
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher
 from attiqa.training.pretraining import Labels, PretrainSettings, pretrain

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import nn
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import Photos
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
-from attiqa.data.views import CropProtocol
 from attiqa.evaluation.linear_probe import fit_linear_probe
 from attiqa.evaluation.predictions import quality_scores
 from attiqa.evaluation.protocols import Evaluate, Indices, Predict

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import Photos
-from attiqa.data.views import CropProtocol, views
+from attiqa.data.views import views
 from attiqa.model.networks import AttributeNet, QualityNet
 
 Forward = Callable[[Float[Tensor, "b 3 s s"]], Float[Tensor, "b d"]]

@@ -2,71 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
-from attiqa.attributes import ATTRIBUTES
-from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
 from attiqa.files import write_atomically
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What the numbers of a score mean; higher is better.
-
-    Attributes:
-        low: Lowest score a rater could give on average.
-        high: Highest one.
-        meaning: Whose opinion, asked how.
-    """
-
-    low: float
-    high: float
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a user must know about weights; written beside them.
-
-    Attributes:
-        name: The checkpoint's name.
-        kind: `AttributeNet` (pretrained) or `QualityNet` (fine-tuned).
-        architecture: Rebuilds the network, input normalisation included.
-        protocol: How `score` looks at a whole photograph.
-        scale: Of the score; None for an `AttributeNet`.
-        teacher: What gave the attribute labels.
-        training: Data, initial weights, split, licences.
-        settings: Of the training run, seeds included.
-        metrics: Measured on these very weights.
-        versions: Of the libraries.
-        limits: What the weights must not be used for.
-        attributes: Order of the attribute scores.
-        sha256: Of the weight file; filled in when saved.
-    """
-
-    name: str
-    kind: Literal["AttributeNet", "QualityNet"]
-    architecture: Architecture
-    protocol: CropProtocol
-    scale: Scale | None
-    teacher: str
-    training: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    versions: Mapping[str, str]
-    limits: str
-    attributes: tuple[str, ...] = ATTRIBUTES
-    sha256: str = ""
+from attiqa.model.cards import Card, read_card
+from attiqa.model.networks import AttributeNet, QualityNet
 
 
 def save_checkpoint(
@@ -131,34 +78,6 @@ def load_backbone(net: AttributeNet, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from error
     _load_state(net.backbone, state, path)
-
-
-def read_card(path: Path) -> Card:
-    """Read a card.
-
-    Raises:
-        CheckpointError: The file is missing, or not a card of this version.
-    """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        architecture = fields.pop("architecture")
-        names = ("mean", "std", "attributes")
-        architecture |= {key: tuple(architecture[key]) for key in names if key in architecture}
-        protocol = {"further": ()} | fields.pop("protocol")
-        scale = fields.pop("scale")
-        card = Card(
-            architecture=Architecture(**architecture),
-            protocol=CropProtocol(**protocol | {"further": tuple(protocol["further"])}),
-            scale=scale and Scale(**scale),
-            attributes=tuple(fields.pop("attributes")),
-            **fields,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a card: {error!r}") from error
-    expected = card.architecture.attributes
-    if card.attributes != expected:
-        raise CheckpointError(f"{path}: expected the attributes {expected}: {card.attributes}")
-    return card
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:

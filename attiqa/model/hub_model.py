@@ -8,7 +8,8 @@ from typing import Any
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 
-from attiqa.model.checkpoints import Card, save_checkpoint
+from attiqa.model.cards import Card
+from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.networks import QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.model.sources import fetch

@@ -1,6 +1,5 @@
 """Photographs as a model takes them: pixels of any kind, checked."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,7 @@ from torch import Tensor
 
 from attiqa.data.photos.decoding import read_photo, rgb_pixels
 from attiqa.errors import ImageFormatError
-
-MIN_SIDE = 32
-"""Smaller photographs are refused: enlarged to the protocol's size they show the filter alone."""
-
-MAX_ASPECT = 20
-"""Longer ones are refused: five crops see next to nothing of them."""
+from attiqa.model.sizes import MIN_SIDE, check_size
 
 BEYOND_DISPLAY = 2.0
 """No step of an optimiser goes so far beyond white: images above it are on another scale."""
@@ -83,20 +77,6 @@ def check_shape(images: object) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
         found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ImageFormatError(f"images must be (b, 3, h, w); got {found}")
-
-
-def check_size(shape: Sequence[int], name: str = "the photograph") -> None:
-    """Raise an `ImageFormatError` for a photograph that is too small or too long."""
-    height, width = shape
-    short, long = sorted(shape)
-    if short < MIN_SIDE:
-        raise ImageFormatError(
-            f"{name}: {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}"
-        )
-    if long > MAX_ASPECT * short:
-        raise ImageFormatError(
-            f"{name}: {width} x {height} pixels; expected a ratio of at most {MAX_ASPECT}"
-        )
 
 
 def check_range(pixels: Tensor) -> None:

@@ -17,16 +17,11 @@ from torch import Tensor, nn
 
 from attiqa.data.views import views
 from attiqa.errors import CheckpointError, ImageFormatError
-from attiqa.model.checkpoints import Card, load_checkpoint
-from attiqa.model.inputs import (
-    Photo,
-    check_range,
-    check_shape,
-    check_size,
-    checked,
-    to_pixels,
-)
+from attiqa.model.cards import Card
+from attiqa.model.checkpoints import load_checkpoint
+from attiqa.model.inputs import Photo, check_range, check_shape, checked, to_pixels
 from attiqa.model.networks import Perception, QualityNet, QualityPrediction
+from attiqa.model.sizes import check_size
 from attiqa.model.sources import WEIGHTS, weight_file
 
 __all__ = ["WEIGHTS", "Photo", "QualityModel", "load_model"]

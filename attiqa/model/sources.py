@@ -4,9 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
 from attiqa.errors import CheckpointError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -56,7 +53,10 @@ def fetch(repository: str, revision: str | None = None, **options: Any) -> Path:
     Raises:
         CheckpointError: Neither the hub nor its cache has them.
     """
-    patterns = ["*.safetensors", "*.json"]
+    from huggingface_hub import snapshot_download  # slow to import: not for files that are here
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    patterns = ["*.safetensors", "*.json", "*.onnx"]
     try:
         folder = snapshot_download(
             repository, revision=revision, allow_patterns=patterns, **options

@@ -12,63 +12,37 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from attiqa.data.views import CropProtocol, views
 from attiqa.errors import ImageFileError, ImageFormatError
-from attiqa.model.inputs import to_pixels
-from attiqa.model.quality_model import QualityModel
+from attiqa.scoring.rows import FileScore
+from attiqa.scoring.scorers import Scorer
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FileScore:
-    """What became of one file: a score, or the reason why there is none.
-
-    Attributes:
-        path: As it was given.
-        width: Pixels of the upright photograph; None where it could not be read.
-        height: The same.
-        score: On the scale of the model's card, not clamped.
-        attributes: In the order of the card's.
-        error: Empty where there is a score.
-    """
-
-    path: Path
-    width: int | None = None
-    height: int | None = None
-    score: float | None = None
-    attributes: tuple[float, ...] | None = None
-    error: str = ""
-
-
 def score_files(
-    model: QualityModel, paths: Iterable[Path], batch: int | None = None, workers: int = 2
+    scorer: Scorer, paths: Iterable[Path], batch: int | None = None, workers: int = 2
 ) -> Generator[list[FileScore], None, None]:
     """Score image files by the protocol of the model's card, in the order given.
 
     Args:
-        model: Scores on its own device.
+        scorer: A model (`scorers.load_scorer`).
         paths: Image files; a file that cannot be scored becomes a row with an error.
-        batch: Photographs that go through the network together; by default one on a CPU, where
-            more were half as fast, and 32 elsewhere.
+        batch: Photographs that go through the network together; by default the scorer's.
         workers: Threads that decode ahead.
 
     Yields:
         The rows of one batch.
     """
-    photos = batch or (1 if model.device.type == "cpu" else 32)
+    photos = batch or scorer.batch
     remaining = iter(paths)
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[_Decoded]] = deque()
 
     def decode_ahead(files: int) -> None:
         for path in islice(remaining, files):
-            waiting.append(pool.submit(_decode, path, model.card.protocol))
+            waiting.append(pool.submit(_decode, path, scorer))
 
     try:
         decode_ahead(photos + workers)
@@ -77,7 +51,7 @@ def score_files(
             while waiting and len(decoded) < photos:
                 decoded.append(waiting.popleft().result())
                 decode_ahead(1)
-            yield _score_batch(model, decoded)
+            yield _score_batch(scorer, decoded)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -87,15 +61,14 @@ class _Decoded:
     """A file's row so far, and its crops where it could be read."""
 
     row: FileScore
-    crops: Float[Tensor, "k 3 c c"] | None
+    crops: Any | None
 
 
-def _decode(path: Path, protocol: CropProtocol) -> _Decoded:
+def _decode(path: Path, scorer: Scorer) -> _Decoded:
     """Read a file and cut its crops; runs in a thread."""
     try:
-        pixels = to_pixels(path)
-        _, height, width = pixels.shape
-        return _Decoded(FileScore(path, width, height), views(pixels[None], protocol)[0])
+        look = scorer.look(path)
+        return _Decoded(FileScore(path, look.width, look.height), look.crops)
     except (ImageFileError, ImageFormatError) as error:
         return _Decoded(FileScore(path, error=str(error)), None)
     except Exception as error:  # of a decoder, out of memory: this file's, not the run's
@@ -109,8 +82,7 @@ def _reason(path: Path, error: Exception) -> str:
     return f"{path}: {type(error).__name__}{f': {text}' if text else ''}"
 
 
-@torch.inference_mode()
-def _score_batch(model: QualityModel, decoded: list[_Decoded]) -> list[FileScore]:
+def _score_batch(scorer: Scorer, decoded: list[_Decoded]) -> list[FileScore]:
     """Score the photographs of a batch; files that could not be read pass through.
 
     A batch that fails is scored one by one: it may be too large, or one photograph's fault.
@@ -119,14 +91,13 @@ def _score_batch(model: QualityModel, decoded: list[_Decoded]) -> list[FileScore
     if not crops:
         return [item.row for item in decoded]
     try:
-        prediction = model.score_views(torch.stack(crops).to(model.device))
+        scores = iter(scorer.score(crops))
     except Exception as error:
         if len(decoded) > 1:
-            return [row for item in decoded for row in _score_batch(model, [item])]
+            return [row for item in decoded for row in _score_batch(scorer, [item])]
         (item,) = decoded
         logger.debug("%s", item.row.path, exc_info=True)
         return [replace(item.row, error=_reason(item.row.path, error))]
-    scores = iter(zip(prediction.score.tolist(), prediction.attributes.tolist(), strict=True))
     rows = []
     for item in decoded:
         row = item.row

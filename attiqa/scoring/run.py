@@ -9,10 +9,10 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
-from attiqa.model.checkpoints import Card
-from attiqa.model.quality_model import load_model
+from attiqa.model.cards import Card
 from attiqa.scoring.files import score_files
-from attiqa.scoring.tables import Row, ScoreJournal, table_row, table_text
+from attiqa.scoring.rows import Row, View, table_row, table_text
+from attiqa.scoring.scorers import load_scorer
 
 FEW = 50
 """So many scores are also printed, the best first."""
@@ -28,6 +28,7 @@ def score_to_table(
     device: str = "cpu",
     batch: int | None = None,
     workers: int = 2,
+    view: View = "five",
 ) -> int:
     """Score photographs; those that the table has are skipped.
 
@@ -38,6 +39,7 @@ def score_to_table(
         device: Where it runs.
         batch: Photographs that go through the model together.
         workers: Threads that decode ahead.
+        view: Which crops the model looks at.
 
     Returns:
         1 where a file could not be scored, 130 when interrupted, 0 otherwise.
@@ -46,17 +48,21 @@ def score_to_table(
         AttiqaError: The model cannot be loaded, or the table not be written.
     """
     console = Console()
-    quality = load_model(model, device)
-    journal = out and ScoreJournal(out, quality.card)
+    scorer = load_scorer(model, device, view)
+    journal = None
+    if out:
+        from attiqa.scoring.tables import ScoreJournal  # imports pyarrow: not to print a few
+
+        journal = ScoreJournal(out, scorer.card, view)
     new = [path for path in paths if not journal or str(path) not in journal.done]
     few: list[Row] = []
-    batches = score_files(quality, new, batch, workers)
+    batches = score_files(scorer, new, batch, workers)
     interrupted = False
     try:
         with Progress(console=console) as progress, contextlib.closing(batches):
             task = progress.add_task("scoring", total=len(paths), completed=len(paths) - len(new))
             for files in batches:
-                rows = [table_row(file, quality.card) for file in files]
+                rows = [table_row(file, scorer.card, view) for file in files]
                 if journal:
                     journal.append(rows)
                 else:
@@ -76,7 +82,7 @@ def score_to_table(
     else:
         failed = sum(bool(row["error"]) for row in few)
     if few:
-        console.print(_printed(few, quality.card))
+        console.print(_printed(few, scorer.card, view))
     if interrupted:
         console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
         return INTERRUPTED
@@ -92,12 +98,13 @@ def _text(path: Path) -> str:
     return table_text(str(path))
 
 
-def _printed(rows: list[Row], card: Card) -> Table:
+def _printed(rows: list[Row], card: Card, view: View) -> Table:
     """Show rows, the best first, and what the numbers mean."""
     assert card.scale is not None
     caption = (
         f"{card.name}: {card.scale.low:g} to {card.scale.high:g}, higher is better; "
         f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
+        + ("" if view == "five" else f"; {view} crop alone")
     )
     numbers = ("score", *card.attributes)
     table = Table(Column("file", overflow="fold"), *numbers, caption=caption)

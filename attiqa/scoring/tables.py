@@ -12,10 +12,8 @@ import contextlib
 import json
 import logging
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,12 +25,10 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.data.photos.formats import kind_of_file
 from attiqa.errors import AttiqaError
 from attiqa.files import companion
-from attiqa.model.checkpoints import Card
-from attiqa.scoring.files import FileScore
+from attiqa.model.cards import Card
+from attiqa.scoring.rows import Row, View, named_file, protocol_text
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, str | float | int | None]
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -41,10 +37,6 @@ IDENTITY = ("model", "weights_sha256", "protocol")
 
 CHUNK = 10_000
 """Rows in memory at a time while a table is written."""
-
-
-_ESCAPED = r"u(d[89a-f][0-9a-f]{2}|005c)"
-"""After a backslash: half a surrogate pair, which no encoding has, or the backslash itself."""
 
 
 class ScoreTableError(AttiqaError):
@@ -76,42 +68,6 @@ def table_schema(attributes: Sequence[str] = ATTRIBUTES) -> pa.Schema:
     )
 
 
-def table_text(text: str) -> str:
-    r"""Write what no encoding has as JSON would; `named_file` is the way back.
-
-    >>> table_text(os.fsdecode(b"photos/\xff.png"))
-    'photos/\\udcff.png'
-    """
-    unambiguous = re.sub(rf"\\(?={_ESCAPED})", r"\\u005c", text)
-    return unambiguous.encode(errors="backslashreplace").decode()
-
-
-def named_file(text: str) -> str:
-    """Read the path that a table names."""
-    return re.sub(rf"\\{_ESCAPED}", lambda found: chr(int(found[1], 16)), text)
-
-
-def table_row(file: FileScore, card: Card) -> Row:
-    """Say what became of a file and what its number means."""
-    assert card.scale is not None  # load_model sees to it
-    attributes = file.attributes or (None,) * len(card.attributes)
-    return {
-        "path": table_text(str(file.path)),
-        "score": file.score,
-        **dict(zip(card.attributes, attributes, strict=True)),
-        "scale_low": card.scale.low,
-        "scale_high": card.scale.high,
-        "direction": "higher is better",
-        "training": str(card.training.get("data", "not stated")),
-        "model": card.name,
-        "weights_sha256": card.sha256,
-        "protocol": json.dumps(asdict(card.protocol)),
-        "width": file.width,
-        "height": file.height,
-        "error": table_text(file.error),
-    }
-
-
 class ScoreJournal:
     """The rows of a run on disk: appended while it works, turned into the table at its end.
 
@@ -123,7 +79,7 @@ class ScoreJournal:
             not among them.
     """
 
-    def __init__(self, out: Path, card: Card) -> None:
+    def __init__(self, out: Path, card: Card, view: View = "five") -> None:
         """Continue where an earlier run stopped.
 
         Raises:
@@ -150,7 +106,7 @@ class ScoreJournal:
         self.done = set[str]()
         for row in read_rows(self.part, ".jsonl"):
             found = (row["weights_sha256"], row["protocol"])
-            if found != (card.sha256, json.dumps(asdict(card.protocol))):
+            if found != (card.sha256, protocol_text(card, view)):
                 raise ScoreTableError(
                     f"{out}: holds scores of {row['model']} ({found}), not of {card.name} "
                     f"({card.sha256}); name another file, or remove it and {self.part.name}"

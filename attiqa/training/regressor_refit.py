@@ -18,8 +18,9 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import Photos
-from attiqa.data.views import CropProtocol, resize_short_side, views
+from attiqa.data.views import resize_short_side, views
 from attiqa.distortions.ladders import distort
 from attiqa.distortions.training_pairs import SHARPENING
 from attiqa.files import write_atomically

@@ -33,9 +33,11 @@ from attiqa.data.views import views
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
 from attiqa.files import write_atomically
 from attiqa.labels.labelling import Loading, label_folder
-from attiqa.model.networks import Architecture, AttributeNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.networks import AttributeNet
 from attiqa.model.quality_model import load_model
 from attiqa.scoring.files import score_files
+from attiqa.scoring.in_torch import TorchScorer
 from attiqa.teachers.embedding_cache import EmbeddingCache
 from attiqa.teachers.prompt_selection import select_prompts
 from attiqa.training.loop import Schedule
@@ -181,7 +183,8 @@ def folder_scoring(settings: Settings, folder: Path) -> tuple[Run, Run]:
 
     def ours() -> float:
         with _Clock() as clock:
-            scored = sum(len(rows) for rows in score_files(model, paths, batch=len(crops)))
+            batches = score_files(TorchScorer(model), paths, batch=len(crops))
+            scored = sum(len(rows) for rows in batches)
         return scored / clock.seconds
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ from typing import Any
 
 from attiqa.data.photo_folder import content_hash
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
-from attiqa.model.checkpoints import Card, Scale
+from attiqa.model.cards import Card, Scale
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import versions
 from experiments.iqa.recipes import Recipe, Settings

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
-from attiqa.data.views import CropProtocol
-from attiqa.model.networks import Architecture
+from attiqa.model.architecture import Architecture
 from attiqa.model.quality_model import WEIGHTS
 from attiqa.training.finetuning import FinetuneSettings, PairMaker
 from attiqa.training.loop import Schedule

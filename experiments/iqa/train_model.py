@@ -39,8 +39,9 @@ from attiqa.data.datasets.biq2021 import read_biq2021
 from attiqa.data.photo_folder import cache_photos
 from attiqa.data.rated_photos import Split, random_split
 from attiqa.distortions.training_pairs import distorted_pairs
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_backbone, save_checkpoint
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.teachers.teacher import AttributeTeacher, MeasuredTeacher
 from attiqa.training.distillation import committee

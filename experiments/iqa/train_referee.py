@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.logging import RichHandler
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
-from attiqa.data.views import CropProtocol
-from attiqa.model.networks import Architecture
+from attiqa.model.architecture import Architecture
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule
 from attiqa.training.pretraining import PretrainSettings

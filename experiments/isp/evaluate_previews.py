@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate
 from experiments.settings import parsed
 from isp_env.color.rgb import srgb_decode, srgb_encode
 from isp_env.develop.downsized import preview
-from isp_env.develop.reference import LinearImage
+from isp_env.develop.linear_image import LinearImage
 from isp_env.files import atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.raw import RawImage, read_raw

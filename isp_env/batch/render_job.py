@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array
 from isp_env.batch.manifest import Entry, own_sidecar, read_sidecar, sha256, sidecar_path
 from isp_env.batch.sidecars import FORMAT, check_parameters
 from isp_env.color.output_spaces import SPACES
@@ -20,7 +20,7 @@ from isp_env.develop.lens_database import lens_correction
 from isp_env.errors import RawFileError
 from isp_env.files import atomic_path
 from isp_env.isp.default import DEFAULT_PIPELINE, default_pipeline
-from isp_env.isp.parameters import to_theta
+from isp_env.isp.parameters import theta_of, to_theta
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.raw import RawImage, read_raw
 from isp_env.render.frame import FULL_SIZE, OutputSize, render_raw
@@ -62,9 +62,7 @@ class Chooser(Protocol):
 class Review(Protocol):
     """Judges what was chosen, for the sidecar; picklable. The picture does not depend on it."""
 
-    def __call__(
-        self, raw: RawImage, theta: Float[Tensor, " d"], name: str, /
-    ) -> Mapping[str, Any]:
+    def __call__(self, raw: RawImage, theta: Float[Array, " d"], name: str, /) -> Mapping[str, Any]:
         """Judge the picture `name`: JSON for its sidecar."""
         ...
 
@@ -139,7 +137,7 @@ def render_file(job: RenderJob) -> Entry:
     if settings.choose is not None:
         choice = settings.choose(raw, values)
         values |= check_parameters(choice.parameters, pipeline.parameters, "chosen parameters")
-    theta = to_theta(pipeline.parameters, values)[0]
+    theta = theta_of(pipeline.parameters, values)
     pixels = render_raw(raw, theta, pipeline=pipeline, size=settings.size, bits=settings.bits)
     if pixels.min() == pixels.max():
         told = f"every pixel of its rendering is {pixels.flat[0]}"
@@ -171,7 +169,8 @@ def render_file(job: RenderJob) -> Entry:
         "version": version("attiqa"),
     }
     if settings.review is not None:
-        sidecar["judged"] = settings.review(raw, theta, job.name)
+        tensor = to_theta(pipeline.parameters, values)[0]
+        sidecar["judged"] = settings.review(raw, tensor, job.name)
     job.output.parent.mkdir(parents=True, exist_ok=True)
     exif = camera_exif(job.source)
     space = SPACES[settings.space]

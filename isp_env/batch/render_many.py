@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -39,8 +39,10 @@ from isp_env.workers.outcomes import Limits, Outcome
 log = logging.getLogger(__name__)
 
 LOG = "render-log.jsonl"
+WARM_START = "isp_env.batch.warm_start"  # a module that workers begin with
 Executor = Callable[..., Generator[Outcome[RenderJob], None, None]]
-"""`run_isolated` with its workers and limits, or its like on a cluster: (function, tasks)."""
+"""`run_isolated` with its workers and limits, or its like on a cluster: (function, tasks, preload).
+"""
 
 
 @dataclass(frozen=True)
@@ -116,28 +118,30 @@ def render_many(
     if not os.access(out, os.W_OK | os.X_OK):
         raise BatchError(f"{shown(out)}: this folder is not yours to write in")
     if executor is None:
-        executor = partial(
-            run_isolated,
-            workers=affordable(workers, limits),
-            limits=limits,
-            preload=[type(x).__module__ for x in (settings.choose, settings.review) if x],
-        )
+        executor = partial(run_isolated, workers=affordable(workers, limits), limits=limits)
+    choosers = [type(x).__module__ for x in (settings.choose, settings.review) if x]
+    preload = [WARM_START, *choosers]
     with alone_in(out, BatchError(f"{out}: another batch is at work in this folder")):
         _sweep(paths.values())
         manifest = Manifest(out)
-        jobs: list[RenderJob] = []
-        for one in inputs:
-            found = _plan(one.path, paths[one.path], base, settings, manifest)
-            if isinstance(found, RenderJob):
-                jobs.append(found)
-                continue
-            rendered, entry = found
-            if entry is not None:
-                manifest.add(entry)
-            _log(out, rendered)
-            yield rendered
-        with contextlib.closing(executor(render_file, jobs)) as outcomes:
+        known_before: list[Rendered] = []
+
+        def jobs() -> Iterator[RenderJob]:
+            """Plan while the first files are rendered."""
+            for one in inputs:
+                found = _plan(one.path, paths[one.path], base, settings, manifest)
+                if isinstance(found, RenderJob):
+                    yield found
+                    continue
+                rendered, entry = found
+                if entry is not None:
+                    manifest.add(entry)
+                _log(out, rendered)
+                known_before.append(rendered)
+
+        with contextlib.closing(executor(render_file, jobs(), preload=preload)) as outcomes:
             for outcome in outcomes:
+                yield from _drained(known_before)
                 rendered = _rendered(outcome)
                 if outcome.kind == "done":
                     manifest.add(outcome.value)
@@ -148,6 +152,12 @@ def render_many(
                         f"stopped: {rendered.reason}; what is done stays, and the same command "
                         "goes on from there"
                     )
+        yield from _drained(known_before)
+
+
+def _drained(results: list[Rendered]) -> Iterator[Rendered]:
+    while results:
+        yield results.pop(0)
 
 
 def check_settings(settings: RenderSettings) -> None:

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import ImageCms
-from torch import Tensor
 
+from isp_env.arrays import Array, namespace
 from isp_env.color.rgb import REC709_LUMINANCE, XYZ_FROM_REC709, srgb_encode
 
 D65_XY = (0.3127, 0.3290)
@@ -39,7 +38,7 @@ class OutputSpace:
 
     name: str
     from_rec709: Float[np.ndarray, "3 3"]
-    encode: Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]
+    encode: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
     icc_profile: bytes
     luminance: tuple[float, ...] = field(init=False)
 
@@ -49,10 +48,11 @@ class OutputSpace:
         object.__setattr__(self, "luminance", tuple(weights.tolist()))
 
 
-def romm_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def romm_encode(linear: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Transfer function of ROMM RGB: gamma 1.8 with a straight part below 1/512."""
-    curve = linear.clamp(min=1 / 512) ** (1 / 1.8)
-    return torch.where(linear < 1 / 512, 16 * linear, curve)
+    xp = namespace(linear)
+    curve = xp.clip(linear, 1 / 512, None) ** (1 / 1.8)
+    return xp.where(linear < 1 / 512, 16 * linear, curve)
 
 
 def xyz_from_rgb(

@@ -9,11 +9,11 @@ the three planes of a picture, of any one shape, and nothing but elementwise ope
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-Planes = tuple[Tensor, ...]
+from isp_env.arrays import Array, namespace
+
+Planes = tuple[Array, ...]
 """Red, green and blue of a picture, each of the same shape."""
 
 # IEC 61966-2-1: linear Rec. 709 / sRGB primaries with white D65 to CIE 1931 XYZ.
@@ -49,7 +49,7 @@ def camera_to_rec709(xyz_to_camera: np.ndarray) -> np.ndarray:
     return np.linalg.inv(camera_from_rec709 / rows)
 
 
-def mix(planes: Planes, matrix: Sequence[float | Tensor]) -> Planes:
+def mix(planes: Planes, matrix: Sequence[float | Array]) -> Planes:
     """Multiply each pixel by a 3 x 3 matrix, given row by row as nine numbers or tensors."""
     red, green, blue = planes
     m = matrix
@@ -60,27 +60,27 @@ def mix(planes: Planes, matrix: Sequence[float | Tensor]) -> Planes:
     )
 
 
-def luminance(
-    planes: Planes, weight: Sequence[float] = REC709_LUMINANCE
-) -> Float[Tensor, "*shape"]:
+def luminance(planes: Planes, weight: Sequence[float] = REC709_LUMINANCE) -> Float[Array, "*shape"]:
     """Compute Y of linear RGB (luma of encoded RGB), that of Rec. 709 primaries by default."""
     red, green, blue = planes
     return weight[0] * red + weight[1] * green + weight[2] * blue
 
 
-def srgb_encode(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def srgb_encode(linear: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Transfer function of sRGB (IEC 61966-2-1); the straight part goes on below zero."""
-    curve = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(linear > 0.0031308, curve, 12.92 * linear)
+    xp = namespace(linear)
+    curve = 1.055 * xp.clip(linear, 0.0031308, None) ** (1 / 2.4) - 0.055
+    return xp.where(linear > 0.0031308, curve, 12.92 * linear)
 
 
-def srgb_decode(encoded: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def srgb_decode(encoded: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Invert `srgb_encode`."""
-    curve = ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
-    return torch.where(encoded > 0.04045, curve, encoded / 12.92)
+    xp = namespace(encoded)
+    curve = ((xp.clip(encoded, 0.04045, None) + 0.055) / 1.055) ** 2.4
+    return xp.where(encoded > 0.04045, curve, encoded / 12.92)
 
 
-def planckian_uv(mired: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
+def planckian_uv(mired: Float[Array, " b"]) -> Float[Array, "b 2"]:
     """CIE 1960 (u, v) of the black body at 1e6 / `mired` kelvin, 1,000..15,000 K (Krystek 1985)."""
     t = 1e6 / mired
     u = (0.860117757 + 1.54118254e-4 * t + 1.28641212e-7 * t**2) / (
@@ -89,11 +89,12 @@ def planckian_uv(mired: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
     v = (0.317398726 + 4.22806245e-5 * t + 4.20481691e-8 * t**2) / (
         1 - 2.89741816e-5 * t + 1.61456053e-7 * t**2
     )
-    return torch.stack([u, v], dim=1)
+    return namespace(t).stack([u, v], axis=1)
 
 
-def planckian_normal(mired: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
+def planckian_normal(mired: Float[Array, " b"]) -> Float[Array, "b 2"]:
     """Unit vector in CIE 1960 (u, v) across the Planckian locus, towards green: v grows."""
-    tangent = torch.nn.functional.normalize(planckian_uv(mired + 1) - planckian_uv(mired), dim=1)
-    normal = torch.stack([tangent[:, 1], -tangent[:, 0]], dim=1)
-    return normal * torch.sign(normal[:, 1:])
+    xp = namespace(mired)
+    along = planckian_uv(mired + 1) - planckian_uv(mired)
+    normal = xp.stack([along[:, 1], -along[:, 0]], axis=1)
+    return normal * xp.sign(normal[:, 1:]) / (normal[:, :1] ** 2 + normal[:, 1:] ** 2) ** 0.5

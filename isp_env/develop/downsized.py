@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array
 from isp_env.develop.compiled_rows import TILE
+from isp_env.develop.linear_image import LinearImage
 from isp_env.develop.linear_source import LinearSource, linear_source
-from isp_env.develop.reference import LinearImage, develop, resize
 from isp_env.raw import RawImage
 
 
@@ -57,7 +57,7 @@ def long_side_of_square(raw: RawImage, side: int) -> int:
     return side if short == long else math.ceil(side * long / short) + 1  # all rows, once rounded
 
 
-def central_square(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s s"]:
+def central_square(image: Float[Array, "c h w"], side: int) -> Float[Array, "c s s"]:
     """Cut out the square in the middle.
 
     Raises:
@@ -71,10 +71,16 @@ def central_square(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c
 
 
 def preview(raw: RawImage, long_side: int) -> LinearImage:
-    """Make a small scene-linear picture for choosing parameters, by the cheapest faithful path."""
+    """Make a small scene-linear picture for choosing parameters, by the cheapest faithful path.
+
+    Returns:
+        Tensors.
+    """
+    from isp_env.develop.reference import develop, resize  # imports torch: rendering does without
+
     source = linear_source(raw)
     top, left, bottom, right = source.raw.crop
     # reduced again by 2 or more: the colours' offsets within the blocks vanish
     block = 2 * (max(bottom - top, right - left) // (4 * long_side))
-    image = reduced(source, block) if block else develop(source.raw)
+    image = reduced(source, block).in_torch() if block else develop(source.raw)
     return resize(image, long_side)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float, Float32
-from numpy import ndarray
-from torch import Tensor
+from jaxtyping import Float32
+from numpy import float32, ndarray
 
 from isp_env.develop.compiled_rows import SensorSource, sensor_source
 from isp_env.develop.corrections import corrected
+from isp_env.develop.linear_image import LinearImage, crop, upright
 from isp_env.develop.noise import linear_noise, noise_block
-from isp_env.develop.reference import LinearImage, crop, upright
 from isp_env.raw import RawImage
 
 
@@ -50,16 +48,16 @@ class LinearSource:
         """
         return self.samples.reduced(factor)
 
-    def noise(self, block: int = 1) -> Float[Tensor, "3 2"]:
+    def noise(self, block: int = 1) -> Float32[ndarray, "3 2"]:
         """Return shot and read terms of scene-linear pixels that average block x block samples.
 
         Variance of channel c = noise[c, 0] x + noise[c, 1], x = 1 at the sensor's white.
         """
-        return torch.from_numpy(linear_noise(self.raw, block)).float()
+        return linear_noise(self.raw, block).astype(float32)
 
     def shown(self, rgb: Float32[ndarray, "3 h w"], block: int) -> LinearImage:
         """Crop a picture of the active area, reduced by `block`, and turn it upright."""
-        image = crop(torch.from_numpy(rgb), self.raw, block)
+        image = crop(rgb, self.raw, block)
         return LinearImage(upright(image, self.raw.orientation), self.noise(block))
 
 

@@ -7,7 +7,6 @@ picture with opcodes of a lens is demosaiced and corrected first (`develop.corre
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,24 +18,12 @@ from isp_env.color.rgb import Planes, mix
 from isp_env.develop.compiled_rows import plane_maps
 from isp_env.develop.corrections import corrected
 from isp_env.develop.demosaic import demosaic, half_size
+from isp_env.develop.linear_image import LinearImage, crop, upright
 from isp_env.develop.noise import linear_noise, root_offset
 from isp_env.dng.opcodes import GainMap
 from isp_env.raw import RawImage
 
 BAYER = (2, 2)
-
-
-@dataclass(frozen=True)
-class LinearImage:
-    """A scene-linear picture and what is known of its noise.
-
-    Attributes:
-        rgb: (3, H, W) float32, linear Rec. 709, white-balanced as shot, 1.0 = sensor white.
-        noise: (3, 2) shot and read terms: variance of channel c = noise[c, 0] x + noise[c, 1].
-    """
-
-    rgb: Float[Tensor, "3 h w"]
-    noise: Float[Tensor, "3 2"]
 
 
 def develop(
@@ -92,12 +79,6 @@ def recover_highlights(camera: Planes) -> Planes:
     return tuple(x + beyond for x in clipped)
 
 
-def crop(image: Float[Tensor, "c h w"], raw: RawImage, block: int = 1) -> Float[Tensor, "c h2 w2"]:
-    """Return the part of the active area that the camera shows, of a picture reduced by `block`."""
-    top, left, bottom, right = (round(edge / block) for edge in raw.crop)
-    return image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
-
-
 def resize(image: LinearImage, long_side: int) -> LinearImage:
     """Downscale (never up) so that the long side has `long_side` pixels; noise averages out."""
     height, width = image.rgb.shape[-2:]
@@ -107,17 +88,6 @@ def resize(image: LinearImage, long_side: int) -> LinearImage:
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     rgb = functional.interpolate(image.rgb[None], size, mode="bilinear", antialias=True)[0]
     return LinearImage(rgb, image.noise * scale**2)
-
-
-def upright(image: Num[Tensor, "c h w"], orientation: int) -> Num[Tensor, "c h2 w2"]:
-    """Undo an EXIF orientation 1..8 (tag 274)."""
-    if orientation in (5, 6, 7, 8):
-        image = image.transpose(-2, -1)
-    if orientation in (2, 3, 6, 7):
-        image = image.flip(-1)
-    if orientation in (3, 4, 7, 8):
-        image = image.flip(-2)
-    return image.contiguous()
 
 
 def _normalise(raw: RawImage, device: str | torch.device) -> Float[Tensor, "h w"]:

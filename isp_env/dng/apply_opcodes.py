@@ -6,7 +6,6 @@ of lists 2 and 3 in [0, 1]; tables are of 16 bits in all of them.
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
-from scipy.ndimage import distance_transform_edt
 
 from isp_env.dng.gain_maps import multiply_in_place
 from isp_env.dng.opcodes import (
@@ -154,6 +153,8 @@ def mend(
         return
     _mend_once(plane, bad, cfa)
     size = 1 if cfa is None else len(cfa)
+    from scipy.ndimage import distance_transform_edt  # slow to import, and seldom needed
+
     for row, column in np.ndindex(size, size):
         part, missing = plane[row::size, column::size], bad[row::size, column::size]
         if not missing.any():

@@ -52,6 +52,9 @@ def read_samples(path: Path, layout: Layout) -> Num[np.ndarray, "h w *samples"]:
             file.seek(offset)
             content = np.frombuffer(file.read(size), np.uint8)
             try:
+                if layout.compression == LOSSLESS_JPEG and _is_plain(target, shape, layout):
+                    decode(content, target)
+                    continue
                 part = _unblocked(_decode(content, shape, layout), layout.block)
             except (ValueError, zlib.error, OSError, SyntaxError) as error:
                 if isinstance(error, UnsupportedJpegError) and layout.is_plain:
@@ -61,6 +64,14 @@ def read_samples(path: Path, layout: Layout) -> Num[np.ndarray, "h w *samples"]:
     frame = _woven(frame, layout.row_fields, 0)
     frame = _woven(frame, layout.column_fields, 1)
     return frame[..., 0] if layout.samples == 1 else frame
+
+
+def _is_plain(
+    target: Num[np.ndarray, "r c d"], shape: tuple[int, int, int], layout: Layout
+) -> bool:
+    """Tell whether the samples of a part can be decoded to where they belong."""
+    whole = target.shape == shape and target.flags.c_contiguous
+    return whole and target.dtype == np.uint16 and layout.block == (1, 1)
 
 
 def _check(path: Path, layout: Layout) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float, Float32
+
+from isp_env.arrays import Array, held, namespace
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,26 @@ class Parameter:
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"{self.name}: a log scale needs low > 0, got {self.low}")
 
-    def to_value(self, theta: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    def to_value(self, theta: Float[Array, "*b"]) -> Float[Array, "*b"]:
         """Physical value of `theta`; values outside [-1, 1] are clamped, their gradient is not.
 
         The slope at the bounds and at 0 is that of the side above: clamping would make it 0, and
         gradient search would be stuck there.
         """
         low, neutral, high = self._bounds()
-        theta = theta + (theta.clamp(-1, 1) - theta).detach()
-        below, above = theta.new_tensor(neutral - low), theta.new_tensor(high - neutral)
-        value = neutral + theta * torch.where(theta < 0, below, above)
-        return value.exp() if self.scale == "log" else value
+        xp = namespace(theta)
+        theta = theta + held(xp.clip(theta, -1, 1) - theta)
+        value = neutral + xp.where(theta < 0, theta * (neutral - low), theta * (high - neutral))
+        return xp.exp(value) if self.scale == "log" else value
 
-    def to_theta(self, value: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    def to_theta(self, value: Float[Array, "*b"]) -> Float[Array, "*b"]:
         """Invert `to_value`; values outside [low, high] are clamped."""
         low, neutral, high = self._bounds()
-        offset = (value.log() if self.scale == "log" else value) - neutral
-        above = offset.clamp(min=0) / (high - neutral) if high > neutral else 0 * offset
-        below = offset.clamp(max=0) / (neutral - low) if neutral > low else 0 * offset
-        return (above + below).clamp(-1, 1)
+        xp = namespace(value)
+        offset = (xp.log(value) if self.scale == "log" else value) - neutral
+        above = xp.clip(offset, 0, None) / (high - neutral) if high > neutral else 0 * offset
+        below = xp.clip(offset, None, 0) / (neutral - low) if neutral > low else 0 * offset
+        return xp.clip(above + below, -1, 1)
 
     def _bounds(self) -> tuple[float, float, float]:
         if self.scale == "log":
@@ -70,8 +72,8 @@ class Parameter:
 
 
 def to_values(
-    parameters: Sequence[Parameter], theta: Float[Tensor, "b d"]
-) -> dict[str, Float[Tensor, " b"]]:
+    parameters: Sequence[Parameter], theta: Float[Array, "b d"]
+) -> dict[str, Float[Array, " b"]]:
     """Return physical values by name; column i of `theta` belongs to `parameters[i]`."""
     if theta.shape[1] != len(parameters):
         raise ValueError(
@@ -80,7 +82,9 @@ def to_values(
     return {p.name: p.to_value(theta[:, i]) for i, p in enumerate(parameters)}
 
 
-def to_theta(parameters: Sequence[Parameter], values: Mapping[str, float]) -> Float[Tensor, "1 d"]:
+def theta_of(
+    parameters: Sequence[Parameter], values: Mapping[str, float]
+) -> Float32[np.ndarray, " d"]:
     """Return theta of one setting in physical units; parameters not named stay neutral.
 
     Raises:
@@ -95,8 +99,16 @@ def to_theta(parameters: Sequence[Parameter], values: Mapping[str, float]) -> Fl
                 f"{name}: expected {known[name].low:g}..{known[name].high:g} {known[name].unit}, "
                 f"got {value:g}"
             )
-    theta = [
-        p.to_theta(torch.tensor(float(values[p.name]))) if p.name in values else torch.tensor(0.0)
-        for p in parameters
-    ]
-    return torch.stack(theta)[None]
+    theta = [p.to_theta(np.float32(values.get(p.name, p.neutral))) for p in parameters]
+    return np.array(theta, np.float32)
+
+
+def to_theta(parameters: Sequence[Parameter], values: Mapping[str, float]) -> Float[Array, "1 d"]:
+    """Return `theta_of` as a batch of one, a tensor.
+
+    Raises:
+        ValueError: A name that no parameter has, or a value outside its range.
+    """
+    import torch  # slow to import: rendering does without
+
+    return torch.from_numpy(theta_of(parameters, values))[None]

@@ -12,12 +12,12 @@ version of the picture (`guide`). So a full frame can be rendered row by row, an
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array, constant, namespace
 from isp_env.color.rgb import Planes
-from isp_env.isp.guide import Guide, Maps, enlarge, guide_factor, reduce
+from isp_env.isp.guide import Guide, Maps, guide_factor
 from isp_env.isp.parameters import Parameter, to_values
 from isp_env.isp.stage import Constants, Stage, Values
 
@@ -58,6 +58,11 @@ class IspPipeline:
         """Names of all maps that the stages measure."""
         return tuple(name for stage in self.stages for name in stage.maps)
 
+    @property
+    def in_numpy(self) -> bool:
+        """Whether all stages take numpy arrays as well as tensors."""
+        return all(stage.in_numpy for stage in self.stages)
+
     def only(self, knobs: Sequence[str]) -> "IspPipeline":
         """Return the same pipeline with fewer knobs, in the order of `knobs`.
 
@@ -90,15 +95,17 @@ class IspPipeline:
         named = set[str]().union(*(known[_spaced(word)] for word in words))
         return tuple(p.name for p in self.parameters if p.name in named)
 
-    def neutral(self, batch: int = 1) -> Float[Tensor, "b d"]:
-        """Return theta of the neutral rendering: zeros."""
+    def neutral(self, batch: int = 1) -> Float[Array, "b d"]:
+        """Return theta of the neutral rendering: a tensor of zeros."""
+        import torch  # slow to import: rendering does without
+
         return torch.zeros(batch, len(self.parameters))
 
-    def values(self, theta: Float[Tensor, "b d"]) -> Values:
+    def values(self, theta: Float[Array, "b d"]) -> Values:
         """Return physical values of all parameters of the stages, those without a knob included."""
         moved = to_values(self.parameters, theta)
         fixed = {
-            p.name: theta.new_full((len(theta),), p.neutral)
+            p.name: constant([p.neutral] * len(theta), theta)
             for stage in self.stages
             for p in stage.parameters
             if p.name not in moved
@@ -107,11 +114,11 @@ class IspPipeline:
 
     def __call__(
         self,
-        linear: Float[Tensor, "b 3 h w"],
-        theta: Float[Tensor, "b d"],
-        noise: Float[Tensor, "b 3 2"] | None = None,
+        linear: Float[Array, "b 3 h w"],
+        theta: Float[Array, "b d"],
+        noise: Float[Array, "b 3 2"] | None = None,
         guide: Guide | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    ) -> Float[Array, "b 3 h w"]:
         """Render.
 
         Args:
@@ -125,7 +132,9 @@ class IspPipeline:
         Returns:
             Encoded RGB in [0, 1].
         """
-        noise = linear.new_zeros(len(linear), 3, 2) if noise is None else noise
+        from isp_env.isp.resampling import enlarge, reduce  # imports torch
+
+        noise = constant(np.zeros((len(linear), 3, 2)), linear) if noise is None else noise
         values = self.values(theta)
         height, width = linear.shape[-2:]
         factor = guide_factor(max(height, width))
@@ -134,13 +143,14 @@ class IspPipeline:
         if factor > 1:
             large = {n: enlarge(m, factor, (height, width)) for n, m in maps.items()}
             planes = self.apply(linear.unbind(1), large, self.constants(values))
-        return torch.stack(planes, dim=1).clamp(0, 1)
+        xp = namespace(linear)
+        return xp.clip(xp.stack(planes, axis=1), 0, 1)
 
     def measure(
-        self, guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values
+        self, guide: Guide, noise: Float[Array, "b 3 2"], values: Values
     ) -> tuple[Planes, Maps]:
         """Render the guide, and gather the maps that the stages measure on the way."""
-        constants, maps = self.constants(values), dict[str, Tensor]()
+        constants, maps = self.constants(values), dict[str, Array]()
         for stage in self.stages:
             maps.update(stage.measure(guide, noise, values))
             guide = replace(guide, planes=stage.apply(guide.planes, maps, constants))

@@ -4,20 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array
 from isp_env.color.rgb import Planes
 from isp_env.isp.guide import Guide, Maps
 from isp_env.isp.parameters import Parameter
 
-Values = Mapping[str, Float[Tensor, " b"]]
+Values = Mapping[str, Float[Array, " b"]]
 """Physical values of knobs by name, one for each picture."""
 
-Constants = Mapping[str, Tensor]
+Constants = Mapping[str, Array]
 """Numbers that a stage calculates with, (B, 1, 1) each."""
 
 
-def _no_maps(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:
+def _no_maps(guide: Guide, noise: Float[Array, "b 3 2"], values: Values) -> Maps:
     return {}
 
 
@@ -37,11 +37,14 @@ class Stage:
         maps: Names of the maps that it measures.
         measure: (guide, noise (B, 3, 2), values) -> those maps, at the size of the guide.
         prepare: Further constants that follow from the values, one number for each picture.
+        in_numpy: All of it takes numpy arrays as well as tensors (`arrays`). Pipelines of such
+            stages render files without importing torch.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
     apply: Callable[[Planes, Maps, Constants], Planes]
     maps: tuple[str, ...] = ()
-    measure: Callable[[Guide, Float[Tensor, "b 3 2"], Values], Maps] = _no_maps
+    measure: Callable[[Guide, Float[Array, "b 3 2"], Values], Maps] = _no_maps
     prepare: Callable[[Values], Values] = _nothing_to_prepare
+    in_numpy: bool = False

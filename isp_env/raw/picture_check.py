@@ -7,7 +7,7 @@ Large frames are judged by a part of their rows.
 import numpy as np
 from jaxtyping import Num
 
-ENOUGH = 4_000_000  # pixels to judge a frame by
+ENOUGH = 1_000_000  # pixels to judge a frame by
 FAR_ABOVE = 1.5  # times the saturation level: no sensor, whose level is stated too low, gets there
 
 

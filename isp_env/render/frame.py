@@ -3,37 +3,34 @@
 What looks at a neighbourhood is measured on a small guide, the rest is elementwise
 (`isp.pipeline`). So a frame is rendered a few rows at a time, and only the sensor's data and the
 finished pixels are ever held whole. On a CPU the elementwise part runs as one fused loop
-(`isp.fused.tracing`); on a GPU the same pipeline renders the whole frame in torch.
+(`isp.fused.loops`), and nothing of it imports torch; on a GPU, and where a stage cannot be fused,
+the same pipeline renders in torch (`frame_in_torch`).
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, UInt8, UInt16
+from jaxtyping import Float, Float32
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
-from isp_env.compiled.strips import CHUNK, gather, scatter
+from isp_env.arrays import Array, to_numpy
+from isp_env.compiled.strips import CHUNK
 from isp_env.develop.compiled_rows import TILE, Rows, block_statistics
-from isp_env.develop.corrections import corrected
 from isp_env.develop.downsized import small
+from isp_env.develop.linear_image import LinearImage
 from isp_env.develop.linear_source import LinearSource, linear_source
-from isp_env.develop.noise import linear_noise, noise_block
-from isp_env.develop.reference import LinearImage, develop_area
 from isp_env.isp.default import DEFAULT_PIPELINE
-from isp_env.isp.fused.compiled_pipeline import fused, numbers
-from isp_env.isp.guide import Guide, Maps, guide_factor, reduce
+from isp_env.isp.fused.loops import fused, numbers
+from isp_env.isp.guide import Guide, Maps, guide_factor
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.isp.stage import Constants
 from isp_env.raw import RawImage
+from isp_env.render.map_rows import neighbours
+from isp_env.render.pixels import Bits, Pixels
 
-Pixels = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
-Bits = Literal[8, 16]
-
-STRIP = 4  # rows of these that are rendered at a time: as much as the caches hold
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,12 @@ FULL_SIZE = OutputSize()
 
 def render_raw(
     raw: RawImage,
-    theta: Float[Tensor, " d"],
+    theta: Float[Array, " d"],
     *,
     pipeline: IspPipeline = DEFAULT_PIPELINE,
     size: OutputSize = FULL_SIZE,
     bits: Bits = 8,
-    device: str | torch.device = "cpu",
+    device: "str | torch.device" = "cpu",
     tile: int = TILE,
 ) -> Pixels:
     """Render sensor data to finished pixels, cropped as the camera says and upright.
@@ -85,172 +82,118 @@ def render_raw(
     if ratio >= 2:
         image = _resize(small(source, ratio), target)
         return render_linear(image, theta, pipeline=pipeline, bits=bits)
-    if torch.device(device).type == "cpu":
+    if str(device) == "cpu":
         pixels = _render_sensor(source, theta, pipeline, bits, tile)
     else:
+        from isp_env.render.frame_in_torch import quantise, render_whole  # imports torch
+
         pixels = quantise(render_whole(raw, theta, pipeline, device), bits)
     pixels = _upright(pixels[top:bottom, left:right], raw.orientation)
     return _resize_pixels(pixels, target)
 
 
-def render_whole(
-    raw: RawImage,
-    theta: Float[Tensor, " d"],
-    pipeline: IspPipeline = DEFAULT_PIPELINE,
-    device: str | torch.device = "cpu",
-) -> Float[Tensor, "3 h w"]:
-    """Render the active area at once, in torch, as it lies on the sensor: encoded RGB in [0, 1].
-
-    The reference of the fused rendering: slower and larger, and differentiable.
-    """
-    raw = corrected(raw)
-    linear = develop_area(raw, device=device)[None]
-    factor = guide_factor(max(linear.shape[-2:]))
-    guide = None  # of a picture that never was a mosaic, the pipeline makes it
-    if factor > 1 and noise_block(raw) == 2:
-        half = develop_area(raw, half=True, device=device)[None]
-        guide = replace(reduce(half, factor // 2), long_side=max(linear.shape[-2:]) / factor)
-    noise = linear.new_tensor(linear_noise(raw, 2 if guide else 1))[None]
-    return pipeline(linear, theta.to(linear)[None], noise, guide)[0]
-
-
 def render_linear(
     image: LinearImage,
-    theta: Float[Tensor, " d"],
+    theta: Float[Array, " d"],
     *,
     pipeline: IspPipeline = DEFAULT_PIPELINE,
     bits: Bits = 8,
 ) -> Pixels:
     """Render a scene-linear picture that is in memory, by the fused loop."""
-    linear = np.ascontiguousarray(image.rgb.cpu().numpy(), np.float32)
+    linear = np.ascontiguousarray(to_numpy(image.rgb), np.float32)
     height, width = linear.shape[1:]
     factor = guide_factor(max(height, width))
 
     def rows(top: int, bottom: int, out: Float32[np.ndarray, "3 r w"]) -> None:
         out[:] = linear[:, top:bottom]
 
-    means, variance = (
-        torch.from_numpy(x)[None] for x in block_statistics(rows, (height, width), factor)
-    )
-    guide = Guide(means.unbind(1), variance, max(height, width) / factor, factor**2)
-    noise = image.noise.cpu()[None]
+    guide = _guide(block_statistics(rows, (height, width), factor), (height, width), factor, 1)
+    noise = to_numpy(image.noise)
     return _render_rows(rows, (height, width), guide, noise, theta, pipeline, bits, TILE)
 
 
-def quantise(image: Float[Tensor, "3 h w"], bits: Bits = 8) -> Pixels:
-    """Convert encoded RGB in [0, 1] to whole numbers, rounded to the nearest."""
-    scaled = image.detach().clamp(0, 1).permute(1, 2, 0).cpu().numpy() * (2**bits - 1)
-    return (scaled + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
-
-
 def _render_sensor(
-    source: LinearSource, theta: Float[Tensor, " d"], pipeline: IspPipeline, bits: Bits, tile: int
+    source: LinearSource, theta: Float[Array, " d"], pipeline: IspPipeline, bits: Bits, tile: int
 ) -> Pixels:
     """Render the active area, as it lies on the sensor."""
     shape = source.shape
     factor = guide_factor(max(shape))
-    if factor == 1:
-        image = LinearImage(develop_area(source.raw), source.noise())
-        return render_linear(image, theta, pipeline=pipeline, bits=bits)
-    means, variance = (torch.from_numpy(x)[None] for x in source.reduced(factor))
-    block = source.block  # whose means the variances are those of
-    guide = Guide(means.unbind(1), variance, max(shape) / factor, (factor // block) ** 2)
-    noise = source.noise(block)[None]
+    if factor > 1:
+        statistics, block = source.reduced(factor), source.block
+    else:  # the picture is its own guide
+        statistics, block = block_statistics(source.rows, shape, 1), 1
+    guide, noise = _guide(statistics, shape, factor, block), source.noise(block)
     return _render_rows(source.rows, shape, guide, noise, theta, pipeline, bits, tile)
+
+
+def _guide(
+    statistics: tuple[Float32[np.ndarray, "3 h2 w2"], Float32[np.ndarray, "3 h2 w2"]],
+    shape: tuple[int, int],
+    factor: int,
+    block: int,
+) -> Guide:
+    """Make a guide of means and of the variances of block x block pixels."""
+    means, variance = statistics
+    planes = tuple(means[:, None])
+    return Guide(planes, variance[None], max(shape) / factor, (factor // block) ** 2)
 
 
 def _render_rows(
     rows: Rows,
     shape: tuple[int, int],
     guide: Guide,
-    noise: Float[Tensor, "1 3 2"],
-    theta: Float[Tensor, " d"],
+    noise: Float32[np.ndarray, "3 2"],
+    theta: Float[Array, " d"],
     pipeline: IspPipeline,
     bits: Bits,
     tile: int,
 ) -> Pixels:
     """Measure the maps on the guide, then render strip after strip."""
     height, width = shape
-    with torch.no_grad():
-        values = pipeline.values(theta.detach().float().cpu()[None])
-        _, measured = pipeline.measure(guide, noise, values)
-        constants = pipeline.constants(values)
+    measured, constants = _measured(pipeline, guide, noise, theta)
     loop = fused(pipeline)
     if loop is None:
-        return _render_rows_in_torch(rows, shape, measured, constants, pipeline, bits, tile)
-    maps = torch.stack([measured[name][0] for name in pipeline.maps]).numpy()
+        from isp_env.render.frame_in_torch import render_rows_in_torch
+
+        return render_rows_in_torch(rows, shape, measured, constants, pipeline, bits, tile)
+    maps = np.stack([measured[name][0] for name in pipeline.maps])
     own = numbers(pipeline, constants)[0]
     factor = guide_factor(max(shape))
-    columns = _neighbours(width, factor, maps.shape[2])
-    lines = _neighbours(height, factor, maps.shape[1])
-    chunks = -(-width // CHUNK)
-    planes = np.zeros((STRIP * chunks, loop.columns * CHUNK), np.float32)
-    finished = np.zeros((STRIP * chunks, 3 * CHUNK), np.float32)
-    wide, held = np.empty((2, len(maps), width), np.float32), np.array([-1, -1])
+    columns = neighbours(width, factor, maps.shape[2])
+    lines = neighbours(height, factor, maps.shape[1])
+    level = np.uint8 if bits == 8 else np.uint16
+    room = (
+        np.empty((2, len(maps), width), np.float32),
+        np.array([-1, -1]),
+        np.zeros((1, loop.columns * CHUNK), np.float32),
+        np.empty((1, 3 * CHUNK), np.float32),
+        np.empty(3 * CHUNK, level),
+    )
     linear = np.empty((3, tile, width), np.float32)
-    pixels = np.empty((height, width, 3), np.uint8 if bits == 8 else np.uint16)
+    pixels = np.empty((height, width, 3), level)
     for top in range(0, height, tile):
         bottom = min(top + tile, height)
-        rows(top, bottom, linear[:, : bottom - top])
-        for first in range(top, bottom, STRIP):
-            last = min(first + STRIP, bottom)
-            strip = linear[:, first - top : last - top]
-            weights = tuple(x[first:last] for x in lines)
-            gather(strip, maps, weights, columns, wide, held, planes)
-            loop.kernel(planes, own, finished)
-            scatter(finished, np.float32(2**bits - 1), pixels[first:last])
+        part = linear[:, : bottom - top]
+        rows(top, bottom, part)
+        between = tuple(x[top:bottom] for x in lines)
+        loop.render_rows(part, maps, between, columns, own, room, pixels[top:bottom])
     return pixels
 
 
-@torch.no_grad()
-def _render_rows_in_torch(
-    rows: Rows,
-    shape: tuple[int, int],
-    measured: Maps,
-    constants: Constants,
+def _measured(
     pipeline: IspPipeline,
-    bits: Bits,
-    tile: int,
-) -> Pixels:
-    """Render strip after strip by the stages themselves: what cannot be fused."""
-    height, width = shape
-    factor = guide_factor(max(shape))
-    pixels = np.empty((height, width, 3), np.uint8 if bits == 8 else np.uint16)
-    for top in range(0, height, tile):
-        bottom = min(top + tile, height)
-        linear = np.empty((3, bottom - top, width), np.float32)
-        rows(top, bottom, linear)
-        maps = {
-            name: _enlarged(each, factor, (height, width), (top, bottom))
-            for name, each in measured.items()
-        }
-        planes = pipeline.apply(torch.from_numpy(linear)[:, None].unbind(), maps, constants)
-        pixels[top:bottom] = quantise(torch.cat(planes), bits)
-    return pixels
+    guide: Guide,
+    noise: Float32[np.ndarray, "3 2"],
+    theta: Float[Array, " d"],
+) -> tuple[Maps, Constants]:
+    """Return the maps of a guide and the constants of the stages: numpy arrays."""
+    if not pipeline.in_numpy:
+        from isp_env.render.frame_in_torch import measured_in_torch  # imports torch
 
-
-def _enlarged(
-    small: Float[Tensor, "1 h w"], factor: int, shape: tuple[int, int], rows: tuple[int, int]
-) -> Float[Tensor, "1 r w2"]:
-    """Interpolate some rows of a map of the guide (`guide.enlarge`)."""
-    if factor == 1:
-        return small[:, rows[0] : rows[1]]
-    down = [
-        torch.from_numpy(x[rows[0] : rows[1]])
-        for x in _neighbours(shape[0], factor, small.shape[1])
-    ]
-    across = [torch.from_numpy(x) for x in _neighbours(shape[1], factor, small.shape[2])]
-    wide = small[..., across[0]] + across[2] * (small[..., across[1]] - small[..., across[0]])
-    above, below = wide[:, down[0]], wide[:, down[1]]
-    return above + down[2][:, None] * (below - above)
-
-
-def _neighbours(pixels: int, factor: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prepare bilinear interpolation of one side: both samples of the map, weight of the second."""
-    place = np.clip((np.arange(pixels) + 0.5) / factor - 0.5, 0, count - 1)
-    before = np.minimum(place.astype(np.int32), max(count - 2, 0)).astype(np.int32)
-    after = np.minimum(before + 1, count - 1).astype(np.int32)
-    return before, after, (place - before).astype(np.float32)
+        return measured_in_torch(pipeline, guide, noise, theta)
+    values = pipeline.values(to_numpy(theta).astype(np.float32)[None])
+    _, maps = pipeline.measure(guide, noise[None], values)
+    return maps, pipeline.constants(values)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -267,8 +210,12 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _resize(image: LinearImage, size: tuple[int, int]) -> LinearImage:
     """Resample a scene-linear picture by area to (height, width)."""
     scale = max(size) / max(image.rgb.shape[1:])
-    rgb = functional.interpolate(image.rgb[None], size, mode="bilinear", antialias=True)[0]
-    return LinearImage(rgb, image.noise * min(scale, 1.0) ** 2)
+    height, width = size
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+        for plane in image.rgb
+    ]
+    return LinearImage(np.stack(planes), image.noise * np.float32(min(scale, 1.0) ** 2))
 
 
 def _resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:

@@ -4,10 +4,10 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+import imagecodecs
 import numpy as np
-import tifffile
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 from PIL.ExifTags import Base
@@ -21,6 +21,9 @@ __all__ = ["SUFFIXES", "TIFF_SUFFIXES", "camera_exif", "encode_photograph", "wri
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES)
+JPEG_SIDE = 65_500  # pixels, libjpeg's limit
+EXIF_MARKER, ICC_MARKER = 0xE1, 0xE2  # APP1 and APP2 (T.81, B.2.4.6)
+ICC_PART = 65_519  # bytes of a profile that an APP2 segment holds (ICC.1:2022, B.4)
 
 
 def write_photograph(
@@ -45,7 +48,7 @@ def write_photograph(
         The notes of `exif`, and what of it the format does not hold.
 
     Raises:
-        ValueError: The suffix is none of `SUFFIXES`, or it cannot hold 16 bits.
+        ValueError: The suffix is none of `SUFFIXES`, or it cannot hold 16 bits or so many pixels.
     """
     with atomic_path(path) as temporary:
         return encode_photograph(pixels, temporary, exif=exif, space=space, quality=quality)
@@ -69,13 +72,14 @@ def encode_photograph(
     if suffix in TIFF_SUFFIXES:
         _write_tiff(pixels, path, exif, space)
         return exif.notes
-    options: dict[str, Any] = {"icc_profile": space.icc_profile}
     if suffix == ".png":
-        Image.fromarray(pixels).save(path, "PNG", exif=exif.tobytes(), **options)
+        image = Image.fromarray(pixels)
+        image.save(path, "PNG", exif=exif.tobytes(), icc_profile=space.icc_profile)
         return exif.notes
+    if max(pixels.shape) > JPEG_SIDE:
+        raise ValueError(f"{path}: JPEG holds {JPEG_SIDE} pixels a side, not {max(pixels.shape)}")
     exif = exif.within(JPEG_BYTES)
-    options |= {"quality": quality, "subsampling": 0 if quality >= 98 else 2}
-    Image.fromarray(pixels).save(path, "JPEG", exif=b"Exif\0\0" + exif.tobytes(), **options)
+    _write_jpeg(pixels, path, exif, space, quality)
     return exif.notes
 
 
@@ -92,8 +96,39 @@ def _described(exif: CameraExif, pixels: np.ndarray, space: OutputSpace) -> Came
     return replace(exif, photo={**exif.photo, **own})
 
 
+def _write_jpeg(
+    pixels: UInt8[np.ndarray, "h w 3"],
+    path: Path,
+    exif: CameraExif,
+    space: OutputSpace,
+    quality: int,
+) -> None:
+    """Write baseline JPEG; Pillow would write the same bytes, by way of a copy with four channels.
+
+    EXIF and the profile follow the segment that makes the file JFIF.
+    """
+    subsampling = "444" if quality >= 98 else "420"
+    encoded = memoryview(imagecodecs.jpeg8_encode(pixels, quality, subsampling=subsampling))
+    jfif = 4 + int.from_bytes(encoded[4:6], "big")  # SOI, APP0
+    profile = space.icc_profile
+    parts = [profile[start : start + ICC_PART] for start in range(0, len(profile), ICC_PART)]
+    with path.open("wb") as file:
+        file.write(encoded[:jfif])
+        file.write(_segment(EXIF_MARKER, b"Exif\0\0" + exif.tobytes()))
+        for number, part in enumerate(parts, start=1):
+            head = b"ICC_PROFILE\0" + bytes((number, len(parts)))
+            file.write(_segment(ICC_MARKER, head + part))
+        file.write(encoded[jfif:])
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
+
+
 def _write_tiff(pixels: np.ndarray, path: Path, exif: CameraExif, space: OutputSpace) -> None:
     """Write TIFF, deflate with horizontal differencing."""
+    import tifffile  # slow to import
+
     tifffile.imwrite(
         path,
         pixels,

@@ -35,7 +35,7 @@ from torch.nn import functional
 from isp_env.color.icc_profile import ProfileError, parse_matrix_profile
 from isp_env.color.output_spaces import D50_FROM_D65, PROPHOTO
 from isp_env.color.rgb import XYZ_FROM_REC709, srgb_encode
-from isp_env.develop.reference import upright
+from isp_env.develop.linear_image import upright
 from isp_env.errors import IspEnvError
 
 log = logging.getLogger(__name__)

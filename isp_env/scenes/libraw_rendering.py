@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from isp_env.develop.reference import crop, upright
+from isp_env.develop.linear_image import crop, upright
 from isp_env.errors import RawFileError
 from isp_env.raw import read_raw
 from isp_env.raw.read import REASONS

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float16, Float32, Int
 from torch import Tensor
 
 from isp_env.develop.downsized import central_square, long_side_of_square, preview
-from isp_env.develop.reference import LinearImage
+from isp_env.develop.linear_image import LinearImage
 from isp_env.raw import RawImage
 from isp_env.scenes.random_shots import Shots
 

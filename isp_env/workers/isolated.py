@@ -8,6 +8,7 @@ takes too much costs its own task and is replaced, and all other tasks are done.
 
 import contextlib
 import ctypes
+import importlib
 import logging
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from logging.handlers import QueueHandler
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -26,8 +28,6 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import parent_process
 from pathlib import Path
 from typing import Any, TypeVar
-
-import torch
 
 from isp_env.errors import IspEnvError
 from isp_env.workers.outcomes import Kind, Limits, Outcome, attempt, failure_of, peak_rss
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-PRELOADED = ("isp_env.render.frame", "isp_env.render.photograph", "isp_env.raw")  # slow to import
 START_SECONDS = 300.0  # for a worker's imports
 START_ATTEMPTS = 3  # for one task, before the run is given up
 READY = "ready"
@@ -73,7 +72,8 @@ def run_isolated(
         tasks: Picklable values.
         workers: Number of processes. 0 runs the tasks in this process without limits, to debug.
         limits: Memory and time of a task.
-        preload: Modules that the tasks need and that are slow to import: workers start with them.
+        preload: Modules that the tasks need and that are slow to import: workers start with them,
+            and what they map is not counted as a task's memory.
 
     Raises:
         ValueError: The number of workers is negative.
@@ -86,10 +86,13 @@ def run_isolated(
         for task in tasks:
             yield attempt(function, task, limits)
         return
+    if (first := next(tasks, NO_TASK)) is NO_TASK:
+        return  # and no process is started
+    tasks = chain([first], tasks)
     if sys.platform != "linux":
         log.warning("workers have no memory limit on %s", sys.platform)
     context = _context(function, preload)
-    seats = [_Seat(context, function, limits) for _ in range(workers)]
+    seats = [_Seat(context, function, limits, tuple(preload)) for _ in range(workers)]
     outcomes: list[Outcome[T]] = []
     try:
         while True:
@@ -116,14 +119,19 @@ def _context(function: Callable, preload: Sequence[str]) -> BaseContext:
         return multiprocessing.get_context("spawn")
     while isinstance(function, partial):
         function = function.func
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *PRELOADED, function.__module__, *preload])
-    _start_fork_server()
-    return context
+    start_fork_server([function.__module__, *preload])
+    return multiprocessing.get_context("forkserver")
 
 
-def _start_fork_server() -> None:
-    """Start the server so that Ctrl-C, which the terminal sends to it, too, is this process's."""
+def start_fork_server(modules: Sequence[str]) -> None:
+    """Start the server that workers are forked from, if it is not there; it imports `modules`.
+
+    It does so while this process goes on: a command that knows that it will need workers calls
+    this first of all. Ctrl-C, which the terminal sends to the server, too, is this process's.
+    """
+    if sys.platform != "linux":
+        return
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *modules])
     if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is started
@@ -136,8 +144,10 @@ def _start_fork_server() -> None:
 class _Seat:
     """A place for one worker: its process, our end of the pipe, and the task it is at."""
 
-    def __init__(self, context: BaseContext, function: Callable, limits: Limits):
-        self.start = partial(self._start, context, function, limits)
+    def __init__(
+        self, context: BaseContext, function: Callable, limits: Limits, preload: tuple[str, ...]
+    ):
+        self.start = partial(self._start, context, function, limits, preload)
         self.limits = limits
         self.task: Any = NO_TASK
         self.process: Any = None
@@ -187,9 +197,11 @@ class _Seat:
         self.connection.close()
         self.process = None
 
-    def _start(self, context: Any, function: Callable, limits: Limits) -> None:
+    def _start(
+        self, context: Any, function: Callable, limits: Limits, preload: tuple[str, ...]
+    ) -> None:
         self.connection, theirs = context.Pipe()
-        arguments = (function, limits, theirs, logging.getLogger().getEffectiveLevel())
+        arguments = (function, limits, preload, theirs, logging.getLogger().getEffectiveLevel())
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
@@ -247,12 +259,20 @@ def _wait(busy: list[_Seat]) -> list[_Seat]:
 # -- inside the worker --
 
 
-def _serve(function: Callable, limits: Limits, connection: Connection, level: int) -> None:
+def _serve(
+    function: Callable,
+    limits: Limits,
+    preload: tuple[str, ...],
+    connection: Connection,
+    level: int,
+) -> None:
     """Answer one task after the other until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     logging.captureWarnings(True)
     handler = _PipeHandler(connection)  # type: ignore[arg-type]  # `enqueue` is all it uses
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+    for module in preload:  # the server may have been started for other tasks
+        importlib.import_module(module)
     idle = 0
     if sys.platform == "linux":
         _die_with_parent()
@@ -262,7 +282,6 @@ def _serve(function: Callable, limits: Limits, connection: Connection, level: in
         most, hard = idle + limits.memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-    torch.set_num_threads(1)
     connection.send(READY)
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
         while True:
@@ -304,7 +323,10 @@ def _die_with_parent() -> None:
 
 
 def _compute_with_one_thread() -> None:
-    """Ask every OpenMP runtime that is loaded; LibRaw and torch bring one each."""
+    """Ask every OpenMP runtime, loaded or to come; LibRaw and torch bring one each."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     lines = Path("/proc/self/maps").read_text().splitlines()
     for library in {line.split(maxsplit=5)[-1] for line in lines if "omp" in line}:
         if hasattr(runtime := ctypes.CDLL(library), "omp_set_num_threads"):

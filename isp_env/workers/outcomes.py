@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-import rawpy
-
 from isp_env.errors import IspEnvError
 
 log = logging.getLogger(__name__)
@@ -90,8 +88,10 @@ def failure_of(error: Exception, limits: Limits) -> dict[str, Any]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
+    rawpy = sys.modules.get("rawpy")  # whose errors there are only if it was imported
     return (
-        isinstance(error, (MemoryError, rawpy.LibRawUnsufficientMemoryError))
+        isinstance(error, MemoryError)
+        or (rawpy is not None and isinstance(error, rawpy.LibRawUnsufficientMemoryError))
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))  # torch
     )

@@ -11,7 +11,8 @@ could say so is found to be done. Nodes may join at any time.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from isp_env.errors import IspEnvError
@@ -21,6 +22,7 @@ from isp_env.workers.outcomes import Limits, Outcome
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
 ATTEMPTS = 3  # of a task whose nodes die
 AHEAD = 2  # tasks in flight for each CPU of the cluster: one at work, one on its way
 
@@ -36,6 +38,7 @@ def run_on_cluster(
     address: str,
     limits: Limits,
     already_done: Callable[[T], Any] = lambda task: None,
+    preload: Sequence[str] = (),
 ) -> Generator[Outcome[T], None, None]:
     """Apply `function` to every task on the CPUs of a cluster; outcomes come as they finish.
 
@@ -46,6 +49,7 @@ def run_on_cluster(
             alone, ended afterwards) or HOST:PORT.
         limits: Memory and time of a task.
         already_done: Asked before a task is tried again; its answer, if not None, is the value.
+        preload: As for `run_isolated`.
 
     Raises:
         ClusterError: Ray is not installed, or no cluster answers.
@@ -58,7 +62,8 @@ def run_on_cluster(
     if own:
         _connect(ray, address)
     try:
-        yield from _run(ray, function, iter(tasks), limits, already_done)
+        isolated = partial(_isolated, function, limits=limits, preload=preload)
+        yield from _run(ray, isolated, iter(tasks), already_done)
     finally:
         if own:
             ray.shutdown()
@@ -78,12 +83,11 @@ def _connect(ray: Any, address: str) -> None:
 
 def _run(
     ray: Any,
-    function: Callable[[T], Any],
+    isolated: Callable[[T], Outcome[T]],
     tasks: Iterator[T],
-    limits: Limits,
     already_done: Callable[[T], Any],
 ) -> Iterator[Outcome[T]]:
-    remote = ray.remote(num_cpus=1, max_retries=0)(_isolated)
+    remote = ray.remote(num_cpus=1, max_retries=0)(_applied)
     running: dict[Any, tuple[T, int]] = {}
     try:
         while True:
@@ -93,7 +97,7 @@ def _run(
                     task = next(tasks)
                 except StopIteration:
                     break
-                running[remote.remote(function, task, limits)] = (task, 1)
+                running[remote.remote(isolated, task)] = (task, 1)
             if not running:
                 return
             ready, _ = ray.wait(list(running), num_returns=1, timeout=5.0)
@@ -112,7 +116,7 @@ def _run(
                     yield Outcome(task, value, None, "done", 0.0)
                 elif attempt < ATTEMPTS:
                     log.warning("%s: %s, tried again", task, reason)
-                    running[remote.remote(function, task, limits)] = (task, attempt + 1)
+                    running[remote.remote(isolated, task)] = (task, attempt + 1)
                 else:
                     yield Outcome(task, None, f"{reason}, {attempt} times", "crash", 0.0)
     finally:
@@ -120,7 +124,13 @@ def _run(
             ray.cancel(reference, force=True)
 
 
-def _isolated(function: Callable[[T], Any], task: T, limits: Limits) -> Outcome[T]:
-    """One task in a process of its own on the node, so that it costs neither Ray nor the node."""
-    (outcome,) = run_isolated(function, [task], workers=1, limits=limits)
+def _applied(function: Callable[[T], R], task: T) -> R:
+    return function(task)
+
+
+def _isolated(
+    function: Callable[[T], Any], task: T, limits: Limits, preload: Sequence[str]
+) -> Outcome[T]:
+    """Run a task in a process of its own on the node: it costs neither Ray nor the node."""
+    (outcome,) = run_isolated(function, [task], workers=1, limits=limits, preload=preload)
     return outcome

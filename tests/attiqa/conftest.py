@@ -8,7 +8,8 @@ import torch
 from PIL import ImageCms
 from skimage import data as samples
 
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
 
 torch.set_num_threads(1)  # tensors are small here: a second thread costs more than it brings

@@ -17,8 +17,9 @@ from agents.policies import (
     knobs,
     save_agent,
 )
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import save_checkpoint
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.learn_developments import with_development_head
 from isp_env.isp.default import DEFAULT_PIPELINE

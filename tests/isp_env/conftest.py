@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isp_env.compiled.strips import CHUNK
-from isp_env.isp.fused.tracing import FusedLoop
+from isp_env.isp.fused.loops import FusedLoop
 from isp_env.raw import RawImage
 from isp_env.raw import write_dng as dng
 from isp_env.scenes.simulation import CameraModel, Capture, simulate

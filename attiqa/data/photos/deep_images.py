@@ -152,7 +152,7 @@ def read_deep_tiff(path: Path, number: int = 0) -> DeepImage:
     """Read a page of a TIFF file whose layout Pillow does not know.
 
     Raises:
-        ImageFileError: The compression needs an extra.
+        ImageFileError: The compression is not known.
         ImageFormatError: Colours or numbers that have no known meaning.
     """
     with tifffile.TiffFile(path) as file:
@@ -165,8 +165,8 @@ def read_deep_tiff(path: Path, number: int = 0) -> DeepImage:
             if "imagecodecs" not in str(error):
                 raise
             raise ImageFileError(
-                f"TIFF compression {page.compression} of {page.dtype} samples needs imagecodecs: "
-                "pip install 'attiqa[tiff]'"
+                f"TIFF compression {page.compression} of {page.dtype} samples is not known to "
+                "the imagecodecs that is installed: pip install --upgrade imagecodecs"
             ) from error
         profile = page.iccprofile
         orientation = page.tags.valueof(ORIENTATION, 1)

@@ -16,19 +16,20 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings, Photos
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, cache_photos, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import random_splits, training_subset
-from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit
 from attiqa.evaluation.predictions import backbone_features, head_features
 from attiqa.evaluation.protocols import feature_drift, one_split
 from attiqa.files import write_atomically
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_backbone
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule

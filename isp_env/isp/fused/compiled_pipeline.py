@@ -1,16 +1,13 @@
-"""A pipeline's elementwise stages as compiled loops, and previews rendered by them.
+"""Previews rendered by compiled loops.
 
 Full frames run all stages as one loop (`render.frame`). A preview is its own guide, so each stage
 that looks at neighbours has to see what the stages before it made: there, the stages between two
 such looks are one loop.
 """
 
-import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,12 +16,10 @@ from torch import Tensor
 
 from isp_env.color.rgb import Planes
 from isp_env.compiled.strips import CHUNK
-from isp_env.isp.fused.tracing import FusedLoop, fuse
-from isp_env.isp.guide import Guide, Maps, guide_factor, reduce
+from isp_env.isp.fused.loops import FusedLoop, fused, numbers
+from isp_env.isp.guide import Guide, guide_factor
 from isp_env.isp.pipeline import IspPipeline
-from isp_env.isp.stage import Constants
-
-log = logging.getLogger(__name__)
+from isp_env.isp.resampling import reduce
 
 
 class CompiledPipeline(IspPipeline):
@@ -82,39 +77,6 @@ def _render(
 
 
 @cache
-def fused(pipeline: IspPipeline) -> FusedLoop | None:
-    """Return the elementwise part of a pipeline as one loop over planes, maps and `numbers`.
-
-    None where a stage uses an operation that cannot be fused; the log says so once.
-    """
-    names = _numbered(pipeline)
-
-    def apply(planes: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, ...]:
-        maps: Maps = dict(zip(pipeline.maps, planes[3:], strict=True))
-        constants: Constants = dict(zip(names, numbers, strict=True))
-        return pipeline.apply(tuple(planes[:3]), maps, constants)
-
-    try:
-        return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
-    except NotImplementedError as error:
-        named = ", ".join(stage.name for stage in pipeline.stages)
-        log.warning("rendered by torch, which is slower (%s): %s", named, error)
-        return None
-
-
-def numbers(pipeline: IspPipeline, constants: Constants) -> Float32[np.ndarray, "b n"]:
-    """Return the constants that the loop of `pipeline` takes, a row for each picture."""
-    columns = [constants[name].flatten() for name in _numbered(pipeline)]
-    return torch.stack(columns, dim=1).numpy().astype(np.float32)
-
-
-@cache
-def _numbered(pipeline: IspPipeline) -> Sequence[str]:
-    """Return names of constants, sorted: the loop must not depend on the order of the knobs."""
-    return sorted(pipeline.constants(pipeline.values(pipeline.neutral())))
-
-
-@cache
 def _parts(pipeline: IspPipeline) -> Sequence[IspPipeline]:
     """Return the pipeline cut before each stage that measures maps."""
     parts: list[tuple] = []
@@ -151,17 +113,3 @@ def _lay(row: Float32[np.ndarray, " n"], chunks: Float32[np.ndarray, "c 256"]) -
     chunks[:whole] = row[: whole * CHUNK].reshape(whole, CHUNK)
     if rest := len(row) % CHUNK:
         chunks[whole, :rest] = row[-rest:]
-
-
-def _key(pipeline: IspPipeline) -> str | None:
-    """Name what a pipeline's loop depends on; None where stages are not this package's."""
-    package = Path(__file__).parents[2]
-    sources = sorted([*(package / "isp").rglob("*.py"), *(package / "color").rglob("*.py")])
-    functions = [stage.apply for stage in pipeline.stages]
-    inner = [f.func if isinstance(f, partial) else f for f in functions]
-    if any(not f.__module__.startswith("isp_env.") for f in inner):
-        return None
-    bound = [f.keywords["space"].name for f in functions if isinstance(f, partial)]
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
-    named = [f"{f.__module__}.{f.__qualname__}" for f in inner]
-    return f"{named} {bound} {code.hexdigest()}"

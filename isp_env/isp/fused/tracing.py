@@ -7,34 +7,18 @@ There is one mathematics, in torch, for gradients and GPUs; this is the same, fa
 both together to 1e-5.
 """
 
-import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float32
-from platformdirs import user_cache_path
 from torch import Tensor, fx
 
 from isp_env.compiled.strips import CHUNK
-from isp_env.files import atomic_path
 from isp_env.isp.fused.loop_segments import Segment, Statement, cut
 
 Elementwise = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
 """(planes of one shape, numbers) -> planes."""
-
-
-Kernel = Callable[
-    [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Float32[np.ndarray, "n q"]], None
-]
-"""(planes, numbers, out): fills `out`. Each row is a chunk: its first plane, its second, ...; then,
-in `planes`, room to work in."""
 
 POWER_COST = 30
 """Instructions of a power, about."""
@@ -70,6 +54,8 @@ import math
 
 import numba
 import numpy as np
+
+from isp_env.compiled import strips
 
 F, I = np.float32, np.int32
 ONE, TWO, HALF = F(1), F(2), F(0.5)
@@ -128,46 +114,8 @@ def exact_power(x, p):
 '''
 
 
-@dataclass(frozen=True)
-class FusedLoop:
-    """A compiled loop.
-
-    Attributes:
-        kernel: Fills the results from planes and numbers.
-        columns: How many chunks a row of planes holds: the planes, then room to work in.
-    """
-
-    kernel: Kernel
-    columns: int
-
-
-def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = None) -> FusedLoop:
-    """Compile an elementwise function of torch tensors to one pass over pixels.
-
-    Args:
-        function: Uses only operations of `TEMPLATES`, clamp and powers of positive tensors.
-        planes: How many planes it takes.
-        numbers: How many numbers it takes.
-        key: Changes whenever the function does: a kernel that is in the cache is then found
-            without tracing, which takes seconds.
-
-    Returns:
-        The loop, compiled once and kept in the user's cache folder.
-
-    Raises:
-        NotImplementedError: The function uses another operation.
-    """
-    folder = user_cache_path("attiqa", ensure_exists=True)
-    text = source(function, planes, numbers) if key is None else ""
-    name = f"kernel_{_digest(text or f'{key} {torch.__version__}')}"
-    if not (folder / f"{name}.py").exists():
-        _write(folder / f"{name}.py", text or source(function, planes, numbers))
-    module = _import(name, folder / f"{name}.py")
-    return FusedLoop(module.kernel, module.COLUMNS)
-
-
 def source(function: Elementwise, planes: int, numbers: int) -> str:
-    """Write the Python source of the loop (see `fuse`)."""
+    """Write the Python source of the loop (see `loops.fuse`)."""
     traced = _trace(function, planes, numbers)
     segments = cut(traced.statements, traced.results)
     slots = [slot for segment in segments for slot in segment.keeps.values()]
@@ -181,6 +129,7 @@ def source(function: Elementwise, planes: int, numbers: int) -> str:
         results = traced.results if segment is segments[-1] else []
         lines += [f"        for i in range({CHUNK}):"]
         lines += [f"            {line}" for line in _body(segment, planes, results)]
+    lines += RENDER_ROWS if planes >= 3 and len(traced.results) == 3 else []
     return HEADER + "\n".join(lines) + "\n"
 
 
@@ -200,6 +149,21 @@ def _body(segment: Segment, planes: int, results: Sequence[str]) -> list[str]:
         for name, slot in segment.keeps.items()
     ]
     return lines + [f"out[chunk, i + {k * CHUNK}] = {name}" for k, name in enumerate(results)]
+
+
+RENDER_ROWS = f"""
+
+@numba.njit(nogil=True, cache=True)
+def render_rows(linear, maps, lines, columns, numbers, room, pixels):
+    wide, held, planes, finished, levels = room
+    for row in range(linear.shape[1]):
+        strips.widen_two(maps, lines[0][row], lines[1][row], columns, wide, held)
+        for start in range(0, linear.shape[2], {CHUNK}):
+            strips.gather(linear, row, start, wide, lines[2][row], planes)
+            kernel(planes, numbers, finished)
+            strips.scatter(finished, row, start, levels, pixels)
+""".splitlines()
+"""A picture of three planes, row by row; a chunk of it stays in the fastest cache."""
 
 
 @dataclass(frozen=True)
@@ -295,25 +259,3 @@ def _clamp(node: fx.Node, operand: Callable[[Any], str], name: str) -> str:
         return f"{value} if {value} > {operand(low)} else {operand(low)}"
     below = f"({value} if {value} < {operand(high)} else {operand(high)})"
     return f"{below} if {value} > {operand(low)} else {operand(low)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text)
-
-
-def _import(name: str, path: Path) -> ModuleType:
-    """Import the source from the cache, where numba keeps its machine code beside it."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array, namespace
 from isp_env.color.output_spaces import SRGB, OutputSpace
 from isp_env.color.rgb import REC709_LUMINANCE, Planes, luminance, mix
 from isp_env.isp.guide import Maps
@@ -50,19 +49,20 @@ def apply(linear: Planes, maps: Maps, k: Constants, *, space: OutputSpace) -> Pl
 
 def scale_chroma(
     linear: Planes,
-    saturation: Float[Tensor, "*#shape"],
-    vibrance: Float[Tensor, "*#shape"],
+    saturation: Float[Array, "*#shape"],
+    vibrance: Float[Array, "*#shape"],
 ) -> Planes:
     """Scale the Oklab chroma of display-linear RGB; lightness and hue stay.
 
     chroma is multiplied by 1 + saturation + vibrance (1 - C / 0.3)^2 for C < 0.3, so that vibrance
     moves muted colours and leaves vivid ones. Both 0 returns the picture as it is.
     """
+    xp = namespace(linear[0])
     lms = mix(linear, _LMS_FROM_RGB)
-    root = [x.clamp(min=1e-5) ** (1 / 3) for x in lms]  # a finite slope at and below zero
+    root = [xp.clip(x, 1e-5, None) ** (1 / 3) for x in lms]  # a finite slope at and below zero
     _, a, b = mix(tuple(root), _LAB_FROM_LMS)
-    chroma = (a * a + b * b + 1e-8).sqrt()
-    muted = (1 - chroma / 0.3).clamp(0, 1)
+    chroma = xp.sqrt(a * a + b * b + 1e-8)
+    muted = xp.clip(1 - chroma / 0.3, 0, 1)
     gain = saturation + vibrance * muted * muted
     # the change alone goes back through the matrices: zero change is exactly zero
     change = [from_a * (a * gain) + from_b * (b * gain) for from_a, from_b in _LMS_FROM_AB]
@@ -81,13 +81,13 @@ def compress_gamut(linear: Planes, weight: Sequence[float] = REC709_LUMINANCE) -
         linear: RGB of any primaries.
         weight: Of red, green and blue in the luminance.
     """
-    grey = luminance(linear, weight).clamp(0, 1)
+    xp = namespace(linear[0])
+    grey = xp.clip(luminance(linear, weight), 0, 1)
     offsets = [x - grey for x in linear]
-    over = [
-        offset.abs() / torch.where(offset > 0, 1 - grey, grey).clamp(min=1e-4) for offset in offsets
-    ]
-    most = torch.maximum(torch.maximum(over[0], over[1]), over[2]).clamp(min=1)
-    return tuple((grey + offset / most).clamp(0, 1) for offset in offsets)
+    room = [xp.where(offset > 0, 1 - grey, grey) for offset in offsets]
+    over = [xp.abs(x) / xp.clip(y, 1e-4, None) for x, y in zip(offsets, room, strict=True)]
+    most = xp.clip(xp.maximum(xp.maximum(over[0], over[1]), over[2]), 1, None)
+    return tuple(xp.clip(grey + offset / most, 0, 1) for offset in offsets)
 
 
 def color(space: OutputSpace) -> Stage:
@@ -99,4 +99,5 @@ def color(space: OutputSpace) -> Stage:
             Parameter("vibrance", "", -0.5, 0.0, 0.5, help="the same, for muted colours"),
         ),
         partial(apply, space=space),
+        in_numpy=True,
     )

@@ -4,10 +4,9 @@ Sources: Lee, Digital image enhancement and noise filtering by use of local stat
 He, Sun and Tang, Guided image filtering (ECCV 2010).
 """
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array, constant, namespace
 from isp_env.color.rgb import REC709_LUMINANCE, Planes
 from isp_env.isp.guide import Guide, Maps, box_mean, opponents, window
 from isp_env.isp.parameters import Parameter
@@ -19,7 +18,7 @@ CHROMA_STRENGTH = 4.0  # chroma noise is blotchy and carries little detail: smoo
 MAPS = tuple(f"denoise {what} {of}" for what in ("gain", "offset") for of in ("y", "r", "b"))
 
 
-def measure(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:
+def measure(guide: Guide, noise: Float[Array, "b 3 2"], values: Values) -> Maps:
     """Find where there is signal above the noise profile, luma and chroma apart.
 
     Lee's (1980) filter: out = mean + gain (x - mean), where gain = signal / (signal + c noise) and
@@ -35,17 +34,18 @@ def measure(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps
         noise: Shot and read terms per channel: variance = shot x + read, of one pixel.
         values: "denoise", 0..1; 0.25 takes the noise profile at its word, 1 takes it four times.
     """
-    planes = torch.stack(opponents(guide.planes), dim=1)
+    xp = namespace(noise)
+    planes = xp.stack(opponents(guide.planes), axis=1)
     shot, read = noise[:, :, 0, None, None], noise[:, :, 1, None, None]
-    variance = shot * planes[:, :1].clamp(min=0) + read
-    weights = variance.new_tensor(REC709_LUMINANCE)[:, None, None]
-    luma_variance = (weights.square() * variance).sum(1, keepdim=True)
-    fine_noise = torch.cat([luma_variance, variance[:, ::2] + luma_variance], dim=1)
+    variance = shot * xp.clip(planes[:, :1], 0, None) + read
+    weights = constant(REC709_LUMINANCE, variance)[:, None, None]
+    luma_variance = (weights**2 * variance).sum(1)[:, None]
+    fine_noise = xp.concat([luma_variance, variance[:, ::2] + luma_variance], axis=1)
     fine_noise = 4 * values["denoise"][:, None, None, None] * fine_noise
-    cost = planes.new_tensor([1.0, CHROMA_STRENGTH, CHROMA_STRENGTH])[:, None, None]
+    cost = constant([1.0, CHROMA_STRENGTH, CHROMA_STRENGTH], planes)[:, None, None]
 
-    def gain_of(variance: Tensor, noise: Tensor) -> Tensor:
-        signal = (variance - noise).clamp(min=0) + 1e-10
+    def gain_of(variance: Array, noise: Array) -> Array:
+        signal = xp.clip(variance - noise, 0, None) + 1e-10
         return signal / (signal + cost * noise)
 
     side = window(RADIUS * guide.long_side)
@@ -56,8 +56,8 @@ def measure(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps
         smooth = gain * planes + offset
         gain = gain_of(guide.variance, fine_noise)
         offset = (1 - gain) * smooth
-    maps = torch.cat([gain, offset], dim=1)
-    return dict(zip(MAPS, maps.unbind(1), strict=True))
+    maps = [each[:, channel] for each in (gain, offset) for channel in range(3)]
+    return dict(zip(MAPS, maps, strict=True))
 
 
 def apply(linear: Planes, maps: Maps, k: Constants) -> Planes:
@@ -79,4 +79,5 @@ DENOISE = Stage(
     apply,
     MAPS,
     measure,
+    in_numpy=True,
 )

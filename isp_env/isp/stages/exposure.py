@@ -1,7 +1,6 @@
 """Exposure: a gain in scene-linear light, in EV."""
 
-import torch
-
+from isp_env.arrays import namespace
 from isp_env.color.rgb import Planes
 from isp_env.isp.guide import Maps
 from isp_env.isp.parameters import Parameter
@@ -10,7 +9,8 @@ from isp_env.isp.stage import Constants, Stage, Values
 
 def prepare(values: Values) -> Values:
     """Compute the gain, 2^EV."""
-    return {"gain": torch.exp2(values["exposure"])}
+    exposure = values["exposure"]
+    return {"gain": namespace(exposure).exp2(exposure)}
 
 
 def apply(linear: Planes, maps: Maps, k: Constants) -> Planes:
@@ -23,4 +23,5 @@ EXPOSURE = Stage(
     (Parameter("exposure", "EV", -2.0, 0.0, 2.0, help="gain in scene-linear light"),),
     apply,
     prepare=prepare,
+    in_numpy=True,
 )

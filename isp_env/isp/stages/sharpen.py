@@ -1,8 +1,8 @@
 """Sharpening: an unsharp mask on luma, without halos."""
 
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array, namespace
 from isp_env.color.rgb import Planes, luminance
 from isp_env.isp.guide import Guide, Maps, gaussian_blur
 from isp_env.isp.parameters import Parameter
@@ -13,7 +13,7 @@ SIGMA = 0.0025  # of the long side
 MAPS = ("sharpen base",)
 
 
-def measure(guide: Guide, noise: Float[Tensor, "b 3 2"], values: Values) -> Maps:
+def measure(guide: Guide, noise: Float[Array, "b 3 2"], values: Values) -> Maps:
     """Blur luma.
 
     Args:
@@ -36,7 +36,7 @@ def apply(encoded: Planes, maps: Maps, k: Constants) -> Planes:
         k: "sharpen": 0 leaves the picture as it is; 1 adds the whole difference.
     """
     detail = luminance(encoded) - maps["sharpen base"]
-    change = k["sharpen"] * (detail / (1 + 100 * detail * detail).sqrt())
+    change = k["sharpen"] * (detail / namespace(detail).sqrt(1 + 100 * detail * detail))
     return tuple(x + change for x in encoded)
 
 
@@ -46,4 +46,5 @@ SHARPEN = Stage(
     apply,
     MAPS,
     measure,
+    in_numpy=True,
 )

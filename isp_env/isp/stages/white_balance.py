@@ -5,10 +5,9 @@ adaptation; Krystek 1985 for the locus (`color.rgb.planckian_uv`).
 """
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from isp_env.arrays import Array, constant, namespace
 from isp_env.color.rgb import (
     D65_TEMPERATURE,
     D65_UV,
@@ -31,12 +30,13 @@ CAT16 = np.array(
         [-0.002079, 0.048952, 0.953127],
     ]
 )
+LMS_FROM_REC709 = CAT16 @ XYZ_FROM_REC709
 
 
 def prepare(values: Values) -> Values:
     """Compute the matrix, as nine numbers."""
-    matrix = white_balance_matrix(values["temperature"], values["tint"]).flatten(1)
-    return {f"white balance {i}": matrix[:, i] for i in range(9)}
+    matrix = white_balance_matrix(values["temperature"], values["tint"])
+    return {f"white balance {i}": matrix[:, i // 3, i % 3] for i in range(9)}
 
 
 def apply(linear: Planes, maps: Maps, k: Constants) -> Planes:
@@ -45,8 +45,8 @@ def apply(linear: Planes, maps: Maps, k: Constants) -> Planes:
 
 
 def white_balance_matrix(
-    temperature: Float[Tensor, " b"], tint: Float[Tensor, " b"]
-) -> Float[Tensor, "b 3 3"]:
+    temperature: Float[Array, " b"], tint: Float[Array, " b"]
+) -> Float[Array, "b 3 3"]:
     """Linear Rec. 709 matrix that renders the picture warmer or cooler, magenta or green.
 
     The light of the scene is taken to lie off D65 by `temperature` along the Planckian locus and
@@ -58,29 +58,28 @@ def white_balance_matrix(
         tint: Shift in CIE 1960 Duv times 1,000; positive renders more magenta.
     """
     mired = 1e6 / D65_TEMPERATURE
-    origin = torch.full_like(temperature, mired)
+    origin = 0 * temperature + mired
     locus = planckian_uv(origin)
     across = planckian_normal(origin) * tint[:, None] / 1000
     shift = planckian_uv(origin - temperature) - locus + across
-    d65 = temperature.new_tensor(D65_UV).expand_as(shift)
-    cone = temperature.new_tensor(CAT16)
+    d65 = constant([D65_UV], temperature)
+    cone = constant(CAT16, temperature)
     gains = (_uv_to_xyz(d65) @ cone.T) / (_uv_to_xyz(d65 + shift) @ cone.T)
 
-    lms_from_rgb = cone @ temperature.new_tensor(XYZ_FROM_REC709)
-    rgb_from_lms = torch.linalg.inv(lms_from_rgb)
-    identity = torch.eye(3, dtype=temperature.dtype, device=temperature.device)
+    lms_from_rgb = constant(LMS_FROM_REC709, temperature)
+    rgb_from_lms = constant(np.linalg.inv(LMS_FROM_REC709), temperature)
     # identity + change, so that no rounding of inverse(M) @ M shows at zero
-    change = rgb_from_lms @ torch.diag_embed(gains - 1) @ lms_from_rgb
-    white = 1 + change.sum(dim=2) @ temperature.new_tensor(REC709_LUMINANCE)
-    return (identity + change) / white[:, None, None]
+    change = (rgb_from_lms * (gains - 1)[:, None]) @ lms_from_rgb
+    white = 1 + change.sum(2) @ constant(REC709_LUMINANCE, temperature)
+    return (constant(np.eye(3), temperature) + change) / white[:, None, None]
 
 
-def _uv_to_xyz(uv: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3"]:
+def _uv_to_xyz(uv: Float[Array, "b 2"]) -> Float[Array, "b 3"]:
     """Return XYZ with Y = 1 from CIE 1960 (u, v)."""
-    u, v = uv.unbind(1)
+    u, v = uv[:, 0], uv[:, 1]
     x = 3 * u / (2 * v)
     z = (4 - u - 10 * v) / (2 * v)
-    return torch.stack([x, torch.ones_like(x), z], dim=1)
+    return namespace(uv).stack([x, 0 * x + 1, z], axis=1)
 
 
 WHITE_BALANCE = Stage(
@@ -91,4 +90,5 @@ WHITE_BALANCE = Stage(
     ),
     apply,
     prepare=prepare,
+    in_numpy=True,
 )

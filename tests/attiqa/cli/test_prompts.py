@@ -19,8 +19,8 @@ from attiqa.data.crops import CropSettings
 from attiqa.data.photo_folder import read_photo
 from attiqa.errors import CheckpointError, LabelStoreError
 from attiqa.labels.store import read_labels
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_checkpoint
-from attiqa.model.networks import Architecture
 from attiqa.teachers.teacher import ClipTeacher
 from attiqa.training.loop import Schedule
 from attiqa.training.pretraining import PretrainSettings

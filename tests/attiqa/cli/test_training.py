@@ -12,13 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from attiqa.cli import finetune, pretrain
 from attiqa.cli.machine import Machine
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.rated_photos import Split
-from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.labels.store import Labels
-from attiqa.model.checkpoints import Card, Scale, load_checkpoint, save_checkpoint
+from attiqa.model.cards import Card, Scale
+from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule

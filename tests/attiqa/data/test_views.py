@@ -7,7 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from attiqa.data import views as views_module
-from attiqa.data.views import CropProtocol, resize_short_side, views
+from attiqa.data.crop_protocol import CropProtocol
+from attiqa.data.views import resize_short_side, views
 
 ROUNDING = 3 / 255  # Pillow's, to 8 bits after each direction
 

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.evaluation.predictions import (
     backbone_features,
     crop_means,

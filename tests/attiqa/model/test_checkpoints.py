@@ -5,16 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import CheckpointError
-from attiqa.model.checkpoints import (
-    Card,
-    Scale,
-    load_backbone,
-    load_checkpoint,
-    read_card,
-    save_checkpoint,
-)
+from attiqa.model.cards import Card, Scale, read_card
+from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 
 

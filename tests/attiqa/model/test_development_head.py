@@ -10,6 +10,7 @@ from skimage.color import deltaE_ciede94, rgb2lab
 from torch import nn
 
 from attiqa.errors import CheckpointError, ImageFormatError
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.development_head import (
     COLORS,
@@ -19,7 +20,7 @@ from attiqa.model.development_head import (
     area_distances,
     colors,
 )
-from attiqa.model.networks import Architecture, Perception, QualityNet
+from attiqa.model.networks import Perception, QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.training.learn_developments import with_development_head
 

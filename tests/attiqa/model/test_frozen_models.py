@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import ImageFormatError
+from attiqa.model.architecture import Architecture
 from attiqa.model.hub_model import HubModel
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.model.torchmetric import AttiqaScore
 

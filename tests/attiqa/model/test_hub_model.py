@@ -1,12 +1,12 @@
 import json
 from dataclasses import replace
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
 
 from attiqa.errors import CheckpointError
-from attiqa.model import sources
 from attiqa.model.hub_model import HubModel
 from attiqa.model.quality_model import load_model
 
@@ -46,7 +46,7 @@ def test_a_repository_is_downloaded_with_the_options_given(model, small, tmp_pat
         asked.update(options, repository=repository)
         return str(tmp_path)
 
-    monkeypatch.setattr(sources, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     loaded = HubModel.from_pretrained("someone/model", revision="v1", local_files_only=True)
     assert torch.equal(loaded.predict(small).score, model.predict(small).score)
     assert asked["repository"] == "someone/model"

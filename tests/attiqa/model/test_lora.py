@@ -10,11 +10,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
-from attiqa.data.views import CropProtocol
-from attiqa.model.checkpoints import Card, Scale, load_checkpoint, save_checkpoint
+from attiqa.model.architecture import Architecture
+from attiqa.model.cards import Card, Scale
+from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.lora import add_lora, merge_lora
-from attiqa.model.networks import Architecture, AttributeNet, BackboneError, QualityNet
+from attiqa.model.networks import AttributeNet, BackboneError, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings, finetune
 from attiqa.training.loop import Schedule, _optimizer

@@ -6,7 +6,8 @@ import timm
 import torch
 from torch import nn
 
-from attiqa.model.networks import Architecture, AttributeNet, BackboneError, QualityNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.networks import AttributeNet, BackboneError, QualityNet
 
 
 def test_the_network_has_the_papers_shape(tiny):

@@ -9,7 +9,8 @@ import torch
 
 from attiqa.cli import export
 from attiqa.distortions.ladders import LADDERS, distort
-from attiqa.model.checkpoints import read_card, save_checkpoint
+from attiqa.model.cards import read_card
+from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.onnx_export import ExportError, export_onnx
 from attiqa.model.quality_model import QualityModel, load_model
 

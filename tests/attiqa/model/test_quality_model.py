@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -8,11 +9,11 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from attiqa.attributes import ATTRIBUTES
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
-from attiqa.model import sources
-from attiqa.model.checkpoints import Card, save_checkpoint
+from attiqa.model.cards import Card
+from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.inputs import to_tensor
 from attiqa.model.quality_model import WEIGHTS, QualityModel, load_model
 
@@ -31,7 +32,7 @@ def model() -> QualityModel:
 
 def test_the_embedded_model_is_small_and_says_what_it_is(model):
     files = sorted(WEIGHTS.glob(f"{model.card.name}.*"))
-    assert [path.suffix for path in files] == [".json", ".safetensors"]
+    assert [path.suffix for path in files] == [".json", ".onnx", ".safetensors"]
     assert sum(path.stat().st_size for path in files) <= 12e6
     assert isinstance(model.card, Card)
     assert model.card.attributes == ATTRIBUTES
@@ -285,7 +286,7 @@ def test_a_model_by_name_file_folder_and_repository(model, tmp_path, monkeypatch
         asked.update(options, repository=repository)
         return str(tmp_path)
 
-    monkeypatch.setattr(sources, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     file = save_checkpoint(tmp_path, model.net, replace(model.card, name="mine"))
     (tmp_path / "config.json").write_text("{}")
     expected = model.predict(clean).score
@@ -306,7 +307,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     def download(repository, **options):
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(sources, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(CheckpointError, match=r"hf://someone/model: .*no connection.*give their"):
         load_model("hf://someone/model")
 

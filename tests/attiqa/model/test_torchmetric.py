@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import ImageFormatError
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.model.torchmetric import AttiqaScore

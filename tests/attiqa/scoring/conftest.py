@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.quality_model import QualityModel, load_model
 

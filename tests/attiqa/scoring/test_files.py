@@ -19,13 +19,14 @@ from attiqa.model.quality_model import QualityModel
 from attiqa.scoring import files as folder_scoring
 from attiqa.scoring import run as scoring
 from attiqa.scoring.files import score_files
+from attiqa.scoring.in_torch import TorchScorer
 from tests.attiqa.scoring.folders import files_in
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (5, 2), (64, 3)])
 def test_files_score_as_alone_in_the_order_given(model, folder, batch, workers):
     paths = files_in(folder)[::-1]
-    rows = [row for rows in score_files(model, paths, batch, workers) for row in rows]
+    rows = [row for rows in score_files(TorchScorer(model), paths, batch, workers) for row in rows]
     assert [row.path for row in rows] == paths
     for row in rows:
         if row.path.name in ("broken.jpg", "dot.png"):
@@ -50,7 +51,7 @@ def test_no_more_photographs_wait_than_stated(model, folder, monkeypatch):
         return decode(*args)
 
     monkeypatch.setattr(folder_scoring, "_decode", counted)
-    for rows in score_files(model, iter([path] * 60), batch=4, workers=2):
+    for rows in score_files(TorchScorer(model), iter([path] * 60), batch=4, workers=2):
         scored += rows
         assert len(started) - len(scored) <= 4 + 2
     assert len(scored) == 60
@@ -58,7 +59,7 @@ def test_no_more_photographs_wait_than_stated(model, folder, monkeypatch):
 
 def test_a_model_that_gives_no_number_gives_an_error(model, folder):
     model.net.regressor[-1].bias.data.fill_(float("nan"))
-    ((row,),) = score_files(model, [folder / "0.png"])
+    ((row,),) = score_files(TorchScorer(model), [folder / "0.png"])
     assert row.score is None
     assert "nan" in row.error
 
@@ -74,7 +75,7 @@ def test_a_model_of_a_single_attribute_is_printed(tiny, model, folder, monkeypat
     architecture = replace(tiny, attributes=("quality",))
     card = replace(model.card, architecture=architecture, attributes=("quality",))
     single = QualityModel(QualityNet(AttributeNet(architecture)), card)
-    monkeypatch.setattr(scoring, "load_model", lambda *_: single)
+    monkeypatch.setattr(scoring, "load_scorer", lambda *_: TorchScorer(single))
     assert score.main(score.Settings((folder / "0.png",))) == 0
     assert f"{single.score(folder / '0.png').attributes.item():.3f}" in capsys.readouterr().out
 
@@ -109,26 +110,31 @@ def test_48_megapixels(model, tmp_path):
     random = np.random.default_rng(0)
     small = Image.fromarray(random.integers(0, 256, (60, 80, 3)).astype(np.uint8))
     small.resize((8000, 6000)).save(tmp_path / "large.jpg")
-    ((row,),) = score_files(model, [tmp_path / "large.jpg"])
+    ((row,),) = score_files(TorchScorer(model), [tmp_path / "large.jpg"])
     assert (row.width, row.height) == (8000, 6000)
     assert row.score is not None
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own record of the peak is read")
-def test_100_megapixels_take_eight_bytes_each(photo, tmp_path):
+@pytest.mark.parametrize("library", ["torch", "onnx"])
+def test_100_megapixels_take_eight_bytes_each(photo, tmp_path, library):
     """Decoded in a thread, as in a folder: seven bytes, and what the allocator keeps."""
     code = """if True:
         import sys
         from pathlib import Path
-        from attiqa.scoring.files import score_files
         from attiqa.model.quality_model import load_model
+        from attiqa.scoring.files import score_files
+        from attiqa.scoring.in_torch import TorchScorer
+        from attiqa.scoring.scorers import load_scorer
         def peak():  # of this program; ru_maxrss may be that of the program that started it
             lines = Path("/proc/self/status").read_text().splitlines()
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-        model, peaks = load_model(), []
-        for name in sys.argv[1:]:
-            ((row,),) = score_files(model, [Path(name)])
+        library, *names = sys.argv[1:]
+        scorer = TorchScorer(load_model()) if library == "torch" else load_scorer()
+        peaks = []
+        for name in names:
+            ((row,),) = score_files(scorer, [Path(name)])
             assert row.score is not None, row.error
             peaks.append(peak())
         print(1024 * (peaks[1] - peaks[0]))
@@ -137,7 +143,7 @@ def test_100_megapixels_take_eight_bytes_each(photo, tmp_path):
     image.save(tmp_path / "small.jpg")
     image.resize((10_000, 10_000)).save(tmp_path / "large.jpg")
     run = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "small.jpg", tmp_path / "large.jpg"],
+        [sys.executable, "-c", code, library, tmp_path / "small.jpg", tmp_path / "large.jpg"],
         env={**os.environ, "PYTHONPATH": str(Path(attiqa.__file__).parents[1])},
         check=True,
         capture_output=True,

@@ -16,13 +16,14 @@ from PIL import Image
 
 import attiqa
 from attiqa.cli import score
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.files import companion
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.quality_model import QualityModel, load_model
-from attiqa.scoring import files, tables
+from attiqa.scoring import in_torch, tables
 from attiqa.scoring import run as scoring
 from attiqa.scoring.files import score_files
+from attiqa.scoring.in_torch import TorchScorer
 from attiqa.scoring.tables import ScoreJournal, ScoreTableError, read_rows
 
 ROOT = str(Path(attiqa.__file__).parents[1])
@@ -64,15 +65,16 @@ def scored(path: Path, suffix: str = "") -> dict[str, object]:
 )
 @pytest.mark.parametrize("batch", [1, 4])
 def test_an_unforeseen_error_is_one_files_alone(model, folder, monkeypatch, error, batch):
-    read = files.to_pixels
+    read = in_torch.to_pixels
 
     def broken(path):
         if path.name == "2.png":
             raise error
         return read(path)
 
-    monkeypatch.setattr(files, "to_pixels", broken)
-    rows = [r for rows in score_files(model, sorted(folder.iterdir()), batch) for r in rows]
+    monkeypatch.setattr(in_torch, "to_pixels", broken)
+    batches = score_files(TorchScorer(model), sorted(folder.iterdir()), batch)
+    rows = [row for rows in batches for row in rows]
     assert [row.path.name for row in rows if row.error] == ["2.png"]
     assert type(error).__name__ in rows[2].error
     assert "2.png" in rows[2].error
@@ -91,7 +93,8 @@ def test_an_error_of_the_network_is_one_files_alone(model, folder, monkeypatch, 
         return crops(views)
 
     monkeypatch.setattr(model, "score_views", broken)
-    rows = [r for rows in score_files(model, sorted(folder.iterdir()), batch) for r in rows]
+    batches = score_files(TorchScorer(model), sorted(folder.iterdir()), batch)
+    rows = [row for rows in batches for row in rows]
     assert [row.path.name for row in rows if row.error] == ["2.png"]
     assert rows[2].error.endswith("2.png: RuntimeError: out of memory")
     assert (rows[2].width, rows[2].height) == (80, 60)
@@ -369,5 +372,5 @@ def test_a_pipe_is_refused_without_waiting(settings, folder):
 
 def test_torch_is_left_as_it_was(model, folder):
     """Errors of one batch must not leave the inference mode on."""
-    list(score_files(model, [folder / "0.png"]))
+    list(score_files(TorchScorer(model), [folder / "0.png"]))
     assert not torch.is_inference_mode_enabled()

@@ -21,15 +21,9 @@ from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.scoring import files as folder_scoring
 from attiqa.scoring import run as scoring
 from attiqa.scoring.files import score_files
-from attiqa.scoring.tables import (
-    ScoreJournal,
-    ScoreTableError,
-    named_file,
-    read_rows,
-    table_row,
-    table_schema,
-    table_text,
-)
+from attiqa.scoring.in_torch import TorchScorer
+from attiqa.scoring.rows import named_file, table_row, table_text
+from attiqa.scoring.tables import ScoreJournal, ScoreTableError, read_rows, table_schema
 from tests.attiqa.scoring.folders import files_in
 
 
@@ -244,7 +238,7 @@ def test_a_model_of_a_single_attribute(tiny, model, folder, tmp_path, attributes
     single = QualityModel(QualityNet(AttributeNet(architecture)), card)
     journal = ScoreJournal(tmp_path / f"scores{suffix}", card)
     paths = [folder / name for name in ("0.png", "broken.jpg")]
-    for files in score_files(single, paths):
+    for files in score_files(TorchScorer(single), paths):
         journal.append([table_row(file, card) for file in files])
     journal.finish()
     scored, failed = read_rows(journal.out)

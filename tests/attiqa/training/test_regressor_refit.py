@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from attiqa.data.views import CropProtocol
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.distortions.training_pairs import distorted_pairs
 from attiqa.model.networks import AttributeNet
 from attiqa.training.regressor_refit import (

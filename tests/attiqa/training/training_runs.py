@@ -16,7 +16,8 @@ import torch
 from lightning_fabric import Fabric
 
 from attiqa.data.crops import CropSettings
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings, finetune
 from attiqa.training.loop import Schedule

@@ -7,8 +7,9 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_backbone
-from attiqa.model.networks import Architecture, AttributeNet
+from attiqa.model.networks import AttributeNet
 from experiments.iqa import imagenet_weights
 
 BACKBONE = "test_efficientnet"

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from skimage import data as samples
 
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
 from attiqa.data.rated_photos import random_split
-from attiqa.data.views import CropProtocol
+from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_checkpoint
-from attiqa.model.networks import Architecture, AttributeNet, QualityNet
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.training.distillation import committee
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule

@@ -29,7 +29,8 @@ from isp_env.errors import RawFileError
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
 from isp_env.raw import RawImage, read_raw
-from isp_env.render.frame import OutputSize, quantise, render_raw, render_whole
+from isp_env.render.frame import OutputSize, render_raw
+from isp_env.render.frame_in_torch import quantise, render_whole
 from isp_env.scenes.simulation import Capture, simulate
 from tests.isp_env.develop.pictures import border_errors, drawn_by, linear_of, linear_raw
 from tests.isp_env.develop.test_warp import SHAPE, SIDE, rectilinear
@@ -118,7 +119,7 @@ def test_vignetting_is_corrected_everywhere(camera):
         (develop(bright), develop(raw)),
         (develop(bright, half=True), develop(raw, half=True)),
         (preview(bright, 24), preview(raw, 24)),
-        (reduced(linear_source(bright), 4), reduced(linear_source(raw), 4)),
+        (reduced(linear_source(bright), 4).in_torch(), reduced(linear_source(raw), 4).in_torch()),
     ):
         # means of a quarter of the picture's width, at its corners: the noise is averaged out
         (height, width), size = found.rgb.shape[1:], truth.rgb.shape[1:]

@@ -22,17 +22,17 @@ from isp_env.scenes.simulation import Capture, simulate
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_halved_is_the_mean_of_four_demosaiced_pixels(take, cfa, orientation):
     raw = replace(take(), cfa=np.array(cfa, np.uint8), orientation=orientation, crop=(2, 4, 62, 62))
-    found = halved(linear_source(raw))
+    found = halved(linear_source(raw)).in_torch()
     expected = avg_pool2d(develop(raw).rgb, 2)
     assert torch.allclose(found.rgb, expected, atol=1e-5)
-    torch.testing.assert_close(found.noise, reduced(linear_source(raw), 2).noise)
+    torch.testing.assert_close(found.noise, torch.from_numpy(reduced(linear_source(raw), 2).noise))
 
 
 @pytest.mark.parametrize("block", [2, 6])
 def test_means_have_the_noise_of_so_many_samples(take, block):
     """Of 2 x 2 samples one is red, two are green: variances fall as one over their number."""
     raw = replace(take(), camera_to_rec709=np.eye(3))
-    single, means = develop(raw).noise, reduced(linear_source(raw), block).noise
+    single, means = develop(raw).noise, reduced(linear_source(raw), block).in_torch().noise
     samples = torch.tensor([0.25, 0.5, 0.25]) * block**2
     torch.testing.assert_close(means, single / samples[:, None])
 

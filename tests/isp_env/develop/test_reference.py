@@ -10,14 +10,8 @@ from torch.nn.functional import interpolate
 
 from agents.evaluation.fidelity import fidelity
 from isp_env.develop.downsized import preview
-from isp_env.develop.reference import (
-    LinearImage,
-    develop,
-    develop_area,
-    recover_highlights,
-    resize,
-    upright,
-)
+from isp_env.develop.linear_image import LinearImage, upright
+from isp_env.develop.reference import develop, develop_area, recover_highlights, resize
 from isp_env.dng.opcodes import GainMap
 from isp_env.isp.default import DEFAULT_PIPELINE as PIPELINE
 from isp_env.isp.parameters import to_theta

@@ -12,7 +12,8 @@ from isp_env.isp.guide import gaussian_blur
 from isp_env.isp.parameters import Parameter
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.isp.stage import Stage
-from isp_env.render.frame import quantise, render_raw, render_whole
+from isp_env.render.frame import render_raw
+from isp_env.render.frame_in_torch import quantise, render_whole
 from isp_env.scenes.samples import NIKON_D750
 from isp_env.scenes.simulation import Capture, simulate
 

@@ -7,6 +7,7 @@ from skimage import data
 from torch.nn.functional import interpolate
 
 from isp_env.isp import guide as guides
+from isp_env.isp import resampling
 from isp_env.isp.default import DEFAULT_PIPELINE as PIPELINE
 from isp_env.isp.parameters import to_theta
 from isp_env.isp.stages import denoise, local_contrast, sharpen
@@ -113,7 +114,7 @@ def test_knobs_do_what_their_names_say(knob, value, measure):
 
 
 def denoised(linear: torch.Tensor, noise: torch.Tensor, strength: float) -> torch.Tensor:
-    guide = guides.reduce(linear, 1)
+    guide = resampling.reduce(linear, 1)
     maps = denoise.measure(guide, noise, {"denoise": torch.tensor([strength])})
     return torch.stack(denoise.apply(linear.unbind(1), maps, {}), dim=1)
 
@@ -137,9 +138,9 @@ def test_denoise_keeps_faint_colours_that_are_wider_than_a_pixel_of_the_guide():
     clean = torch.stack([0.2 + stripes, 0.2 + 0 * stripes, 0.2 - stripes])[None]
     noisy = clean + 0.02 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     factor = guides.guide_factor(1600)
-    guide = guides.reduce(noisy, factor)
+    guide = resampling.reduce(noisy, factor)
     maps = denoise.measure(guide, noise, {"denoise": torch.tensor([0.25])})
-    large = {name: guides.enlarge(m, factor, (96, 1600)) for name, m in maps.items()}
+    large = {name: resampling.enlarge(m, factor, (96, 1600)) for name, m in maps.items()}
     after = torch.stack(denoise.apply(noisy.unbind(1), large, {}), dim=1)
     contrast = [((x[:, 0] - x[:, 2]) * stripes.sign()).mean() for x in (after, clean)]
     assert contrast[0] > 0.8 * contrast[1]
@@ -148,7 +149,7 @@ def test_denoise_keeps_faint_colours_that_are_wider_than_a_pixel_of_the_guide():
 
 def test_sharpening_makes_no_halos():
     edge = torch.cat([torch.full((1, 3, 64, 160), 0.2), torch.full((1, 3, 64, 160), 0.8)], dim=3)
-    maps = sharpen.measure(guides.reduce(edge, 1), NO_NOISE, {})
+    maps = sharpen.measure(resampling.reduce(edge, 1), NO_NOISE, {})
     sharp = torch.stack(sharpen.apply(edge.unbind(1), maps, {"sharpen": torch.tensor(1.0)}), dim=1)
     assert sharp.max() <= 0.9 + 1e-6
     assert sharp.min() >= 0.1 - 1e-6
@@ -161,7 +162,7 @@ def test_local_contrast_moves_texture_and_leaves_edges_flat_areas_black_and_whit
     step = torch.cat([torch.full((1, 3, 128, 64), 0.2), torch.full((1, 3, 128, 64), 0.8)], dim=3)
 
     def after(image: torch.Tensor, amount: float) -> torch.Tensor:
-        maps = local_contrast.measure(guides.reduce(image, 1), NO_NOISE, {})
+        maps = local_contrast.measure(resampling.reduce(image, 1), NO_NOISE, {})
         planes = local_contrast.apply(
             image.unbind(1), maps, {"local_contrast": torch.tensor(amount)}
         )

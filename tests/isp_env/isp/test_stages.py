@@ -9,7 +9,7 @@ import torch
 from isp_env.color.output_spaces import SPACES
 from isp_env.compiled.strips import CHUNK
 from isp_env.isp.default import default_pipeline
-from isp_env.isp.fused.tracing import fuse
+from isp_env.isp.fused.loops import fuse
 from isp_env.isp.stage import Stage
 
 STAGES = {

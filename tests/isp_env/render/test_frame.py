@@ -7,11 +7,12 @@ import pytest
 import torch
 from skimage import data as photographs
 
-from isp_env.develop.reference import LinearImage, upright
+from isp_env.develop.linear_image import LinearImage, upright
 from isp_env.isp.default import DEFAULT_PIPELINE as PIPELINE
 from isp_env.isp.parameters import to_theta
 from isp_env.raw import RawImage, read_raw
-from isp_env.render.frame import OutputSize, quantise, render_linear, render_raw, render_whole
+from isp_env.render.frame import OutputSize, render_linear, render_raw
+from isp_env.render.frame_in_torch import quantise, render_whole
 from isp_env.scenes.samples import NIKON_D750
 from isp_env.scenes.simulation import Capture, simulate
 

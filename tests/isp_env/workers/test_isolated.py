@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ def has_ended(pid: int) -> bool:
     return False
 
 
-def outcomes(*tasks, workers=1, limits=LIMITS):
+def outcomes(*tasks, workers=1, limits=LIMITS, preload=()):
     """Outcomes in the order of the tasks; each task has exactly one."""
     numbered = [f"{task}  # {number}" for number, task in enumerate(tasks)]
-    results = list(run_isolated(eval, numbered, workers=workers, limits=limits))
+    results = list(run_isolated(eval, numbered, workers=workers, limits=limits, preload=preload))
     by_task = {result.task: result for result in results}
     assert len(results) == len(by_task) == len(tasks)
     return [by_task[task] for task in numbered]
@@ -92,7 +93,8 @@ def test_every_task_has_one_outcome_whatever_the_others_do(workers, tmp_path):
     ],
 )
 def test_memory_is_limited_whoever_allocates_it(greedy):
-    modest, refused = outcomes(greedy.replace("10**8", "10**6").replace("20_000", "500"), greedy)
+    smaller = greedy.replace("10**8", "10**6").replace("20_000", "500")
+    modest, refused = outcomes(smaller, greedy, preload=["torch"])
     assert modest.kind in ("done", "error")  # a tensor may not be picklable here; it was made
     assert modest.kind == "done", modest
     assert (refused.kind, refused.value) == ("memory", None)
@@ -159,12 +161,16 @@ def test_logs_and_tracebacks_arrive_here(caplog, workers):
     assert not workers or "UserWarning: odd" in caplog.text
 
 
-def test_one_computing_thread():
+@pytest.mark.parametrize("preload", [["torch"], []])
+def test_one_computing_thread(preload):
+    limits = replace(LIMITS, memory=4_000_000_000)  # which importing torch maps, at most
     threads, torch_threads = outcomes(
         "len(__import__('os').listdir('/proc/self/task'))"
         " if __import__('torch').ones(512, 512).matmul(__import__('torch').ones(512, 512)).sum()"
         " and __import__('sys').platform == 'linux' else 1",
         "__import__('torch').get_num_threads()",
+        limits=limits,
+        preload=preload,
     )
     assert (threads.value, torch_threads.value) == (1, 1)
 

@@ -156,7 +156,6 @@ def test_16_bit_grey_of_a_linear_grey_profile(tmp_path, linear_grey_profile):
 @pytest.mark.parametrize("compression", ["lzw", "zstd", "packbits"])
 @pytest.mark.parametrize("predictor", [False, True])
 def test_compressed_floating_point(tmp_path, compression, predictor):
-    pytest.importorskip("imagecodecs", reason="needs the extra tiff")
     tifffile.imwrite(
         tmp_path / "a.tif",
         samples_of(unit(3), "float32"),
@@ -167,15 +166,14 @@ def test_compressed_floating_point(tmp_path, compression, predictor):
     assert_shown(read_photo(tmp_path / "a.tif"), unit(3))
 
 
-def test_without_imagecodecs_the_error_says_what_to_install(tmp_path, monkeypatch):
-    pytest.importorskip("imagecodecs", reason="writes the file")
+def test_without_a_codec_the_error_says_what_to_install(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", unit(3).astype("f4"), photometric="rgb", compression="lzw")
 
     def lacking(page):
         raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
 
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lacking)
-    with pytest.raises(ImageFileError, match=r"a\.tif: .*pip install 'attiqa\[tiff\]'"):
+    with pytest.raises(ImageFileError, match=r"a\.tif: .*--upgrade imagecodecs"):
         read_photo(tmp_path / "a.tif")
 
 

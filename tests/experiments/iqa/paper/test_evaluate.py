@@ -14,10 +14,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import CropSettings
-from attiqa.data.views import CropProtocol
 from attiqa.errors import CheckpointError
-from attiqa.model.networks import Architecture, AttributeNet
+from attiqa.model.architecture import Architecture
+from attiqa.model.networks import AttributeNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import FinetuneSettings
 from attiqa.training.loop import Schedule

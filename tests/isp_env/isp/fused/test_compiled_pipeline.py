@@ -9,7 +9,8 @@ import torch
 from isp_env.color.output_spaces import SPACES
 from isp_env.isp.default import DEFAULT_PIPELINE, default_pipeline
 from isp_env.isp.fused import compiled_pipeline
-from isp_env.isp.fused.compiled_pipeline import compiled, fused
+from isp_env.isp.fused.compiled_pipeline import compiled
+from isp_env.isp.fused.loops import fused
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes

@@ -6,9 +6,9 @@ import torch
 
 from isp_env.compiled.strips import CHUNK
 from isp_env.isp.default import DEFAULT_PIPELINE
-from isp_env.isp.fused import tracing
-from isp_env.isp.fused.compiled_pipeline import fused
-from isp_env.isp.fused.tracing import fuse, source
+from isp_env.isp.fused import loops
+from isp_env.isp.fused.loops import fuse, fused
+from isp_env.isp.fused.tracing import source
 
 X = torch.linspace(-2.0, 3.0, 2 * CHUNK)
 Y = torch.linspace(3.0, 0.01, 2 * CHUNK)
@@ -18,7 +18,7 @@ Y = torch.linspace(3.0, 0.01, 2 * CHUNK)
 def own_cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "kernels"
     folder.mkdir(exist_ok=True)
-    monkeypatch.setattr(tracing, "user_cache_path", lambda *_, **__: folder)
+    monkeypatch.setattr(loops, "user_cache_path", lambda *_, **__: folder)
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""How a photograph of any size becomes crops: a setting of every model."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CropProtocol:
+    """How a photograph of any size becomes crops whose predictions are averaged.
+
+    Grain and slight blur vanish from a photograph that is made small; its own size shows them, and
+    the small one the whole (ReLIQS, CVPR 2026: several scales agree better with people than one).
+    The crops that a network is trained on should cover its scales (`CropSettings.short_side`).
+
+    Attributes:
+        short_side: Pixels that the short side is resized to (bicubic, antialiased).
+        crop: Side of the five square crops: the four corners and the centre.
+        further: More short sides that five crops are taken at; 0 is the photograph's own size, or
+            the crop's where it is smaller.
+
+    Raises:
+        ValueError: A short side is smaller than the crop.
+    """
+
+    short_side: int = 340
+    crop: int = 320
+    further: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.short_side < self.crop:
+            raise ValueError(
+                f"short_side: expected at least the crop's {self.crop}; found {self.short_side}"
+            )
+        if any(0 != side < self.crop for side in self.further):
+            raise ValueError(
+                f"further: expected 0 or at least the crop's {self.crop}; found {self.further}"
+            )
+
+    @property
+    def short_sides(self) -> tuple[int, ...]:
+        """One for each scale that the photograph is seen at."""
+        return (self.short_side, *self.further)

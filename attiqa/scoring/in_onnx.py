@@ -1,0 +1,63 @@
+"""Scores of files by ONNX Runtime: a graph beside the `.safetensors` file that has its weights."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float32
+
+from attiqa.data.photos.decoding import read_photo
+from attiqa.data.views_in_numpy import views
+from attiqa.errors import CheckpointError
+from attiqa.model.cards import Card
+from attiqa.model.sizes import check_size
+from attiqa.scoring.rows import View
+from attiqa.scoring.scorers import CROPS, Look
+
+
+class GraphScorer:
+    """A `scorers.Scorer` on the CPU.
+
+    Raises:
+        CheckpointError: Weights, card and graph do not belong together, or there is no score.
+    """
+
+    batch = 1
+
+    def __init__(self, weights: Path, card: Card, view: View = "five") -> None:
+        if card.scale is None:
+            raise CheckpointError(f"{weights}: a pretrained {card.kind}; expected a QualityNet")
+        if hashlib.sha256(weights.read_bytes()).hexdigest() != card.sha256:
+            message = f"{weights}: its SHA-256 is not the one in its card; fetch both again"
+            raise CheckpointError(message)
+        self.card, self.view = card, view
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        # threads that wait for work would take the cores of those that decode
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(
+            weights.with_suffix(".onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        made_for = self.session.get_modelmeta().custom_metadata_map.get("weights_sha256")
+        if made_for != card.sha256:
+            raise CheckpointError(f"{weights.with_suffix('.onnx')}: the graph of other weights")
+
+    def look(self, path: Path) -> Look:
+        """Read a file and cut its crops."""
+        photo = read_photo(path)
+        height, width, _ = photo.shape
+        check_size((height, width), name=f"{path}")
+        return Look(width, height, views(photo, self.card.protocol, CROPS[self.view]))
+
+    def score(
+        self, crops: Sequence[Float32[np.ndarray, "k 3 c c"]]
+    ) -> list[tuple[float, tuple[float, ...]]]:
+        """Return score and attributes of each photograph."""
+        images = np.concatenate(list(crops))
+        score, attributes = self.session.run(["score", "attributes"], {"images": images})
+        scores = score.reshape(len(crops), -1).mean(1)
+        attributes = attributes.reshape(len(crops), -1, attributes.shape[1]).mean(1)
+        rows = map(tuple, attributes.tolist())
+        return list(zip(scores.tolist(), rows, strict=True))
