@@ -23,12 +23,11 @@ from safetensors.torch import save_file
 from agents.learning.algorithms import PPOSettings
 from agents.learning.prior import LessonSettings
 from agents.learning.training import Pace
-from attiqa.cli.machine import Machine
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.cli.settings.machine import Machine
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.datasets import clive, spaq
-from attiqa.labels.labelling import Loading
-from attiqa.training.loop import Schedule
+from attiqa.labels.loading import Loading
+from attiqa.training.settings import Schedule
 from tests.attiqa.data.datasets.conftest import write_clive, write_koniq, write_spaq
 from tests.experiments.tiny_agents import NETWORK, TINY, tiny_agent, tiny_judge
 from tests.isp_env.batch.folders import shoot

@@ -4,9 +4,9 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,8 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import Positional
 
-from attiqa.data.crop_protocol import CropProtocol
+from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
@@ -34,70 +33,6 @@ from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
-from attiqa.training.finetuning import FinetuneSettings
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Measure a model by a protocol of the field."""
-
-    protocol: Positional[Literal["as-is", "fine-tune", "linear-probe", "pairs"]]
-    """as-is: score a data set; the result says whether it is zero-shot. fine-tune and linear-probe:
-    train on splits of a data set and test on their rest; fine-tune also tells how far the features
-    drifted. pairs: preferences between two images."""
-    data: Positional[Path]
-    """Folder of the data set; for pairs, a CSV file: first, second, preference (share of the people
-    who prefer the first), image files relative to it."""
-    dataset: str = "koniq"
-    """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
-    name, mos and, if you like, group)."""
-    scale: tuple[float, float] | None = None
-    """Lowest and highest possible score, of "plain" only."""
-    subset: bool = False
-    """The folder holds a part of the data set on purpose."""
-    others: tuple[str, ...] = ()
-    """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results, on their
-    official test part where they have one."""
-    model: str = "embedded"
-    """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
-    splits: int = 10
-    """Random splits of 80 % and 20 %; 0 takes the official one."""
-    validation: float = 0.1
-    """Share of the photographs, out of the 80 %, that an epoch is selected on; 0 is the paper."""
-    labels: float = 1.0
-    """Share of all photographs whose labels are known: 0.1 and 0.2 in the paper; 1 for all."""
-    by_group: bool = True
-    """Keep a reference or prompt on one side of each split (KADID-10k, TID2013, AGIQA-3k, groups of
-    your own). Without, photographs are divided at random, and what a test photograph shows has been
-    trained on: such results promise too much."""
-    features: Literal["backbone", "heads"] = "backbone"
-    """What is probed: the pooled features, or the hidden features of the heads."""
-    short_side: int = 340
-    """Tested photographs are resized to it; as-is and pairs follow the model's card."""
-    crop: int = 320
-    """Side of their five crops."""
-    further: tuple[int, ...] = ()
-    """More short sides that five crops are taken at; 0 is the photograph's own size."""
-    evaluate_every: int = 1
-    """Epochs from one test to the next."""
-    finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
-    """Of fine-tune."""
-    out: Path | None = None
-    """Folder for results.json, and the states of a training that is under way;
-    runs/evaluate/PROTOCOL if not given."""
-
-    def __post_init__(self) -> None:
-        _ = self.whole  # refuses a short side below the crop before any data set is read
-
-    @property
-    def folder(self) -> Path:
-        """`out`, or the default."""
-        return self.out or Path("runs/evaluate") / self.protocol
-
-    @property
-    def whole(self) -> CropProtocol:
-        """How a trained network looks at whole photographs."""
-        return CropProtocol(self.short_side, self.crop, self.further)
 
 
 def main(settings: Settings) -> None:

@@ -1,4 +1,8 @@
-"""The command line `attiqa COMMAND ...`; a command's module is imported when it is asked for."""
+"""The command line `attiqa COMMAND ...`.
+
+A command is imported when it has something to do: its help and the refusal of a name that stands
+for nothing wait for no PyTorch.
+"""
 
 import io
 import logging
@@ -39,9 +43,11 @@ def main() -> None:
         sys.exit(0 if name in ("-h", "--help") else 2)
     logger = logging.getLogger("attiqa")
     try:
-        command = import_module(f"attiqa.cli.{name.replace('-', '_')}")
-        settings = tyro.cli(command.Settings, prog=f"attiqa {name}", args=arguments)
-        sys.exit(command.main(settings))
+        module = name.replace("-", "_")
+        kind = import_module(f"attiqa.cli.settings.{module}").Settings
+        settings = tyro.cli(kind, prog=f"attiqa {name}", args=arguments)
+        settings.check()
+        sys.exit(import_module(f"attiqa.cli.{module}").main(settings))
     except AttiqaError as error:
         logger.error(error)
         sys.exit(1)

@@ -1,60 +1,24 @@
 """`attiqa pretrain PHOTOS --labels LABELS`: teach a network the order of the attributes."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import torch
-import tyro
 from rich import print
-from tyro.conf import Positional
 
 from attiqa.attributes import ATTRIBUTES
-from attiqa.cli.machine import Machine
-from attiqa.cli.prompts import Prompting
+from attiqa.cli.settings.pretrain import Settings
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.files import write_atomically
 from attiqa.labels.rank_averaging import read_averaged_labels
-from attiqa.model.architecture import Architecture
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_backbone, save_checkpoint
 from attiqa.model.networks import AttributeNet
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher
-from attiqa.training.pretraining import Labels, PretrainSettings, pretrain
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Pretrain on unlabelled photographs (section 3.4); a run that was killed continues."""
-
-    photos: Positional[Path]
-    """Folder of photographs."""
-    labels: tuple[Path, ...] = ()
-    """What `attiqa label` wrote about that folder; without, crops are labelled as drawn. Of several
-    teachers or views, the ranks are averaged."""
-    teacher: Literal["clip", "measured"] = "clip"
-    """Who labels the crops where there are no labels."""
-    clip: str = "ViT-B-16-quickgelu"
-    """Model name of open_clip."""
-    clip_weights: str | None = "openai"
-    """Tag of open_clip or a local weight file; None for random weights."""
-    prompting: Annotated[Prompting, tyro.conf.arg(name="")] = field(default_factory=Prompting)
-    """What CLIP compares with, where there are no labels."""
-    architecture: Architecture = field(default_factory=Architecture)
-    """The network; its attributes are those of the labels or of the teacher."""
-    init: Path | None = None
-    """Weights of the backbone from timm (safetensors, no classifier); random without."""
-    pretraining: PretrainSettings = field(default_factory=PretrainSettings.paper)
-    """The paper's where it states them."""
-    machine: Machine = field(default_factory=Machine)
-    """Where to train."""
-    name: str = "pretrained"
-    """Name of the network's files."""
-    out: Path = Path("runs/pretrain")
-    """Folder for the network, its card, its history, the state of the run and TensorBoard."""
+from attiqa.training.pretraining import Labels, pretrain
 
 
 def main(settings: Settings) -> None:

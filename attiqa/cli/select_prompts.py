@@ -3,11 +3,10 @@
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import tyro
 from jaxtyping import Float, UInt8
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -18,13 +17,13 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from attiqa.cli.settings.select_prompts import Settings
 from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.photo_folder import content_hash, list_photos, read_photo
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
 from attiqa.errors import DatasetLayoutError
 from attiqa.files import write_atomically
 from attiqa.provenance.versions import versions
-from attiqa.teachers.clip_model import View
 from attiqa.teachers.embedding_cache import EmbeddingCache
 from attiqa.teachers.prompt_selection import (
     PairScores,
@@ -35,41 +34,6 @@ from attiqa.teachers.prompt_selection import (
     to_json,
 )
 from attiqa.teachers.teacher import ClipTeacher
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a prompt selection."""
-
-    photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Clean photographs to distort, files or folders; a hundred or more."""
-    out: Path
-    """Folder for prompts.json and prompts.png."""
-    spaq: Path | None = None
-    """Folder of SPAQ for the task on human scores; distortions alone without."""
-    spaq_share: float = 1.0
-    """Random share of SPAQ that is used (the paper: all). The result names the photographs: they
-    are no test set any more."""
-    spaq_subset: bool = False
-    """The folder holds a part of SPAQ."""
-    architecture: str = "ViT-B-16-quickgelu"
-    """Model name of open_clip."""
-    pretrained: str = "openai"
-    """Tag of open_clip or a local weight file."""
-    view: View = "center"
-    """How a photograph is shown to the model."""
-    side: int | None = None
-    """Side of what is shown in pixels; the model's own without."""
-    short_side: int = 512
-    """Larger photographs are first shrunk to this, before they are distorted."""
-    seed: int = 0
-    """Fixes the noise and the share of SPAQ."""
-    cache: Path = Path("runs/cache/embeddings")
-    """Folder for the features, which are computed once."""
-    batch_size: int = 64
-    """Images that are encoded at once."""
-    device: str = "cpu"
-    """Where the model runs."""
 
 
 def main(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""How a photograph of any size becomes crops: a setting of every model."""
+"""How photographs become crops, for scoring and for training: settings of every model."""
 
 from dataclasses import dataclass
 
@@ -39,3 +39,16 @@ class CropProtocol:
     def short_sides(self) -> tuple[int, ...]:
         """One for each scale that the photograph is seen at."""
         return (self.short_side, *self.further)
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How crops are drawn.
+
+    Attributes:
+        size: Pixels at the side of a crop.
+        short_side: Range of the short side that the photograph is resized to before it is cropped.
+    """
+
+    size: int = 224
+    short_side: tuple[int, int] = (224, 512)

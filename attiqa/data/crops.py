@@ -1,6 +1,5 @@
 """Random crops of photographs at random scales: what the networks are trained on."""
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import InterpolationMode, resized_crop
 
+from attiqa.data.crop_protocol import CropSettings
+
 
 @runtime_checkable
 class Photos(Protocol):
@@ -18,19 +19,6 @@ class Photos(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """How crops are drawn.
-
-    Attributes:
-        size: Pixels at the side of a crop.
-        short_side: Range of the short side that the photograph is resized to before it is cropped.
-    """
-
-    size: int = 224
-    short_side: tuple[int, int] = (224, 512)
 
 
 class RandomCrops(Dataset[tuple[int, UInt8[Tensor, "3 s s"]]]):

@@ -18,7 +18,8 @@ from attiqa.evaluation.linear_probe import fit_linear_probe
 from attiqa.evaluation.predictions import quality_scores
 from attiqa.evaluation.protocols import Evaluate, Indices, Predict
 from attiqa.model.networks import QualityNet
-from attiqa.training.finetuning import FinetuneSettings, finetune
+from attiqa.training.finetuning import finetune
+from attiqa.training.settings import FinetuneSettings
 
 Features = Callable[[RatedPhotos, Indices], Float[np.ndarray, "n f"]]
 """Computes features of some photographs of a data set."""

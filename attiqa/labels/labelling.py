@@ -34,6 +34,7 @@ from torch.utils.data import DataLoader
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.photo_folder import list_photos
 from attiqa.errors import LabelStoreError
+from attiqa.labels.loading import Loading
 from attiqa.labels.photo_batches import Cut, PhotoBatches, PhotoRow, Reject
 from attiqa.labels.store import (
     KINDS,
@@ -81,18 +82,6 @@ class Labelling:
         """Label photographs; on a GPU this returns before the labels are there."""
         images = squares.to(self.device, non_blocking=True).flatten(0, 1).float() / 255
         return self.teacher(images).unflatten(0, squares.shape[:2]).mean(1)
-
-
-@dataclass(frozen=True)
-class Loading:
-    """Speed, not results: how photographs reach the teacher and the disk."""
-
-    batch_size: int = 64
-    """Photographs per call of the teacher."""
-    workers: int = 4
-    """Processes that decode, per process that labels; 0 decodes between the batches."""
-    shard_rows: int = 8192
-    """Rows of a Parquet file."""
 
 
 def label_folder(

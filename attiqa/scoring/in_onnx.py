@@ -32,7 +32,8 @@ class GraphScorer:
         if hashlib.sha256(weights.read_bytes()).hexdigest() != card.sha256:
             message = f"{weights}: its SHA-256 is not the one in its card; fetch both again"
             raise CheckpointError(message)
-        self.card, self.view = card, view
+        self.card = card
+        self.view: View = view
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
         # threads that wait for work would take the cores of those that decode
@@ -56,7 +57,8 @@ class GraphScorer:
     ) -> list[tuple[float, tuple[float, ...]]]:
         """Return score and attributes of each photograph."""
         images = np.concatenate(list(crops))
-        score, attributes = self.session.run(["score", "attributes"], {"images": images})
+        found = self.session.run(["score", "attributes"], {"images": images})
+        score, attributes = map(np.asarray, found)
         scores = score.reshape(len(crops), -1).mean(1)
         attributes = attributes.reshape(len(crops), -1, attributes.shape[1]).mean(1)
         rows = map(tuple, attributes.tolist())

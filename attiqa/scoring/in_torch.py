@@ -18,7 +18,8 @@ class TorchScorer:
     """A `scorers.Scorer`."""
 
     def __init__(self, model: QualityModel, view: View = "five") -> None:
-        self.model, self.card, self.view = model, model.card, view
+        self.model, self.card = model, model.card
+        self.view: View = view
         # on a CPU more were half as fast
         self.batch = 1 if model.device.type == "cpu" else 32
 

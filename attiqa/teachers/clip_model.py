@@ -9,7 +9,7 @@ import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import open_clip
 import torch
@@ -22,23 +22,11 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, five_crop, resize
 
 from attiqa.errors import CheckpointError, TeacherError
+from attiqa.teachers.choices import View
 
 logger = logging.getLogger(__name__)
 
 ClipModel = open_clip.CLIP | open_clip.CustomTextCLIP | open_clip.CoCa
-
-View = Literal["center", "native5", "whole"]
-"""How a photograph is shown to CLIP.
-
-- `center`: short side resized to the side, square in the centre: the paper's and CLIP's own. Noise
-  and fine detail of large photographs are lost.
-- `native5`: five squares at the native scale, corners and centre; their labels are averaged.
-- `whole`: all of the photograph, short side resized to the side, long side to the nearest multiple
-  of the patch, or of the stride of a convolutional tower.
-
-All resizing is bicubic with antialiasing. A photograph with a short side smaller than the side is
-enlarged to it, in every view.
-"""
 
 _POSITIONS = ("positional_embedding", "attnpool.positional_embedding", "trunk.pos_embed")
 """The parameter that holds them in OpenCLIP's own ViT, its ResNet and timm's ViT (SigLIP)."""

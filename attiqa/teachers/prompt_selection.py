@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +26,8 @@ from torchvision.transforms.functional import InterpolationMode, resize
 from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates, PromptPair
 from attiqa.distortions.ladders import Ladder, distort
 from attiqa.errors import CheckpointError
+from attiqa.teachers.choices import Place, Task
 from attiqa.teachers.embedding_cache import EmbeddingCache, image_hash
-
-Task = Literal["distortion", "human", "sum"]
-Place = Literal["best", "median", "worst"]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from torchvision.transforms.functional import normalize
 
 from attiqa.attributes import PROMPTS, PromptPair
 from attiqa.errors import TeacherError
+from attiqa.teachers.choices import View
 from attiqa.teachers.clip_model import (
     HUB,
-    View,
     check_size,
     cut_views,
     encode_views,

@@ -7,7 +7,7 @@ alive (`attribute_weight`, `ladder_weight`) and must not be fooled by the knobs 
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,13 +17,13 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from attiqa.data.crops import CropSettings, Photos, RandomCrops
+from attiqa.data.crops import Photos, RandomCrops
 from attiqa.distortions.training_pairs import DistortedPairs, attribute_pairs, distorted_pairs
 from attiqa.model.lora import add_lora, merge_lora
 from attiqa.model.networks import QualityNet
 from attiqa.provenance.identity import array_hash, qualified_name, teacher_record
 from attiqa.teachers.teacher import AttributeTeacher
-from attiqa.training.loop import Batch, Evaluation, Schedule, gather, labels_of, train
+from attiqa.training.loop import Batch, Evaluation, gather, labels_of, train
 from attiqa.training.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
@@ -34,6 +34,7 @@ from attiqa.training.losses import (
     plcc_loss,
     within_sets,
 )
+from attiqa.training.settings import FinetuneSettings
 
 PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
 """(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
@@ -57,67 +58,6 @@ class Scorer:
     score: Callable[[Tensor], Tensor]
     scale: tuple[float, float]
     data: str = "unknown"
-
-
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """Settings of the fine-tuning."""
-
-    schedule: Schedule = field(default_factory=Schedule)
-    """Length, speed and crops."""
-    dropout: float = 0.0
-    """Share of the heads' features that the regressor does not get to see in a step."""
-    lora_rank: int = 0
-    """Rank of the additions by which alone a transformer's linear layers learn (LoRA); 0 lets the
-    whole backbone learn. LoRA's authors learn at 1e-4 to 5e-4: see `backbone_lr`."""
-    lora_alpha: float = 16.0
-    """LoRA's addition to a weight is multiplied by alpha / rank."""
-    plcc_weight: float = 0.1
-    """Weight of 1 - PLCC beside the squared error."""
-    quantile_weight: float = 0.0
-    """Weight of the squared error of the MOS's quantiles (of `losses.empirical_cdf`) beside that of
-    the MOS, and of a scorer's likewise; 0 is the paper."""
-    norm_in_norm_weight: float = 0.0
-    """Weight of the norm-in-norm loss (LinearityIQA) beside the squared error; 0 is the paper."""
-    rank_weight: float = 0.0
-    """Weight of a margin ranking of the scores by MOS, over all pairs of the batch."""
-    rank_margin: float = 0.25
-    """Margin of that ranking, in standard deviations of the MOS."""
-    attribute_weight: float = 0.0
-    """Weight of the ranking loss against the teacher; 0 is the paper."""
-    attribute_margin: float = 0.1
-    """Margin of that loss, and of the ranking of ladder levels."""
-    ladder_weight: float = 0.0
-    """Weight of ranking two levels of a ladder by the attribute that it moves; 0 is the paper."""
-    ladder_share: float = 0.25
-    """Share of a batch that such pairs are made of."""
-    ranked_distortions_weight: float = 0.0
-    """Weight of the ranking of good photographs above their distorted versions; 0 is the paper."""
-    ranked_distortions_margin: float = 0.03
-    """Score that each step up a ladder has to cost."""
-    good_quantile: float = 0.5
-    """Photographs of a MOS above this quantile count as good."""
-    distorted_photos: int = 8
-    """At most so many good photographs of a micro-batch are distorted."""
-    distillation_weight: float = 0.0
-    """Weight of the squared difference from another model's score of each view of a photograph, not
-    of its distorted versions, of which the other model may know nothing; 0 is the paper."""
-
-    @classmethod
-    def paper(cls) -> "FinetuneSettings":
-        """Return the paper's protocol: short side 340, random crops of 320, flips, 100 epochs.
-
-        The paper does not state the rest: squared error of the MOS, AdamW at 5e-5 (regressor and
-        heads 5e-4), weight decay 0.01, one cycle, batches of 32. Tested with five crops.
-        """
-        schedule = Schedule(
-            epochs=100,
-            batch_size=32,
-            backbone_lr=5e-5,
-            head_lr=5e-4,
-            crops=CropSettings(320, (340, 340)),
-        )
-        return cls(schedule, plcc_weight=0.0)
 
 
 def finetune(

@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,10 +28,11 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from attiqa.data.crops import CropSettings, RandomCrops
+from attiqa.data.crops import RandomCrops
 from attiqa.errors import CheckpointError
 from attiqa.provenance.identity import differences, network_hash, photos_hash
 from attiqa.teachers.teacher import AttributeTeacher
+from attiqa.training.settings import Schedule
 from attiqa.training.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
@@ -45,38 +45,6 @@ Under several processes the gradients are averaged over them.
 """
 Evaluation = Callable[[nn.Module, int], Mapping[str, float]]
 """(network in evaluation mode, epochs done) -> named results for the history."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train: AdamW, 5 % warm-up, cosine decay to zero."""
-
-    epochs: int = 10
-    """Passes over the photographs."""
-    batch_size: int = 32
-    """Photographs per process and micro-batch; pairs are formed across processes."""
-    accumulate: int = 1
-    """Micro-batches per step, their gradients averaged; pairs are formed within each."""
-    backbone_lr: float = 1e-4
-    """Peak learning rate of the backbone (of its last layer, where `layer_decay` is below 1)."""
-    head_lr: float = 1e-3
-    """Peak learning rate of all other layers."""
-    layer_decay: float = 1.0
-    """Each layer of the backbone learns at this share of the next one's rate."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay of AdamW."""
-    ema_decay: float = 0.0
-    """Decay of the moving average of the weights, which is then the result; 0 for none."""
-    freeze_batch_statistics: bool = False
-    """Keep BatchNorm's statistics: for small batches, or batches with distorted views."""
-    crops: CropSettings = field(default_factory=CropSettings)
-    """The crops that are trained on."""
-    workers: int = 2
-    """Processes that decode and crop."""
-    checkpoint_steps: int = 500
-    """Steps between checkpoints within an epoch; there is one at its end, too."""
-    seed: int = 0
-    """Fixes the order, the crops and the distortions."""
 
 
 def train(

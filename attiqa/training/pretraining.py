@@ -1,9 +1,8 @@
 """Attribute-aware pretraining on unlabelled photographs (ATTIQA section 3.4)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,48 +10,18 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from attiqa.data.crops import CropSettings, Photos, RandomCrops
+from attiqa.data.crops import Photos, RandomCrops
 from attiqa.distortions.training_pairs import attribute_pairs, distort_some
 from attiqa.model.networks import AttributeNet
 from attiqa.provenance.identity import array_hash, teacher_record
 from attiqa.teachers.teacher import AttributeTeacher, antonym_score
-from attiqa.training.loop import Batch, Evaluation, Schedule, gather, labels_of, train
+from attiqa.training.loop import Batch, Evaluation, gather, labels_of, train
 from attiqa.training.losses import attribute_pairs_loss, margin_ranking_loss, regression_loss
+from attiqa.training.settings import PretrainSettings
 
 Labels = Float[np.ndarray, "n a"]
 CALIBRATION = 512
 """At most so many crops tell the scale of a teacher that labels crops as they are drawn."""
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """Settings of the pretraining."""
-
-    schedule: Schedule = field(default_factory=Schedule)
-    """Length, speed and crops."""
-    loss: Literal["ranking", "standardised", "eq2"] = "ranking"
-    """Eq. 4, or for the ablation L2 to labels of unit deviation or to the scores of Eq. 2."""
-    margin: float = 0.1
-    """Margin of Eq. 4, and of the ranking of ladder levels."""
-    confidence: bool = False
-    """Weight the pairs of Eq. 4 by how far apart their labels lie; false is the paper."""
-    distorted: float = 0.5
-    """Share of crops that a random distortion is applied to before the teacher sees them."""
-    ladder_weight: float = 0.0
-    """Weight of ranking two levels of a ladder by the attribute that it moves; 0 is the paper."""
-    ladder_share: float = 0.25
-    """Share of a batch that such pairs are made of."""
-
-    @classmethod
-    def paper(cls) -> "PretrainSettings":
-        """Return Eq. 3-4 on whole photographs' labels, margin 0.1; crops and flips only.
-
-        The paper does not state the rest: AdamW at 1e-4 (heads 1e-3), weight decay 0.01, one cycle
-        of ten epochs, batches of 256, crops of 224 at a short side of 256 to 340.
-        """
-        return cls(
-            Schedule(epochs=10, batch_size=256, crops=CropSettings(224, (256, 340))), distorted=0.0
-        )
 
 
 def pretrain(

@@ -27,12 +27,13 @@ from skimage import data
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label as label_command
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.views import views
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
 from attiqa.files import write_atomically
-from attiqa.labels.labelling import Loading, label_folder
+from attiqa.labels.labelling import label_folder
+from attiqa.labels.loading import Loading
 from attiqa.model.architecture import Architecture
 from attiqa.model.networks import AttributeNet
 from attiqa.model.quality_model import load_model
@@ -40,9 +41,9 @@ from attiqa.scoring.files import score_files
 from attiqa.scoring.in_torch import TorchScorer
 from attiqa.teachers.embedding_cache import EmbeddingCache
 from attiqa.teachers.prompt_selection import select_prompts
-from attiqa.training.loop import Schedule
 from attiqa.training.losses import margin_ranking_loss
-from attiqa.training.pretraining import PretrainSettings, pretrain
+from attiqa.training.pretraining import pretrain
+from attiqa.training.settings import PretrainSettings, Schedule
 from experiments.settings import parsed
 
 Run = Callable[[], float]

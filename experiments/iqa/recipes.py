@@ -3,14 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.model.architecture import Architecture
 from attiqa.model.quality_model import WEIGHTS
-from attiqa.training.finetuning import FinetuneSettings, PairMaker
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.finetuning import PairMaker
 from attiqa.training.regressor_refit import RefitSettings
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 from experiments.iqa.isp_distortions import ladders_and_isp, ladders_isp_and_sharpening
 
 

@@ -45,9 +45,10 @@ from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.teachers.teacher import AttributeTeacher, MeasuredTeacher
 from attiqa.training.distillation import committee
-from attiqa.training.finetuning import FinetuneSettings, PairMaker, Scorer, finetune
+from attiqa.training.finetuning import PairMaker, Scorer, finetune
 from attiqa.training.pretraining import pretrain
 from attiqa.training.regressor_refit import RefitSettings, look_at_noise, refit, remember
+from attiqa.training.settings import FinetuneSettings
 from experiments.iqa.isp_distortions import developed_pairs
 from experiments.iqa.measures import Pixels, measure, measure_ladders, previews, unchosen
 from experiments.iqa.model_card import describe

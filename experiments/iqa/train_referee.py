@@ -17,13 +17,10 @@ from pathlib import Path
 
 from rich.logging import RichHandler
 
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.model.architecture import Architecture
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
 from attiqa.training.regressor_refit import RefitSettings
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 from experiments.iqa import recipes, train_model
 from experiments.iqa.isp_distortions import developed_distorted_and_overdone
 from experiments.settings import parsed

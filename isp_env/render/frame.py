@@ -176,6 +176,7 @@ def _render_rows(
         part = linear[:, : bottom - top]
         rows(top, bottom, part)
         between = tuple(x[top:bottom] for x in lines)
+        assert loop.render_rows is not None  # as the pipeline makes three planes
         loop.render_rows(part, maps, between, columns, own, room, pixels[top:bottom])
     return pixels
 

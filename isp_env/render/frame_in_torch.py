@@ -61,8 +61,11 @@ def measured_in_torch(
     planes = tuple(torch.from_numpy(plane) for plane in guide.planes)
     guide = replace(guide, planes=planes, variance=torch.from_numpy(guide.variance))
     _, maps = pipeline.measure(guide, torch.from_numpy(noise)[None], values)
-    found = maps, pipeline.constants(values)
-    return tuple({name: to_numpy(each) for name, each in part.items()} for part in found)
+    constants = pipeline.constants(values)
+    return (
+        {name: to_numpy(each) for name, each in maps.items()},
+        {name: to_numpy(each) for name, each in constants.items()},
+    )
 
 
 @torch.no_grad()

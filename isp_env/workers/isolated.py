@@ -86,8 +86,10 @@ def run_isolated(
         for task in tasks:
             yield attempt(function, task, limits)
         return
-    if (first := next(tasks, NO_TASK)) is NO_TASK:
-        return  # and no process is started
+    try:
+        first = next(tasks)
+    except StopIteration:  # no process is started
+        return
     tasks = chain([first], tasks)
     if sys.platform != "linux":
         log.warning("workers have no memory limit on %s", sys.platform)

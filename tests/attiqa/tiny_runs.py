@@ -3,10 +3,9 @@
 import torch
 from lightning_fabric import Fabric
 
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.model.networks import AttributeNet, QualityNet
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
+from attiqa.training.settings import FinetuneSettings, Schedule
 
 SCHEDULE = Schedule(
     epochs=2, batch_size=6, backbone_lr=1e-3, crops=CropSettings(48, (64, 96)), workers=0

@@ -12,12 +12,11 @@ from attiqa.data.datasets.clive import read_clive
 from attiqa.data.datasets.flive import read_flive
 from attiqa.data.datasets.kadid import read_kadid
 from attiqa.data.datasets.koniq import read_koniq
+from attiqa.data.datasets.names import PLAIN, check_name
 from attiqa.data.datasets.own_folder import read_plain_folder
 from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.datasets.tid2013 import read_tid2013
 from attiqa.data.rated_photos import RatedPhotos
-
-PLAIN = "plain"
 
 DATASETS: Mapping[str, Callable[..., RatedPhotos]] = MappingProxyType(
     {
@@ -48,14 +47,11 @@ def load_dataset(
         scale: Lowest and highest possible score, of "plain" only; higher must be better.
 
     Raises:
-        ValueError: There is no reader of that name, or "plain" comes without a scale.
-        DatasetLayoutError: The folder is not in the official layout, or something is missing.
+        DatasetLayoutError: There is no reader of that name, "plain" comes without a scale, the
+            folder is not in the official layout, or something is missing.
     """
+    check_name(name, scale)
     if name == PLAIN:
-        if scale is None:
-            raise ValueError("scale: scores of your own need their lowest and highest possible one")
+        assert scale is not None
         return read_plain_folder(folder, scale, subset)
-    if name not in DATASETS:
-        known = ", ".join([*DATASETS, PLAIN])
-        raise ValueError(f"name: expected one of {known}; found {name!r}")
     return DATASETS[name](folder, subset=subset)

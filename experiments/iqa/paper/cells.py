@@ -16,8 +16,8 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 
 from attiqa.attributes import ATTRIBUTES
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings, Photos
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
+from attiqa.data.crops import Photos
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, cache_photos, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split
@@ -31,9 +31,8 @@ from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_backbone
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings, pretrain
+from attiqa.training.pretraining import pretrain
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 
 Initialisation = Literal["scratch", "ImageNet", "five attributes", "one attribute", "L2 loss"]
 Labels = Literal["all labels", "20 % of labels", "10 % of labels", "linear probe"]

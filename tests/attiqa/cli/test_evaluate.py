@@ -13,16 +13,14 @@ from PIL import Image
 from scipy import stats
 
 from attiqa.cli.evaluate import Settings, divide, main
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.rated_photos import RatedPhotos
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
+from attiqa.training.settings import FinetuneSettings, Schedule
 
 
 @pytest.fixture

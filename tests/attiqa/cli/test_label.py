@@ -13,7 +13,7 @@ from skimage import data as samples
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label as command
 from attiqa.data.photo_folder import read_photo
-from attiqa.labels.labelling import Loading
+from attiqa.labels.loading import Loading
 from attiqa.labels.photo_batches import Cut
 from attiqa.labels.store import read_labels
 from attiqa.teachers.teacher import ClipTeacher, MeasuredTeacher

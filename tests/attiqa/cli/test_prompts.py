@@ -13,17 +13,16 @@ from PIL import Image
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label, pretrain
-from attiqa.cli.machine import Machine
-from attiqa.cli.prompts import Prompting
-from attiqa.data.crops import CropSettings
+from attiqa.cli.settings.machine import Machine
+from attiqa.cli.settings.prompting import Prompting
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.data.photo_folder import read_photo
 from attiqa.errors import CheckpointError, LabelStoreError
 from attiqa.labels.store import read_labels
 from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_checkpoint
 from attiqa.teachers.teacher import ClipTeacher
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.settings import PretrainSettings, Schedule
 
 
 @pytest.fixture(scope="module")

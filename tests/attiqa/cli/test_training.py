@@ -11,9 +11,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from attiqa.cli import finetune, pretrain
-from attiqa.cli.machine import Machine
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.cli.settings.machine import Machine
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.rated_photos import Split
 from attiqa.errors import CheckpointError, DatasetLayoutError
@@ -21,9 +20,7 @@ from attiqa.labels.store import Labels
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 
 SCHEDULE = Schedule(epochs=2, batch_size=4, crops=CropSettings(32, (40, 48)), workers=0)
 CPU = Machine("cpu")

@@ -19,7 +19,8 @@ from PIL import Image
 import attiqa
 from attiqa.cli import label as command
 from attiqa.errors import DatasetLayoutError, LabelStoreError
-from attiqa.labels.labelling import Labelling, Loading, label_folder
+from attiqa.labels.labelling import Labelling, label_folder
+from attiqa.labels.loading import Loading
 from attiqa.labels.photo_batches import Cut
 from attiqa.labels.store import ShardWriter, labelled_photos, read_labels, recover, stored_paths
 

@@ -10,8 +10,7 @@ from attiqa.cli import pretrain
 from attiqa.errors import LabelStoreError
 from attiqa.labels.rank_averaging import read_averaged_labels
 from attiqa.labels.store import ShardWriter, hash_paths, read_labels, require_manifest
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.settings import PretrainSettings, Schedule
 
 NAMES = tuple(f"{letter}.png" for letter in "abcdef")
 

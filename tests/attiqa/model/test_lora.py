@@ -10,16 +10,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.model.architecture import Architecture
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.lora import add_lora, merge_lora
 from attiqa.model.networks import AttributeNet, BackboneError, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import FinetuneSettings, finetune
-from attiqa.training.loop import Schedule, _optimizer
+from attiqa.training.finetuning import finetune
+from attiqa.training.loop import _optimizer
+from attiqa.training.settings import FinetuneSettings, Schedule
 
 GREY = (0.5, 0.5, 0.5)
 VIT = Architecture("test_vit", GREY, GREY, 8, 8, regressor_activation="sigmoid")

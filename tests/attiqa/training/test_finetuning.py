@@ -7,14 +7,14 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.distortions.training_pairs import DistortedPairs
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import UNRATED, FinetuneSettings, Scorer, finetune
+from attiqa.training.finetuning import UNRATED, Scorer, finetune
 from attiqa.training.losses import distribution, empirical_cdf
-from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.settings import FinetuneSettings, PretrainSettings
 from tests.attiqa.tiny_runs import REWARD, SCHEDULE, fabric, fresh, weights
 
 

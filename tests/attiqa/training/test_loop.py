@@ -12,8 +12,9 @@ from attiqa.distortions.training_pairs import sharpened_pairs
 from attiqa.errors import CheckpointError
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import FinetuneSettings, finetune
-from attiqa.training.pretraining import PretrainSettings, pretrain
+from attiqa.training.finetuning import finetune
+from attiqa.training.pretraining import pretrain
+from attiqa.training.settings import FinetuneSettings, PretrainSettings
 from tests.attiqa.tiny_runs import REWARD, SCHEDULE, fabric, fresh, weights
 
 

@@ -8,7 +8,8 @@ import torch
 
 from attiqa.model.networks import AttributeNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.pretraining import PretrainSettings, pretrain
+from attiqa.training.pretraining import pretrain
+from attiqa.training.settings import PretrainSettings
 from tests.attiqa.tiny_runs import SCHEDULE, fabric, fresh
 
 

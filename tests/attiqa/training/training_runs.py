@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.model.architecture import Architecture
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import FinetuneSettings, finetune
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings, pretrain
+from attiqa.training.finetuning import finetune
+from attiqa.training.pretraining import pretrain
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 
 SCHEDULE = Schedule(
     epochs=4,

@@ -10,17 +10,14 @@ import torch
 from PIL import Image
 from skimage import data as samples
 
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.rated_photos import random_split
 from attiqa.model.architecture import Architecture
 from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.training.distillation import committee
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
 from attiqa.training.regressor_refit import RefitSettings
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 from experiments.iqa import train_model
 from experiments.iqa.measures import previews, unchosen
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from attiqa.data.crops import CropSettings, RandomCrops
+from attiqa.data.crop_protocol import CropSettings
+from attiqa.data.crops import RandomCrops
 from attiqa.data.photo_folder import PhotoFiles, cache_photos, content_hash, list_photos
 from attiqa.errors import DatasetLayoutError, ImageFileError
 

@@ -48,7 +48,7 @@ def test_a_folder_with_its_scores(tmp_path):
 
 
 def test_a_folder_without_a_scale_or_without_scores(tmp_path):
-    with pytest.raises(ValueError, match="scale: scores of your own"):
+    with pytest.raises(DatasetLayoutError, match="scale: scores of your own"):
         load_dataset("plain", tmp_path)
     with pytest.raises(DatasetLayoutError, match=r"scores\.csv: cannot be read"):
         load_dataset("plain", tmp_path, scale=(0.0, 1.0))

@@ -14,15 +14,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from attiqa.attributes import ATTRIBUTES
-from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.crops import CropSettings
+from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.errors import CheckpointError
 from attiqa.model.architecture import Architecture
 from attiqa.model.networks import AttributeNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import FinetuneSettings
-from attiqa.training.loop import Schedule
-from attiqa.training.pretraining import PretrainSettings
+from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 from experiments.iqa.paper import cells as reward_cells
 from experiments.iqa.paper import evaluate
 from experiments.iqa.paper.cells import (

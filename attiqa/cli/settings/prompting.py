@@ -8,8 +8,8 @@ from typing import Any
 
 from attiqa.attributes import PROMPTS, QUALITY_PROMPT, PromptPair
 from attiqa.errors import CheckpointError
-from attiqa.labels.store import PHOTO
-from attiqa.teachers.prompt_selection import Place, Task, read_prompts
+from attiqa.labels.columns import PHOTO_COLUMNS
+from attiqa.teachers.choices import Place, Task
 
 NAMED = {"paper": PROMPTS, "quality": QUALITY_PROMPT}
 
@@ -40,6 +40,8 @@ class Prompting:
         path = Path(self.prompts)
         content = _read_json(path)
         if _is_selection(content):
+            from attiqa.teachers.prompt_selection import read_prompts
+
             return read_prompts(path, self.place, self.task)
         self._require_best("is no file of select-prompts")
         return _own_pairs(path, content)
@@ -79,13 +81,13 @@ def _is_selection(content: Any) -> bool:
 
 def _own_pairs(path: Path, content: Any) -> dict[str, PromptPair]:
     """Check what a file gives as attribute to [positive, negative]."""
-    good = isinstance(content, Mapping) and content and not content.keys() & set(PHOTO.names)
+    good = isinstance(content, Mapping) and content and not content.keys() & set(PHOTO_COLUMNS)
     for pair in content.values() if good else ():
         good = good and isinstance(pair, list) and len(pair) == 2
         good = good and all(isinstance(text, str) and text for text in pair)
     if not good:
         raise CheckpointError(
             f'{path}: expected {{"ATTRIBUTE": ["POSITIVE", "NEGATIVE"], ...}}, no attribute named '
-            f"as one of {PHOTO.names}; found {str(content)[:200]}"
+            f"as one of {PHOTO_COLUMNS}; found {str(content)[:200]}"
         )
     return {name: PromptPair(*pair) for name, pair in content.items()}

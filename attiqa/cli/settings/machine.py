@@ -3,9 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,11 @@ class Machine:
     precision: str = "32-true"
     """Of Fabric; bf16-mixed on a GPU that has it."""
 
-    def launch(self, out: Path) -> Fabric:
+    def launch(self, out: Path) -> "Fabric":
         """Start the processes; TensorBoard's files go to a folder."""
+        from lightning_fabric import Fabric
+        from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
         out.mkdir(parents=True, exist_ok=True)
         devices, nodes = self.size
         fabric = Fabric(
