@@ -1,8 +1,8 @@
 """An agent and its judge as a chooser of parameters for a batch, made in the worker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +21,8 @@ from agents.policies import (
     warn_of_another_judge,
 )
 from attiqa.errors import AttiqaError
-from attiqa.model.quality_model import load_model
+from attiqa.model.cards import read_card
+from attiqa.model.sources import weight_file
 from isp_env.batch.manifest import recipe_hash, sha256
 from isp_env.batch.render_job import Choice
 from isp_env.errors import IspEnvError
@@ -91,7 +92,8 @@ class AgentChooser:
             kept = DEFAULT_PIPELINE.knobs_named(keep)
         except ValueError as error:
             raise ChoiceError(f"keep: {error}") from error
-        card, model = load_agent(agent, DEFAULT_PIPELINE).card, load_model(judge).card
+        card = load_agent(agent, DEFAULT_PIPELINE).card
+        model = read_card(weight_file(judge).with_suffix(".json"))
         warn_of_another_judge(card, model.sha256)
         weights = [sha256(agent_files(each)[1]) for each in (agent, *_priors(card))]
         content = {"agent": f"{card} {weights}", "judge": str(model.sha256), "refine": refine}
@@ -109,7 +111,8 @@ class AgentChooser:
         Raises:
             ChoiceError: The judge cannot look at such a picture: it is too small or too long.
         """
-        agent, prior, reward = _load(self.agent, self.judge)
+        agent, prior = _load(self.agent)
+        reward = partial(_reward, self.agent, self.judge)
         knobs = DEFAULT_PIPELINE.only(agent.card.knobs).parameters
         kept = {p.name: given.get(p.name, p.neutral) for p in knobs if p.name in self.kept}
         try:
@@ -125,7 +128,7 @@ def choose(
     raw: RawImage,
     agent: Agent,
     prior: Agent | None,
-    reward: QualityReward,
+    reward: Callable[[], QualityReward],
     refine: int = REFINE,
     kept: Mapping[str, float] = NOTHING_KEPT,
 ) -> tuple[Float32[np.ndarray, "1 d"], int]:
@@ -139,7 +142,7 @@ def choose(
         agent: Plays an episode of its task.
         prior: Its choice anchors the reward; None anchors it to neutral. Where it is the agent, it
             chooses without the reward, whose word then counts for the refinement alone.
-        reward: Judges the renderings.
+        reward: Makes what judges the renderings; not called where nothing is judged.
         refine: Steps of gradient ascent from there, a render each.
         kept: Physical values of knobs that stay. The agent looks at pictures that have them
             neutral, and its choice for them is dropped; the refinement, and the choice of the
@@ -154,7 +157,7 @@ def choose(
         anchors[:, list(held)] = list(held.values())
         if agent is prior and not refine and not kept:
             return anchors, agent.card.task.horizon
-    judged = JudgedScenes(scene, reward, pipeline, anchors=anchors)
+    judged = JudgedScenes(scene, reward(), pipeline, anchors=anchors)
     control = prior_control(agent) if agent is prior else controller(agent)
     if refine or kept:
         control = refined(control, [agent.card.task.horizon + refine], held=held)
@@ -174,10 +177,17 @@ def _priors(card: AgentCard) -> tuple[str, ...]:
 
 
 @cache
-def _load(agent: str, judge: str) -> tuple[Agent, Agent | None, QualityReward]:
+def _load(agent: str) -> tuple[Agent, Agent | None]:
     loaded = load_agent(agent, DEFAULT_PIPELINE)
     names = _priors(loaded.card)
     prior = load_prior(names[0]) if names else None
     if loaded.card.algorithm == "supervised":
         prior = loaded
-    return loaded, prior, QualityReward(load_model(judge).for_reward(), loaded.card.reward)
+    return loaded, prior
+
+
+@cache
+def _reward(agent: str, judge: str) -> QualityReward:
+    from attiqa.model.quality_model import load_model  # slow to import, and seldom needed
+
+    return QualityReward(load_model(judge).for_reward(), _load(agent)[0].card.reward)

@@ -68,6 +68,7 @@ def named_inputs(raw: Sequence[str | Path], listed: Path | None) -> list[RawInpu
 def followed(batch: Generator[Rendered, None, None], total: int) -> list[Rendered]:
     """Run a batch with a progress bar; failures are named as they come."""
     results: list[Rendered] = []
+    rendered = 0
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -87,7 +88,7 @@ def followed(batch: Generator[Rendered, None, None], total: int) -> list[Rendere
             if result.status == "planned":
                 print(f"{shown(result.source)} -> {shown(result.output)}")
             elapsed = progress.tasks[bar].elapsed or 0
-            rendered = sum(result.status == "done" for result in results)
+            rendered += result.status == "done"
             rate = f"{rendered / elapsed:.2f} files/s" if rendered and elapsed else ""
             progress.update(bar, advance=1, rate=rate)
     return results

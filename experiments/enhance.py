@@ -74,6 +74,11 @@ class Settings:
 
 def main(settings: Settings) -> int:
     """Run; returns the exit status."""
+    if settings.workers > 0:
+        from isp_env.workers.isolated import start_fork_server
+
+        modules = ("experiments.agent_chooser", "experiments.score_review", "experiments.settings")
+        start_fork_server(["isp_env.batch.warm_start", *modules])
     from experiments.batch_commands import guarded  # slow to import: --help does without
 
     return guarded(lambda: _enhance(settings))

@@ -17,7 +17,9 @@ from torch import Tensor
 from agents.evaluation.fidelity import fidelity
 from attiqa.attributes import ATTRIBUTES
 from attiqa.errors import AttiqaError
-from attiqa.model.quality_model import QualityModel, load_model
+from attiqa.model.cards import read_card
+from attiqa.model.sources import weight_file
+from attiqa.scoring.scorers import Scorer, load_scorer
 from isp_env.develop.downsized import preview
 from isp_env.develop.linear_image import LinearImage
 from isp_env.develop.reference import resize
@@ -48,7 +50,8 @@ class ScoreReview:
     @classmethod
     def of(cls, judge: str, folder: Path) -> "ScoreReview":
         """Return a review whose identity changes with the judge's weights."""
-        return cls(judge, folder, f"{judge} {load_model(judge).card.sha256}")
+        card = read_card(weight_file(judge).with_suffix(".json"))
+        return cls(judge, folder, f"{judge} {card.sha256}")
 
     def __call__(self, raw: RawImage, theta: Float[Tensor, " d"], name: str) -> dict[str, Any]:
         """Return scores of the picture `name`, or the reason why there are none."""
@@ -58,11 +61,13 @@ class ScoreReview:
             _keep(picture, self.folder / path)
         judged: dict[str, Any] = {"by": self.identity}
         try:
-            found = _load(self.judge).score([before, after])
+            scorer = _load(self.judge)
+            looks = [scorer.look(x.movedim(0, -1).numpy()) for x in (before, after)]
+            scores, rows = zip(*scorer.score([look.crops for look in looks]), strict=True)
         except AttiqaError as error:  # too small or too long: a picture all the same
             return judged | {"reason": f"not scored: {error}"}
-        scores, attributes = found.score.tolist(), found.attributes.T.tolist()
         judged["score"] = _change(*scores)
+        attributes = zip(*rows, strict=True)
         judged["attributes"] = {
             name: _change(*pair) for name, pair in zip(ATTRIBUTES, attributes, strict=True)
         }
@@ -113,5 +118,5 @@ def _picture(path: Path) -> Float[Tensor, "3 h w"]:
 
 
 @cache
-def _load(judge: str) -> QualityModel:
-    return load_model(judge)
+def _load(judge: str) -> Scorer:
+    return load_scorer(judge)

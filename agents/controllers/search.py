@@ -8,9 +8,8 @@ found is worse.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import cma
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +17,9 @@ from torch import Tensor
 
 from agents.controllers.base import Controller, Found, Tried, gathered, joined, try_out
 from isp_env.task.judged_scenes import JudgedScenes
+
+if TYPE_CHECKING:
+    import cma
 
 CMA_SIGMA = 0.3  # of the first generation; theta spans [-1, 1]
 LEARNING_RATE = 0.05  # Adam's steps in theta
@@ -194,13 +196,15 @@ def _holding(held: Mapping[int, float], theta: Float[Tensor, "n d"]) -> Float[Te
     return theta
 
 
-def _strategy(knobs: int, rng: np.random.Generator) -> cma.CMAEvolutionStrategy:
+def _strategy(knobs: int, rng: np.random.Generator) -> "cma.CMAEvolutionStrategy":
     options = {
         "bounds": [-1, 1],
         "randn": lambda *shape: rng.standard_normal(shape),
         "seed": np.nan,  # leaves numpy's global generator alone
         "verbose": -9,
     }
+    import cma  # imports matplotlib
+
     return cma.CMAEvolutionStrategy(np.zeros(knobs), CMA_SIGMA, options)
 
 

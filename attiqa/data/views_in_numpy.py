@@ -12,13 +12,16 @@ STRIP = 2**18
 """Pixels that are floating-point numbers at a time while a photograph is resized."""
 
 
+Pixels = Float32[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]
+
+
 def views(
-    photo: UInt8[np.ndarray, "h w 3"], protocol: CropProtocol, crops: Literal[1, 5] = 5
+    photo: Pixels, protocol: CropProtocol, crops: Literal[1, 5] = 5
 ) -> Float32[np.ndarray, "k 3 c c"]:
     """Look at a photograph as a protocol says, as `attiqa.data.views.views` does to 1e-6.
 
     Args:
-        photo: Display RGB, 8 bits.
+        photo: Display RGB: floating point in [0, 1], or 8 bits.
         protocol: The card's.
         crops: Of each scale: 5, or the centre alone.
     """
@@ -35,9 +38,7 @@ def views(
     return np.stack(seen).clip(0, 1)
 
 
-def resize_short_side(
-    photo: UInt8[np.ndarray, "h w 3"], side: int
-) -> Float32[np.ndarray, "3 h2 w2"]:
+def resize_short_side(photo: Pixels, side: int) -> Float32[np.ndarray, "3 h2 w2"]:
     """Resize (bicubic, antialiased) so that the shorter side has `side` pixels, by strips."""
     height, width, _ = photo.shape
     new_width = side * width // min(height, width)
@@ -52,7 +53,7 @@ def resize_short_side(
     return np.stack([_resized(plane, new_height, new_width) for plane in narrow])
 
 
-def _at_scale(photo: UInt8[np.ndarray, "h w 3"], side: int, crop: int) -> np.ndarray:
+def _at_scale(photo: Pixels, side: int, crop: int) -> np.ndarray:
     """Resize to a short side; 0 keeps the size, and 8 bits until the crops are cut."""
     if side or min(photo.shape[:2]) < crop:
         return resize_short_side(photo, side or crop)

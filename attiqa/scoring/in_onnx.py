@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from attiqa.data.photos.decoding import read_photo
 from attiqa.data.views_in_numpy import views
@@ -45,11 +45,12 @@ class GraphScorer:
         if made_for != card.sha256:
             raise CheckpointError(f"{weights.with_suffix('.onnx')}: the graph of other weights")
 
-    def look(self, path: Path) -> Look:
-        """Read a file and cut its crops."""
-        photo = read_photo(path)
+    def look(self, photo: Path | Float[np.ndarray, "h w 3"]) -> Look:
+        """Read a file, or take a picture in [0, 1], and cut its crops."""
+        name = f"{photo}" if isinstance(photo, Path) else "the photograph"
+        photo = read_photo(photo) if isinstance(photo, Path) else photo.astype(np.float32)
         height, width, _ = photo.shape
-        check_size((height, width), name=f"{path}")
+        check_size((height, width), name)
         return Look(width, height, views(photo, self.card.protocol, CROPS[self.view]))
 
     def score(

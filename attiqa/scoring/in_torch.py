@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,9 +24,9 @@ class TorchScorer:
         # on a CPU more were half as fast
         self.batch = 1 if model.device.type == "cpu" else 32
 
-    def look(self, path: Path) -> Look:
-        """Read a file and cut its crops."""
-        pixels = to_pixels(path)
+    def look(self, photo: Path | Float[np.ndarray, "h w 3"]) -> Look:
+        """Read a file, or take a picture in [0, 1], and cut its crops."""
+        pixels = to_pixels(photo)
         _, height, width = pixels.shape
         return Look(width, height, views(pixels[None], self.card.protocol, CROPS[self.view])[0])
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float
+
 from attiqa.errors import CheckpointError
 from attiqa.model.cards import Card, read_card
 from attiqa.model.sources import weight_file
@@ -45,8 +48,8 @@ class Scorer(Protocol):
     view: View
     batch: int
 
-    def look(self, path: Path) -> Look:
-        """Read a file and cut its crops; from any thread.
+    def look(self, photo: Path | Float[np.ndarray, "h w 3"]) -> Look:
+        """Read a file, or take a picture in [0, 1], and cut its crops; from any thread.
 
         Raises:
             ImageFileError: It cannot be read.

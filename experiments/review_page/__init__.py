@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-import torch
+import numpy as np
 
 from attiqa.attributes import ATTRIBUTES
 from isp_env.files import atomic_path, shown
@@ -110,7 +110,7 @@ def _photo(
 
 
 def _theta(knob: Parameter, value: float) -> float:
-    return round(knob.to_theta(torch.tensor(value, dtype=torch.float64)).item(), DIGITS)
+    return round(float(knob.to_theta(np.float64(value))), DIGITS)
 
 
 def _change(pair: Mapping[str, float] | None) -> list[float] | None:

@@ -119,10 +119,10 @@ def test_a_prior_that_is_neither_refined_nor_held_back_chooses_without_the_rewar
     judged = JudgedScenes(scene, QualityReward(load_model().for_reward()))
     expected = prior_control(prior)(judged, np.zeros(1, np.int64))
 
-    def forbidden(images: torch.Tensor) -> torch.Tensor:
+    def forbidden() -> QualityReward:
         raise AssertionError("asked")
 
-    theta, renders = choose(raw, prior, prior, QualityReward.plain(forbidden), refine=0)
+    theta, renders = choose(raw, prior, prior, forbidden, refine=0)
     assert np.array_equal(theta, expected.theta)
     assert np.ptp(theta) > 0.1
     assert renders == expected.renders[0]

@@ -149,7 +149,7 @@ def test_a_folder_that_is_something_else(dataset, tmp_path):
 
 
 def test_an_unknown_name(tmp_path):
-    with pytest.raises(DatasetLayoutError, match=r"koniq.*'live'; did you mean 'clive'\?"):
+    with pytest.raises(DatasetLayoutError, match=r"koniq.*'live'; did you mean 'flive'\?"):
         load_dataset("live", tmp_path)
 
 
