@@ -198,6 +198,18 @@ def main(settings: Settings) -> None:
                 if turn >= 0:
                     seconds[name].append(taken)
                     console.print(f"round {turn + 1}/{settings.rounds}: {name}: {taken:.2f} s")
+            if turn >= 0:  # an interruption costs the round that it falls into
+                _write(settings, seconds)
+    table = Table("command", "median, s", "range")
+    for name, each in seconds.items():
+        table.add_row(name, f"{statistics.median(each):.2f}", f"{min(each):.2f}-{max(each):.2f}")
+    console.print(table)
+    for name, ratio in summarise(seconds)["ratios"].items():
+        low, high = ratio["range"]
+        console.print(f"{name}: {ratio['median']:.2f} ({low:.2f}-{high:.2f})")
+
+
+def _write(settings: Settings, seconds: Mapping[str, Sequence[float]]) -> None:
     results = summarise(seconds) | {
         "settings": {
             "megapixels": settings.megapixels,
@@ -210,13 +222,6 @@ def main(settings: Settings) -> None:
     }
     with atomic_path(settings.out / "commands.json") as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n")
-    table = Table("command", "median, s", "range")
-    for name, each in seconds.items():
-        table.add_row(name, f"{statistics.median(each):.2f}", f"{min(each):.2f}-{max(each):.2f}")
-    console.print(table)
-    for name, ratio in results["ratios"].items():
-        low, high = ratio["range"]
-        console.print(f"{name}: {ratio['median']:.2f} ({low:.2f}-{high:.2f})")
 
 
 if __name__ == "__main__":

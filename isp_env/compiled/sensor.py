@@ -212,17 +212,19 @@ def block_statistics(sums, columns, rows, out):
     of large numbers, hence float64.
     """
     y_red, y_green, y_blue = REC709_LUMINANCE
+    total = np.empty(6)
     for block in range(out.shape[1]):
-        part = sums[:, block * columns : (block + 1) * columns]
-        count = rows * part.shape[1]
-        y, red_minus, blue_minus = (
-            part[0].sum() / count,
-            part[1].sum() / count,
-            part[2].sum() / count,
-        )
+        first = block * columns
+        end = min(first + columns, sums.shape[1])
+        count = rows * (end - first)
+        for kind in range(6):
+            total[kind] = 0.0
+            for x in range(first, end):  # slices and their sums take ten times as long
+                total[kind] += sums[kind, x]
+        y, red_minus, blue_minus = total[0] / count, total[1] / count, total[2] / count
         out[0, block] = y + red_minus
         out[1, block] = y - (y_red * red_minus + y_blue * blue_minus) / y_green
         out[2, block] = y + blue_minus
-        out[3, block] = max(part[3].sum() / count - y**2, 0.0)
-        out[4, block] = max(part[4].sum() / count - red_minus**2, 0.0)
-        out[5, block] = max(part[5].sum() / count - blue_minus**2, 0.0)
+        out[3, block] = max(total[3] / count - y**2, 0.0)
+        out[4, block] = max(total[4] / count - red_minus**2, 0.0)
+        out[5, block] = max(total[5] / count - blue_minus**2, 0.0)

@@ -22,7 +22,7 @@
 | thumbnails and masks before the photograph in a TIFF | passed over |
 | RAW: DNG, NEF and others that are laid out as TIFF | refused: to be developed first |
 | truncated or broken data | refused |
-| HEIC, JPEG XL, rare layouts of compressed TIFF | read with the extras `heif`, `jxl`, `tiff` |
+| HEIC, JPEG XL | read with the extras `heif`, `jxl` |
 | pipes, sockets, devices | refused before they are opened |
 | more than 2 x `PIL.Image.MAX_IMAGE_PIXELS` (179 million) pixels | refused before decoding |
 

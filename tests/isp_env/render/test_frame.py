@@ -161,3 +161,24 @@ def test_pictures_of_a_few_pixels_are_rendered(shape):
     pixels = render_linear(image, torch.zeros(len(PIPELINE.parameters)))
     assert pixels.shape == (*shape, 3)
     assert pixels.min() > 0
+
+
+def test_ramps_have_no_bands():
+    """Levels of a smooth ramp are those of the exact picture, rounded, for fifty settings.
+
+    A table with too few entries, or a root that is too cheap, would show as steps here.
+    """
+    ramp = np.geomspace(0.001, 1.2, 1024, dtype=np.float32)
+    tints = np.array([[1, 1, 1], [1.3, 1, 0.7], [0.6, 1, 1.4]], np.float32)
+    linear = (tints.T[:, :, None] * ramp).repeat(2, axis=1)
+    image = LinearImage(torch.from_numpy(linear), torch.full((3, 2), 1e-6))
+    generator = torch.Generator().manual_seed(0)
+    for theta in 2 * torch.rand(50, len(PIPELINE.parameters), generator=generator) - 1:
+        exact = PIPELINE(image.rgb[None], theta[None], image.noise[None])[0]
+        levels = render_linear(image, theta, bits=16).astype(np.float64) / 65535
+        assert np.abs(levels - exact.permute(1, 2, 0).numpy()).max() < 5e-5
+        shown = render_linear(image, theta).astype(int)
+        assert np.abs(shown - np.round(levels * 255)).max() <= 1
+        steps = np.abs(np.diff(shown, axis=1)).max()
+        expected = np.abs(np.diff(levels * 255, axis=1)).max()
+        assert steps <= np.ceil(expected) + 1
