@@ -18,7 +18,7 @@ Pixels = Float32[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]
 def views(
     photo: Pixels, protocol: CropProtocol, crops: Literal[1, 5] = 5
 ) -> Float32[np.ndarray, "k 3 c c"]:
-    """Look at a photograph as a protocol says, as `attiqa.data.views.views` does to 1e-6.
+    """Look at a photograph as a protocol says, as `attiqa.data.views.views` does to 1e-4.
 
     Args:
         photo: Display RGB: floating point in [0, 1], or 8 bits.

@@ -61,21 +61,19 @@ def render(raw: Path, out: Path, workers: int = 2) -> dict[str, float]:
     """
     words = ["--raw", str(raw), "--out", str(out), "--workers", str(workers)]
     more = ["--memory", "4", "--seconds", "600"]
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, str(RENDER), *words, *more],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    first, planner = float("nan"), 0.0
-    while process.poll() is None:
-        if first != first and any(out.glob("*.jpg")):
-            first = time.monotonic() - began
-        planner = max(planner, _resident(process.pid))
-        time.sleep(0.01)
-    taken = time.monotonic() - began
+    said, first, planner = out.with_name(f"{out.name}.log"), float("nan"), 0.0
+    with said.open("wb") as log:
+        began = time.monotonic()
+        command = [sys.executable, str(RENDER), *words, *more]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        while process.poll() is None:
+            if first != first and any(out.glob("*.jpg")):
+                first = time.monotonic() - began
+            planner = max(planner, _resident(process.pid))
+            time.sleep(0.01)
+        taken = time.monotonic() - began
     if process.returncode:
-        raise RuntimeError((process.stderr.read() if process.stderr else b"").decode())
+        raise RuntimeError(said.read_text())
     return {"seconds": taken, "first picture, s": first, "planner, MB": planner}
 
 

@@ -193,6 +193,28 @@ def beside_kornia() -> str:
     return table(["`isp_env`", "`kornia`", *heads, "why ours"], rows)
 
 
+def whole_commands() -> str:
+    """Return the table of how long commands take, start included, and the machine."""
+    results = _results("commands.json")
+    rows = []
+    for name, seconds in sorted(results["seconds"].items()):
+        ratios = (
+            f"{ratio['median']:.2g} x {key.removesuffix(f' over {name}').split(': ')[-1]} "
+            f"({ratio['range'][0]:.2g} to {ratio['range'][1]:.2g})"
+            for key, ratio in results["ratios"].items()
+            if key.endswith(f" over {name}")
+        )
+        spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
+        median = results["median seconds"][name]
+        rows.append([f"`{name}`", f"{median:.1f} ({spread})", ", ".join(ratios)])
+    machine, settings = results["machine"], results["settings"]
+    told = (
+        f"{machine['processor']}, {machine['cores']} cores; {settings['workers']} processes; "
+        f"medians of {len(seconds)} rounds and their range\n\n"
+    )
+    return told + table(["command", "seconds", "as fast as ..."], rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "parameters": parameters,
@@ -201,6 +223,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "against the prior": against_the_prior,
         "by distance": by_distance,
         "starts": starts,
+        "whole commands": whole_commands,
     }
 )
 
