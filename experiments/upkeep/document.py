@@ -210,7 +210,7 @@ def whole_commands() -> str:
     machine, settings = results["machine"], results["settings"]
     told = (
         f"{machine['processor']}, {machine['cores']} cores; {settings['workers']} processes; "
-        f"medians of {len(seconds)} rounds and their range\n\n"
+        f"medians of {settings['rounds']} rounds and their range\n\n"
     )
     return told + table(["command", "seconds", "as fast as ..."], rows)
 
