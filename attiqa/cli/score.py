@@ -28,7 +28,7 @@ def main(settings: Settings) -> int:
         device=settings.device,
         batch=settings.batch,
         workers=settings.workers,
-        view=settings.view,
+        crops=settings.crops,
     )
 
 

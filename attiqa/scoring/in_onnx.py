@@ -1,6 +1,7 @@
 """Scores of files by ONNX Runtime: a graph beside the `.safetensors` file that has its weights."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from attiqa.data.views_in_numpy import views
 from attiqa.errors import CheckpointError
 from attiqa.model.cards import Card
 from attiqa.model.sizes import check_size
-from attiqa.scoring.rows import View
-from attiqa.scoring.scorers import CROPS, Look
+from attiqa.scoring.rows import Crops
+from attiqa.scoring.scorers import Look
 
 
 class GraphScorer:
@@ -26,16 +27,18 @@ class GraphScorer:
 
     batch = 1
 
-    def __init__(self, weights: Path, card: Card, view: View = "five") -> None:
+    def __init__(self, weights: Path, card: Card, crops: Crops = 5) -> None:
         if card.scale is None:
             raise CheckpointError(f"{weights}: a pretrained {card.kind}; expected a QualityNet")
         if hashlib.sha256(weights.read_bytes()).hexdigest() != card.sha256:
             message = f"{weights}: its SHA-256 is not the one in its card; fetch both again"
             raise CheckpointError(message)
         self.card = card
-        self.view: View = view
+        self.crops: Crops = crops
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
+        # as PyTorch does, which workers are told so, too; 0 is one for each core
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
         # threads that wait for work would take the cores of those that decode
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(
@@ -51,7 +54,7 @@ class GraphScorer:
         photo = read_photo(photo) if isinstance(photo, Path) else photo.astype(np.float32)
         height, width, _ = photo.shape
         check_size((height, width), name)
-        return Look(width, height, views(photo, self.card.protocol, CROPS[self.view]))
+        return Look(width, height, views(photo, self.card.protocol, self.crops))
 
     def score(
         self, crops: Sequence[Float32[np.ndarray, "k 3 c c"]]

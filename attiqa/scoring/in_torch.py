@@ -11,16 +11,16 @@ from torch import Tensor
 from attiqa.data.views import views
 from attiqa.model.inputs import to_pixels
 from attiqa.model.quality_model import QualityModel
-from attiqa.scoring.rows import View
-from attiqa.scoring.scorers import CROPS, Look
+from attiqa.scoring.rows import Crops
+from attiqa.scoring.scorers import Look
 
 
 class TorchScorer:
     """A `scorers.Scorer`."""
 
-    def __init__(self, model: QualityModel, view: View = "five") -> None:
+    def __init__(self, model: QualityModel, crops: Crops = 5) -> None:
         self.model, self.card = model, model.card
-        self.view: View = view
+        self.crops: Crops = crops
         # on a CPU more were half as fast
         self.batch = 1 if model.device.type == "cpu" else 32
 
@@ -28,7 +28,7 @@ class TorchScorer:
         """Read a file, or take a picture in [0, 1], and cut its crops."""
         pixels = to_pixels(photo)
         _, height, width = pixels.shape
-        return Look(width, height, views(pixels[None], self.card.protocol, CROPS[self.view])[0])
+        return Look(width, height, views(pixels[None], self.card.protocol, self.crops)[0])
 
     @torch.inference_mode()
     def score(

@@ -10,8 +10,8 @@ from attiqa.model.cards import Card
 
 Row = dict[str, str | float | int | None]
 
-View = Literal["five", "centre"]
-"""Crops of each scale of the card's protocol: the four corners and the centre, or that alone."""
+Crops = Literal[1, 5]
+"""Crops of each scale of the card's protocol: 5, the four corners and the centre, or that alone."""
 
 _ESCAPED = r"u(d[89a-f][0-9a-f]{2}|005c)"
 """After a backslash: half a surrogate pair, which no encoding has, or the backslash itself."""
@@ -53,13 +53,13 @@ def named_file(text: str) -> str:
     return re.sub(rf"\\{_ESCAPED}", lambda found: chr(int(found[1], 16)), text)
 
 
-def protocol_text(card: Card, view: View = "five") -> str:
+def protocol_text(card: Card, crops: Crops = 5) -> str:
     """Say how photographs were looked at; of all five crops nothing is said, as it is the rule."""
-    other = {} if view == "five" else {"view": view}
+    other = {} if crops == 5 else {"crops": crops}
     return json.dumps(asdict(card.protocol) | other)
 
 
-def table_row(file: FileScore, card: Card, view: View = "five") -> Row:
+def table_row(file: FileScore, card: Card, crops: Crops = 5) -> Row:
     """Say what became of a file and what its number means."""
     assert card.scale is not None  # load_model sees to it
     attributes = file.attributes or (None,) * len(card.attributes)
@@ -73,7 +73,7 @@ def table_row(file: FileScore, card: Card, view: View = "five") -> Row:
         "training": str(card.training.get("data", "not stated")),
         "model": card.name,
         "weights_sha256": card.sha256,
-        "protocol": protocol_text(card, view),
+        "protocol": protocol_text(card, crops),
         "width": file.width,
         "height": file.height,
         "error": table_text(file.error),

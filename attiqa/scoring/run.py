@@ -11,7 +11,7 @@ from rich.text import Text
 
 from attiqa.model.cards import Card
 from attiqa.scoring.files import score_files
-from attiqa.scoring.rows import Row, View, table_row, table_text
+from attiqa.scoring.rows import Crops, Row, table_row, table_text
 from attiqa.scoring.scorers import load_scorer
 
 FEW = 50
@@ -28,7 +28,7 @@ def score_to_table(
     device: str = "cpu",
     batch: int | None = None,
     workers: int = 2,
-    view: View = "five",
+    crops: Crops = 5,
 ) -> int:
     """Score photographs; those that the table has are skipped.
 
@@ -39,7 +39,7 @@ def score_to_table(
         device: Where it runs.
         batch: Photographs that go through the model together.
         workers: Threads that decode ahead.
-        view: Which crops the model looks at.
+        crops: Of each scale of a photograph: 5, or the centre alone.
 
     Returns:
         1 where a file could not be scored, 130 when interrupted, 0 otherwise.
@@ -48,12 +48,12 @@ def score_to_table(
         AttiqaError: The model cannot be loaded, or the table not be written.
     """
     console = Console()
-    scorer = load_scorer(model, device, view)
+    scorer = load_scorer(model, device, crops)
     journal = None
     if out:
         from attiqa.scoring.tables import ScoreJournal  # imports pyarrow: not to print a few
 
-        journal = ScoreJournal(out, scorer.card, view)
+        journal = ScoreJournal(out, scorer.card, crops)
     new = [path for path in paths if not journal or str(path) not in journal.done]
     few: list[Row] = []
     batches = score_files(scorer, new, batch, workers)
@@ -62,7 +62,7 @@ def score_to_table(
         with Progress(console=console) as progress, contextlib.closing(batches):
             task = progress.add_task("scoring", total=len(paths), completed=len(paths) - len(new))
             for files in batches:
-                rows = [table_row(file, scorer.card, view) for file in files]
+                rows = [table_row(file, scorer.card, crops) for file in files]
                 if journal:
                     journal.append(rows)
                 else:
@@ -82,7 +82,7 @@ def score_to_table(
     else:
         failed = sum(bool(row["error"]) for row in few)
     if few:
-        console.print(_printed(few, scorer.card, view))
+        console.print(_printed(few, scorer.card, crops))
     if interrupted:
         console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
         return INTERRUPTED
@@ -98,13 +98,13 @@ def _text(path: Path) -> str:
     return table_text(str(path))
 
 
-def _printed(rows: list[Row], card: Card, view: View) -> Table:
+def _printed(rows: list[Row], card: Card, crops: Crops) -> Table:
     """Show rows, the best first, and what the numbers mean."""
     assert card.scale is not None
     caption = (
         f"{card.name}: {card.scale.low:g} to {card.scale.high:g}, higher is better; "
         f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
-        + ("" if view == "five" else f"; {view} crop alone")
+        + ("" if crops == 5 else "; centre crop alone")
     )
     numbers = ("score", *card.attributes)
     table = Table(Column("file", overflow="fold"), *numbers, caption=caption)

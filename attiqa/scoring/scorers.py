@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -12,11 +12,9 @@ from jaxtyping import Float
 from attiqa.errors import CheckpointError
 from attiqa.model.cards import Card, read_card
 from attiqa.model.sources import weight_file
-from attiqa.scoring.rows import View
+from attiqa.scoring.rows import Crops
 
 logger = logging.getLogger(__name__)
-
-CROPS: dict[View, Literal[1, 5]] = {"five": 5, "centre": 1}
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,12 @@ class Scorer(Protocol):
 
     Attributes:
         card: The model's.
-        view: Which crops it looks at.
+        crops: Of each scale: 5, or the centre alone.
         batch: Photographs that are best scored together.
     """
 
     card: Card
-    view: View
+    crops: Crops
     batch: int
 
     def look(self, photo: Path | Float[np.ndarray, "h w 3"]) -> Look:
@@ -62,9 +60,7 @@ class Scorer(Protocol):
         ...
 
 
-def load_scorer(
-    source: str | Path = "embedded", device: str = "cpu", view: View = "five"
-) -> Scorer:
+def load_scorer(source: str | Path = "embedded", device: str = "cpu", crops: Crops = 5) -> Scorer:
     """Load a model for scoring files.
 
     On a CPU, a model with a graph beside its weights (`attiqa export --graph`), as the embedded
@@ -73,7 +69,7 @@ def load_scorer(
     Args:
         source: As for `load_model`.
         device: Where it runs.
-        view: Which crops it looks at.
+        crops: Of each scale: 5, or the centre alone.
 
     Raises:
         CheckpointError: The checkpoint is missing or broken, or has no quality score.
@@ -83,7 +79,7 @@ def load_scorer(
         from attiqa.scoring.in_onnx import GraphScorer
 
         try:
-            return GraphScorer(path, read_card(path.with_suffix(".json")), view)
+            return GraphScorer(path, read_card(path.with_suffix(".json")), crops)
         except CheckpointError:
             raise
         except Exception as error:  # whatever the runtime says; PyTorch needs no graph
@@ -91,4 +87,4 @@ def load_scorer(
     from attiqa.model.quality_model import load_model
     from attiqa.scoring.in_torch import TorchScorer
 
-    return TorchScorer(load_model(path, device), view)
+    return TorchScorer(load_model(path, device), crops)

@@ -26,7 +26,7 @@ from attiqa.data.photos.formats import kind_of_file
 from attiqa.errors import AttiqaError
 from attiqa.files import companion
 from attiqa.model.cards import Card
-from attiqa.scoring.rows import Row, View, named_file, protocol_text
+from attiqa.scoring.rows import Crops, Row, named_file, protocol_text
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class ScoreJournal:
             not among them.
     """
 
-    def __init__(self, out: Path, card: Card, view: View = "five") -> None:
+    def __init__(self, out: Path, card: Card, crops: Crops = 5) -> None:
         """Continue where an earlier run stopped.
 
         Raises:
@@ -106,7 +106,7 @@ class ScoreJournal:
         self.done = set[str]()
         for row in read_rows(self.part, ".jsonl"):
             found = (row["weights_sha256"], row["protocol"])
-            if found != (card.sha256, protocol_text(card, view)):
+            if found != (card.sha256, protocol_text(card, crops)):
                 raise ScoreTableError(
                     f"{out}: holds scores of {row['model']} ({found}), not of {card.name} "
                     f"({card.sha256}); name another file, or remove it and {self.part.name}"

@@ -38,6 +38,7 @@ from PIL import Image
 from rich.console import Console
 
 from experiments.agent_chooser import AgentChooser
+from experiments.isp.rawpy_baseline import develop
 from experiments.isp.rendering_report import draw, show, summarise
 from experiments.settings import parsed
 from isp_env.develop.downsized import preview
@@ -95,24 +96,6 @@ def ours(theta: tuple[float, ...], source: Path, target: Path) -> None:
     """Run this project: all that `render_file` does to pixels."""
     pixels = render_raw(read_raw(source), torch.tensor(theta))
     write_photograph(pixels, target, exif=camera_exif(source))
-
-
-def with_rawpy(algorithm: str, source: Path, target: Path) -> None:
-    """Run LibRaw's development with the camera's white balance."""
-    with rawpy.imread(str(source)) as file:
-        if algorithm == "half":
-            pixels = file.postprocess(half_size=True, use_camera_wb=True)
-        else:
-            chosen = rawpy.DemosaicAlgorithm[algorithm]
-            pixels = file.postprocess(demosaic_algorithm=chosen, use_camera_wb=True)
-    Image.fromarray(pixels).save(target, "JPEG", quality=95)
-
-
-def decode_and_encode(picture: Path, source: Path, target: Path) -> None:
-    """Do nothing in between: the samples are unpacked, and a finished picture is written."""
-    with rawpy.imread(str(source)) as file:
-        file.raw_image.max()
-    Image.fromarray(np.load(picture, mmap_mode="r")).save(target, "JPEG", quality=95)
 
 
 def work(method: Method, sources: Sequence[Path], folder: Path) -> Timed:
@@ -304,12 +287,10 @@ def main(settings: Settings) -> None:
         np.save(picture, render_raw(raw, torch.tensor(theta)))
         methods: dict[str, Callable[[Path], dict[str, Any]]] = {
             "ours": lambda to: run_method(partial(ours, theta), batches, to),
-            "rawpy AHD": lambda to: run_method(partial(with_rawpy, "AHD"), batches, to),
-            "decode and encode": lambda to: run_method(
-                partial(decode_and_encode, picture), batches, to
-            ),
-            "rawpy linear": lambda to: run_method(partial(with_rawpy, "LINEAR"), batches, to),
-            "rawpy half size": lambda to: run_method(partial(with_rawpy, "half"), batches, to),
+            "rawpy AHD": lambda to: run_method(partial(develop, "AHD"), batches, to),
+            "decode and encode": lambda to: run_method(partial(develop, str(picture)), batches, to),
+            "rawpy linear": lambda to: run_method(partial(develop, "LINEAR"), batches, to),
+            "rawpy half size": lambda to: run_method(partial(develop, "half"), batches, to),
             "ours, isolated": lambda to: through_the_batch(partial(ours, theta), batches, to),
         }
         if shutil.which("darktable-cli"):

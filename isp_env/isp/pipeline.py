@@ -12,10 +12,9 @@ version of the picture (`guide`). So a full frame can be rendered row by row, an
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from jaxtyping import Float
 
-from isp_env.arrays import Array, constant, namespace
+from isp_env.arrays import Array, constant
 from isp_env.color.rgb import Planes
 from isp_env.isp.guide import Guide, Maps, guide_factor
 from isp_env.isp.parameters import Parameter, to_values
@@ -119,7 +118,7 @@ class IspPipeline:
         noise: Float[Array, "b 3 2"] | None = None,
         guide: Guide | None = None,
     ) -> Float[Array, "b 3 h w"]:
-        """Render.
+        """Render tensors.
 
         Args:
             linear: Scene-linear Rec. 709, white-balanced as shot, 1.0 = sensor white.
@@ -132,9 +131,11 @@ class IspPipeline:
         Returns:
             Encoded RGB in [0, 1].
         """
-        from isp_env.isp.resampling import enlarge, reduce  # imports torch
+        import torch  # slow to import: rendering files does without
 
-        noise = constant(np.zeros((len(linear), 3, 2)), linear) if noise is None else noise
+        from isp_env.isp.resampling import enlarge, reduce
+
+        noise = linear.new_zeros(len(linear), 3, 2) if noise is None else noise
         values = self.values(theta)
         height, width = linear.shape[-2:]
         factor = guide_factor(max(height, width))
@@ -143,8 +144,7 @@ class IspPipeline:
         if factor > 1:
             large = {n: enlarge(m, factor, (height, width)) for n, m in maps.items()}
             planes = self.apply(linear.unbind(1), large, self.constants(values))
-        xp = namespace(linear)
-        return xp.clip(xp.stack(planes, axis=1), 0, 1)
+        return torch.stack(planes, dim=1).clamp(0, 1)
 
     def measure(
         self, guide: Guide, noise: Float[Array, "b 3 2"], values: Values

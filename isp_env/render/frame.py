@@ -198,7 +198,7 @@ def _measured(
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation (see `develop.reference.upright`)."""
+    """Undo an EXIF orientation (see `develop.linear_image.upright`)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

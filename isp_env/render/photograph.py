@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from isp_env.color.output_spaces import SRGB, OutputSpace
+from isp_env.errors import IspEnvError
 from isp_env.files import atomic_path
 from isp_env.raw.exif import camera_exif
 from isp_env.raw.exif.fields import JPEG_BYTES, CameraExif, Field, Kind
@@ -24,6 +25,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES)
 JPEG_SIDE = 65_500  # pixels, libjpeg's limit
 EXIF_MARKER, ICC_MARKER = 0xE1, 0xE2  # APP1 and APP2 (T.81, B.2.4.6)
 ICC_PART = 65_519  # bytes of a profile that an APP2 segment holds (ICC.1:2022, B.4)
+
+
+class PictureTooLargeError(IspEnvError):
+    """A format does not hold so many pixels."""
 
 
 def write_photograph(
@@ -48,7 +53,8 @@ def write_photograph(
         The notes of `exif`, and what of it the format does not hold.
 
     Raises:
-        ValueError: The suffix is none of `SUFFIXES`, or it cannot hold 16 bits or so many pixels.
+        ValueError: The suffix is none of `SUFFIXES`, or it cannot hold 16 bits.
+        PictureTooLargeError: JPEG does not hold so many pixels a side.
     """
     with atomic_path(path) as temporary:
         return encode_photograph(pixels, temporary, exif=exif, space=space, quality=quality)
@@ -77,7 +83,8 @@ def encode_photograph(
         image.save(path, "PNG", exif=exif.tobytes(), icc_profile=space.icc_profile)
         return exif.notes
     if max(pixels.shape) > JPEG_SIDE:
-        raise ValueError(f"{path}: JPEG holds {JPEG_SIDE} pixels a side, not {max(pixels.shape)}")
+        told = f"a JPEG holds {JPEG_SIDE:,} pixels a side, not {max(pixels.shape):,}"
+        raise PictureTooLargeError(f"{told}: choose another format, or a smaller size")
     exif = exif.within(JPEG_BYTES)
     _write_jpeg(pixels, path, exif, space, quality)
     return exif.notes

@@ -27,9 +27,9 @@ class Settings:
     """Photographs that go through the model together; by default 1 on a CPU, 32 elsewhere."""
     workers: int = 2
     """Threads that decode ahead."""
-    view: Literal["five", "centre"] = "five"
-    """Which crops the model looks at: the four corners and the centre, or the centre alone, which
-    takes a fifth of the network's time and agrees with people nearly as well."""
+    crops: Literal[1, 5] = 5
+    """Of each scale of a photograph: the four corners and the centre, or 1, the centre alone, which
+    takes a fifth of the network's time; the table says so."""
 
     def check(self) -> None:
         """Refuse a model that is not there; files are looked for by the command."""

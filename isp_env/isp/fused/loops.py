@@ -19,6 +19,7 @@ from jaxtyping import Float32
 from platformdirs import user_cache_path
 
 from isp_env.arrays import Array, to_numpy
+from isp_env.compiled import strips
 from isp_env.files import atomic_path
 from isp_env.isp.guide import Maps
 from isp_env.isp.pipeline import IspPipeline
@@ -72,9 +73,10 @@ def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = Non
     """
     folder = user_cache_path("attiqa", ensure_exists=True)
     text = _source(function, planes, numbers) if key is None else ""
-    name = f"kernel_{_digest(text or f'{key} {version(TRACED_BY)}')}"
+    inlined = Path(strips.__file__).read_text()  # in the machine code, which numba keeps by `name`
+    name = f"kernel_{_digest(inlined + (text or f'{key} {version(TRACED_BY)}'))}"
     if not (folder / f"{name}.py").exists():
-        log.warning("compiling the rendering of pixels: once on a machine, about half a minute")
+        log.warning("compiling a loop over pixels: once on a machine, up to half a minute")
         _write(folder / f"{name}.py", text or _source(function, planes, numbers))
     module = _import(name, folder / f"{name}.py")
     render_rows = getattr(module, "render_rows", None)
@@ -120,8 +122,7 @@ def _key(pipeline: IspPipeline) -> str | None:
     """Name what a pipeline's loop depends on; None where stages are not this package's."""
     package = Path(__file__).parents[2]
     rooms = [package / "isp", package / "color"]
-    sources = [package / "arrays.py", package / "compiled" / "strips.py"]
-    sources += sorted(path for room in rooms for path in room.rglob("*.py"))
+    sources = [package / "arrays.py", *sorted(p for room in rooms for p in room.rglob("*.py"))]
     functions = [stage.apply for stage in pipeline.stages]
     inner = [f.func if isinstance(f, partial) else f for f in functions]
     if any(not f.__module__.startswith("isp_env.") for f in inner):

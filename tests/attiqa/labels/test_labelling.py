@@ -19,6 +19,8 @@ from PIL import Image
 import attiqa
 from attiqa.cli import label as command
 from attiqa.errors import DatasetLayoutError, LabelStoreError
+from attiqa.labels import store
+from attiqa.labels.columns import PHOTO_COLUMNS
 from attiqa.labels.labelling import Labelling, label_folder
 from attiqa.labels.loading import Loading
 from attiqa.labels.photo_batches import Cut
@@ -376,3 +378,7 @@ def test_labels_and_photographs_for_training(folder, tmp_path):
     assert deltas.dtype == torch.float32
     for index in (0, 11, 29):
         assert photos[index][0, 0] / 255 == pytest.approx(deltas[index, :3].numpy(), abs=1e-6)
+
+
+def test_columns_that_no_attribute_may_be_called_by():
+    assert tuple(store.PHOTO.names) == PHOTO_COLUMNS

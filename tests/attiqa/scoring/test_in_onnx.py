@@ -1,6 +1,7 @@
 """Scores without PyTorch: the same ones."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -44,10 +45,10 @@ def files(tmp_path_factory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("view", ["five", "centre"])
+@pytest.mark.parametrize("crops", [1, 5])
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_the_embedded_models_score_as_by_pytorch(name, view, files):
-    graph, model = load_scorer(name, view=view), TorchScorer(load_model(name), view)
+def test_the_embedded_models_score_as_by_pytorch(name, crops, files):
+    graph, model = load_scorer(name, crops=crops), TorchScorer(load_model(name), crops)
     assert isinstance(graph, GraphScorer)
     for path in files:
         looks = graph.look(path), model.look(path)
@@ -85,6 +86,26 @@ def test_batches_score_as_single_photographs(files, crops):
         ((alone, of_attributes),) = scorer.score([one])
         assert score == pytest.approx(alone, abs=1e-6)
         assert attributes == pytest.approx(of_attributes, abs=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads as Linux lists them")
+@pytest.mark.parametrize("asked", [1, 3])
+def test_as_many_threads_as_the_environment_says(files, asked):
+    """Workers say 1: a machine of many cores would else have that many threads in each."""
+    code = """if True:
+        import os, sys
+        from pathlib import Path
+        import attiqa.scoring.in_onnx  # the runtime has a thread of its own
+        from attiqa.scoring.scorers import load_scorer
+        before = len(os.listdir("/proc/self/task"))
+        scorer = load_scorer()
+        scorer.score([scorer.look(Path(sys.argv[1])).crops])
+        print(1 + len(os.listdir("/proc/self/task")) - before)
+    """
+    run = [sys.executable, "-c", code, str(files[0])]
+    more = {**os.environ, "OMP_NUM_THREADS": str(asked)}
+    done = subprocess.run(run, check=True, capture_output=True, text=True, env=more)
+    assert int(done.stdout) == asked
 
 
 def test_a_model_of_ones_own_gets_a_graph(model, weights, files):
@@ -147,10 +168,10 @@ def test_nothing_of_pytorch_is_imported(files):
 
 def test_a_table_says_which_crops_were_seen(files, tmp_path, capsys):
     table = tmp_path / "scores.csv"
-    assert main(Settings(tuple(files), table, view="centre")) == 0
+    assert main(Settings(tuple(files), table, crops=1)) == 0
     rows = list(read_rows(table))
-    assert all(json.loads(str(row["protocol"]))["view"] == "centre" for row in rows)
+    assert all(json.loads(str(row["protocol"]))["crops"] == 1 for row in rows)
     with pytest.raises(AttiqaError, match="holds scores of attiqa-mini"):
         main(Settings(tuple(files), table))
-    main(Settings(tuple(files[:1]), view="centre"))
+    main(Settings(tuple(files[:1]), crops=1))
     assert "centre crop alone" in " ".join(capsys.readouterr().out.split())

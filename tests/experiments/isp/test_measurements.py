@@ -18,6 +18,7 @@ from experiments.isp import (
     evaluate_previews,
     fuzz_rendering,
 )
+from experiments.isp.rawpy_baseline import develop
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.scenes.samples import sample_files
 
@@ -89,8 +90,8 @@ def test_benchmark_measures_every_method_on_the_same_files(sample, tmp_path):
     theta = (0.4,) * KNOBS
     for name, method in (
         ("ours", lambda a, b: benchmark_rendering.ours(theta, a, b)),
-        ("ahd", lambda a, b: benchmark_rendering.with_rawpy("AHD", a, b)),
-        ("half", lambda a, b: benchmark_rendering.with_rawpy("half", a, b)),
+        ("ahd", lambda a, b: develop("AHD", a, b)),
+        ("half", lambda a, b: develop("half", a, b)),
     ):
         timed = benchmark_rendering.work(method, [path, path], tmp_path / name)
         assert timed.files == 1

@@ -15,7 +15,7 @@ from experiments.contact_sheet import Pair, thumbnail, write_contact_sheet
 from isp_env.color.output_spaces import SPACES
 from isp_env.raw.exif.fields import CameraExif, Field, Kind
 from isp_env.raw.write_dng import write_dng
-from isp_env.render.photograph import camera_exif, write_photograph
+from isp_env.render.photograph import PictureTooLargeError, camera_exif, write_photograph
 from isp_env.scenes.samples import NIKON_D750
 from isp_env.scenes.simulation import Capture, simulate
 
@@ -168,6 +168,30 @@ def test_exiftool_reads_the_same(dng, tmp_path, suffix):
         "Orientation": 1,
         "ColorSpace": 1,
     }
+
+
+@pytest.mark.parametrize("quality", [80, 95, 98])
+@pytest.mark.parametrize("shape", [(64, 96), (61, 95)])
+def test_a_jpeg_is_the_one_that_pillow_writes(tmp_path, quality, shape):
+    """Levels, subsampling and sizes; a profile of several parts is put together again."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    long = replace(SPACES["p3"], icc_profile=SPACES["p3"].icc_profile + bytes(150_000))
+    write_photograph(pixels, tmp_path / "a.jpg", quality=quality, space=long)
+    subsampling = 0 if quality >= 98 else 2
+    other = tmp_path / "b.jpg"
+    Image.fromarray(pixels).save(other, quality=quality, subsampling=subsampling)
+    with Image.open(tmp_path / "a.jpg") as ours, Image.open(other) as pillows:
+        assert ours.info["icc_profile"] == long.icc_profile
+        assert ours.info["jfif_version"] == pillows.info["jfif_version"]
+        assert JpegImagePlugin.get_sampling(ours) == subsampling
+        found, expected = (np.asarray(image).astype(int) for image in (ours, pillows))
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_picture_that_no_jpeg_holds(tmp_path):
+    with pytest.raises(PictureTooLargeError, match="holds 65,500 pixels a side, not 65,501"):
+        write_photograph(np.zeros((1, 65_501, 3), np.uint8), tmp_path / "a.jpg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_same_picture_same_bytes(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attiqa.data.datasets.names import NAMES, PLAIN
 from attiqa.data.datasets.registry import DATASETS, load_dataset
 from attiqa.data.photo_folder import read_photo
 from attiqa.errors import DatasetLayoutError
@@ -146,6 +147,10 @@ def test_a_missing_column_is_named(dataset, published, tmp_path, file, column):
 def test_a_folder_that_is_something_else(dataset, tmp_path):
     with pytest.raises(DatasetLayoutError, match=r"expected the .* layout with"):
         load_dataset(dataset, tmp_path)
+
+
+def test_names_that_are_known_before_the_readers_are_those_of_the_readers():
+    assert sorted(NAMES) == sorted([*DATASETS, PLAIN])
 
 
 def test_an_unknown_name(tmp_path):

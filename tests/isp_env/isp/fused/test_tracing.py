@@ -1,9 +1,12 @@
 """The fused loop against torch, which it was traced from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from isp_env.compiled import strips
 from isp_env.compiled.strips import CHUNK
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.fused import loops
@@ -81,6 +84,15 @@ def test_the_kernel_is_kept_in_the_cache():
     first = fuse(lambda p, n: (p[0] * 1.25,), 1, 0)
     assert fuse(lambda p, n: (p[0] * 1.25,), 1, 0).kernel is first.kernel
     assert fuse(lambda p, n: (p[0] * 1.5,), 1, 0).kernel is not first.kernel
+
+
+def test_a_kernel_is_another_where_the_code_that_it_inlines_is(tmp_path, monkeypatch):
+    """numba keeps machine code by the file of the kernel, not by what that calls."""
+    first = fuse(lambda p, n: (p[0] * 1.75,), 1, 0)
+    edited = tmp_path / "strips.py"
+    edited.write_text(Path(strips.__file__).read_text() + "# edited\n")
+    monkeypatch.setattr(strips, "__file__", str(edited))
+    assert fuse(lambda p, n: (p[0] * 1.75,), 1, 0).kernel is not first.kernel
 
 
 @pytest.mark.parametrize("seed", range(4))
