@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from attiqa.cli.settings.compare import Settings
 from attiqa.data.datasets.registry import load_dataset
@@ -18,6 +18,8 @@ from attiqa.evaluation.finished_models import open_finished
 from attiqa.files import write_atomically
 
 COLUMNS = ("model", "SROCC", "PLCC", "KROCC", "SROCC - first", "p (Holm)", "trained")
+WIDEST = 24
+"""Letters of a model's name in one line."""
 WORTH = {"zero-shot": "elsewhere", "trained on this data set": "here", "unknown": "unknown"}
 
 
@@ -92,7 +94,9 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def printed(name: str, compared: Mapping[str, Any]) -> Table:
     """Show a data set's models in the terminal, intervals below their value."""
-    table = Table(*COLUMNS, title=f"{name}: {compared['photographs']} photographs")
+    longest = max(map(len, compared["models"]))
+    model = Column(COLUMNS[0], overflow="fold", min_width=min(longest, WIDEST))
+    table = Table(model, *COLUMNS[1:], title=f"{name}: {compared['photographs']} photographs")
     for cells in rows(compared):
         table.add_row(*(escape(cell.replace(" [", "\n[")) for cell in cells))
     return table

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
+from attiqa.cli.finished import measure_finished
 from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
@@ -28,6 +29,7 @@ from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
 from attiqa.evaluation.metrics import preference_accuracy, spread
 from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
 from attiqa.evaluation.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
+from attiqa.evaluation.sources import is_foreign
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_checkpoint
@@ -38,6 +40,9 @@ from attiqa.model.quality_model import load_model
 def main(settings: Settings) -> None:
     """Measure, print a summary, write the results."""
     settings.folder.mkdir(parents=True, exist_ok=True)
+    if is_foreign(settings.model):
+        _write(settings, measure_finished(settings, _recorded(settings)))
+        return
     net, card = open_network(settings.model)
     if settings.protocol == "pairs":
         results = preferences(settings, _quality(net, settings.model), card)
@@ -47,11 +52,8 @@ def main(settings: Settings) -> None:
             results = zero_shot(settings, photos, _quality(net, settings.model), card)
         else:
             results = train_and_test(settings, photos, net)
-    found = {"protocol": settings.protocol, "model_sha256": card.sha256} | results
-    path = settings.folder / "results.json"
-    write_atomically(path, (json.dumps(found, indent=2) + "\n").encode())
+    _write(settings, {"model_sha256": card.sha256} | results)
     shutil.rmtree(settings.folder / "states", ignore_errors=True)
-    Console().print(summary(results), f"{path}", sep="\n")
 
 
 def open_network(source: str) -> tuple[AttributeNet | QualityNet, Card]:
@@ -220,6 +222,13 @@ def _quality(net: AttributeNet | QualityNet, source: str) -> QualityNet:
     if not isinstance(net, QualityNet):
         raise CheckpointError(f"{source}: a pretrained network has no quality score to measure")
     return net
+
+
+def _write(settings: Settings, results: Mapping[str, Any]) -> None:
+    path = settings.folder / "results.json"
+    found = {"protocol": settings.protocol, **results}
+    write_atomically(path, (json.dumps(found, indent=2) + "\n").encode())
+    Console().print(summary(results), f"{path}", sep="\n")
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:

@@ -52,6 +52,12 @@ DATASETS = MappingProxyType(
 )
 """What pyiqa's configurations call the data sets that our readers know."""
 
+NAMING = ("pretrained", "train_dataset", "regressor_dataset", "model_name", "model_type")
+"""Options of pyiqa's networks in which a data set may be named."""
+
+OPINION_UNAWARE = ("Entropy", "ILNIQE", "NIQE", "PIQE")
+"""Networks of pyiqa that have learnt from no opinion scores."""
+
 
 class PyiqaMetric:
     """A metric of pyiqa on whole photographs, with its own preprocessing; higher is better.
@@ -81,8 +87,11 @@ class PyiqaMetric:
     def trained_on(self) -> str:
         """Whose opinion scores pyiqa's weights were trained on, as far as its list says."""
         options = self.config["metric_opts"]
-        said = options.get("pretrained", options.get("train_dataset"))
-        return DATASETS.get(str(said), "unknown")
+        if options["type"] in OPINION_UNAWARE:
+            return "opinion-unaware"
+        said = " ".join(str(options.get(name, "")) for name in NAMING)
+        words = re.findall(r"[a-z0-9]+", said.replace("_", " "))
+        return next((DATASETS[word] for word in words if word in DATASETS), "unknown")
 
     @property
     def record(self) -> dict[str, Any]:

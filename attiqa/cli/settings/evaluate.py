@@ -6,8 +6,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from attiqa.cli.settings.checks import require, require_dataset, require_model
+from attiqa.cli.settings.checks import require, require_dataset
 from attiqa.data.crop_protocol import CropProtocol
+from attiqa.errors import CheckpointError
+from attiqa.evaluation.sources import check_source, is_foreign
 from attiqa.training.settings import FinetuneSettings
 
 
@@ -33,7 +35,8 @@ class Settings:
     """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results, on their
     official test part where they have one."""
     model: str = "embedded"
-    """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
+    """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model;
+    for as-is and pairs also pyiqa:NAME, table:FILE or clip-iqa, as in `attiqa compare`."""
     splits: int = 10
     """Random splits of 80 % and 20 %; 0 takes the official one."""
     validation: float = 0.1
@@ -75,7 +78,12 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there."""
-        require_model(self.model)
+        if is_foreign(self.model) and self.protocol not in ("as-is", "pairs"):
+            raise CheckpointError(
+                f"--model {self.model}: expected a network of this package to {self.protocol}; "
+                "others are measured as they are, by as-is and pairs"
+            )
+        check_source(self.model)
         if self.protocol == "pairs":
             require(self.data, "file")
         else:
