@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -17,10 +18,11 @@ from attiqa.evaluation.comparison import choose_part, compare
 from attiqa.evaluation.finished_models import open_finished
 from attiqa.files import write_atomically
 
-COLUMNS = ("model", "SROCC", "PLCC", "KROCC", "SROCC - first", "p (Holm)", "trained")
-WIDEST = 24
+COLUMNS = ("model", "SROCC", "PLCC", "KROCC", "less first", "p", "setting")
+WIDEST = 20
 """Letters of a model's name in one line."""
-WORTH = {"zero-shot": "elsewhere", "trained on this data set": "here", "unknown": "unknown"}
+SETTINGS = {"trained on this data set": "trained here"}
+"""In few letters."""
 
 
 def main(settings: Settings) -> None:
@@ -70,7 +72,7 @@ def rows(compared: Mapping[str, Any]) -> list[list[str]]:
             cells.append(f"{less['p_holm']:.2g}")
         else:
             cells += ["", ""]
-        found.append([source, *cells, WORTH[model["setting"]]])
+        found.append([source, *cells, SETTINGS.get(model["setting"], model["setting"])])
     return found
 
 
@@ -84,19 +86,22 @@ def markdown(results: Mapping[str, Any]) -> str:
         parts.append("\n".join(lines))
     settings = results["settings"]
     parts.append(
-        f"In brackets: 95 % bootstrap intervals ({settings['resamples']} draws of photographs, the "
-        "same for all models). SROCC - first: less that of the first model. p: Williams' test of "
-        "the two SROCC, corrected by Holm over all rows of all tables. Trained: whether the model "
-        "was trained on opinion scores of this data set."
+        f"In brackets: 95 % bootstrap intervals ({settings['resamples']} draws of photographs, "
+        "the same for all models). Less first: SROCC less that of the first model. p: Williams' "
+        "test of the two SROCC, corrected by Holm over all rows of all tables. Setting: whether "
+        "the model was trained on opinion scores of this data set."
     )
     return "\n\n".join(parts) + "\n"
 
 
 def printed(name: str, compared: Mapping[str, Any]) -> Table:
-    """Show a data set's models in the terminal, intervals below their value."""
+    """Show a data set's models in the terminal: intervals of the SROCC alone, below their value."""
     longest = max(map(len, compared["models"]))
     model = Column(COLUMNS[0], overflow="fold", min_width=min(longest, WIDEST))
-    table = Table(model, *COLUMNS[1:], title=f"{name}: {compared['photographs']} photographs")
-    for cells in rows(compared):
+    title = f"{name}: {compared['photographs']} photographs"
+    table = Table(model, *COLUMNS[1:], title=title, box=SIMPLE)
+    for source, srocc, plcc, krocc, *rest in rows(compared):
+        values = (cell.partition(" [")[0] for cell in (plcc, krocc))
+        cells = (source, srocc, *values, *rest)
         table.add_row(*(escape(cell.replace(" [", "\n[")) for cell in cells))
     return table

@@ -86,7 +86,7 @@ def bootstrap_together(
         mos: Human opinion.
         statistic: Of scores and opinions; nan where a draw has none.
         resamples: Draws with replacement.
-        seed: Fixes them; the draws are those of `metrics.bootstrap_interval`.
+        seed: Fixes them.
     """
     random = np.random.default_rng(seed)
     found = np.empty((len(scores), resamples))
