@@ -1,10 +1,9 @@
-"""`attiqa evaluate PROTOCOL DATA`: measure a model by a protocol of the field; results as JSON."""
+"""`attiqa evaluate`: a model by the protocols of the field; results as JSON and as a table."""
 
-import copy
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,111 +16,218 @@ from rich.console import Console
 from rich.table import Table
 
 from attiqa.cli.settings.evaluate import Settings
+from attiqa.data.crops import Photos
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
-from attiqa.data.rated_photos import RatedPhotos, Split
-from attiqa.data.splits import hold_out_validation, random_splits, training_subset
+from attiqa.data.pixel_cache import CachedPhotos, cache_pixels
+from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
+from attiqa.data.split_files import read_splits, write_splits
+from attiqa.data.splits import divide, training_subset
 from attiqa.errors import CheckpointError, DatasetLayoutError
-from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
+from attiqa.evaluation.fits import FinetuneFit, Pixels, ProbeFit, fresh_copies
 from attiqa.evaluation.metrics import preference_accuracy, spread
+from attiqa.evaluation.mlp_probe import MlpProbe
 from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
-from attiqa.evaluation.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
+from attiqa.evaluation.protocols import (
+    Predictions,
+    as_is,
+    feature_drift,
+    labels_hash,
+    over_splits,
+    provenance,
+)
+from attiqa.evaluation.run_folder import begin, write_predictions
+from attiqa.evaluation.trained_networks import save_trained
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card
-from attiqa.model.checkpoints import load_checkpoint
+from attiqa.model.checkpoints import load_backbone, load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
+from attiqa.provenance.identity import network_hash
+
+FREE = ("out", "cache", "machine", "data", "keep_networks", "model", "init", "others", "split_file")
+"""Settings that no result depends on, or that the identity of a run names by their content."""
 
 
 def main(settings: Settings) -> None:
     """Measure, print a summary, write the results."""
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    net, card = open_network(settings.model)
-    if settings.protocol == "pairs":
-        results = preferences(settings, _quality(net, settings.model), card)
-    else:
-        photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
-        if settings.protocol == "as-is":
-            results = zero_shot(settings, photos, _quality(net, settings.model), card)
-        else:
-            results = train_and_test(settings, photos, net)
-    found = {"protocol": settings.protocol, "model_sha256": card.sha256} | results
-    path = settings.folder / "results.json"
-    write_atomically(path, (json.dumps(found, indent=2) + "\n").encode())
+    fabric = settings.machine.launch()
+    net, card = open_network(settings)
+    net.to(fabric.device)
+    measure = preferences if settings.protocol == "pairs" else on_a_data_set
+    results = measure(settings, fabric, net, card)
     shutil.rmtree(settings.folder / "states", ignore_errors=True)
-    Console().print(summary(results), f"{path}", sep="\n")
+    if fabric.is_global_zero:
+        Console().print(summary(results), f"{settings.folder / 'results.json'}", sep="\n")
 
 
-def open_network(source: str) -> tuple[AttributeNet | QualityNet, Card]:
-    """Load any checkpoint; `load_model` knows those with a quality score by name too."""
-    if source.endswith(".safetensors"):
-        return load_checkpoint(Path(source))
-    model = load_model(source)
+def open_network(settings: Settings) -> tuple[AttributeNet | QualityNet, Card | None]:
+    """Load any checkpoint, or make a network with a backbone of other weights."""
+    if settings.init is not None:
+        torch.manual_seed(settings.finetuning.schedule.seed)
+        net = AttributeNet(settings.architecture)
+        load_backbone(net, settings.init)
+        return net, None
+    if settings.model.endswith(".safetensors"):
+        return load_checkpoint(Path(settings.model))
+    model = load_model(settings.model)
     return model.net, model.card
 
 
-def zero_shot(
-    settings: Settings, photos: RatedPhotos, net: QualityNet, card: Card
+def on_a_data_set(
+    settings: Settings, fabric: Fabric, net: AttributeNet | QualityNet, card: Card | None
 ) -> dict[str, Any]:
-    """Score a whole data set by the model's own protocol."""
+    """Measure by a protocol that needs human scores; a finished result is read.
 
-    def predict(photos: RatedPhotos, indices: np.ndarray) -> Float[np.ndarray, " n"]:
-        return quality_scores(net, read_files(photos, indices), card.protocol)
-
-    return as_is(photos, predict, _recorded(settings), card.training.get("data"))
-
-
-def train_and_test(
-    settings: Settings, photos: RatedPhotos, net: AttributeNet | QualityNet
-) -> dict[str, Any]:
-    """Fine-tune or probe a pretrained network on every split."""
-    start = net.attribute_net if isinstance(net, QualityNet) else net
-    start.requires_grad_(True)
+    Raises:
+        CheckpointError: The folder holds a result of other settings, data or weights.
+    """
+    photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
     named = (other.partition("=") for other in settings.others)
     others = [
         load_dataset(name, Path(folder), settings.subset, settings.scale)
         for name, _, folder in named
     ]
-    splits, record = divide(settings, photos), _recorded(settings)
+    splits = () if settings.protocol == "as-is" else divisions(settings, photos)
+    identity = {
+        "protocol": settings.protocol,
+        "settings": {key: value for key, value in _recorded(settings).items() if key not in FREE},
+        "network": network_hash(net),
+        "data": {data.name: labels_hash(data) for data in (photos, *others)},
+        "splits": [split_hash(photos.names, split) for split in splits],
+    }
+    done = begin(settings.folder, identity)
+    if done:
+        return done
+    if settings.protocol == "as-is":
+        found = zero_shot(settings, photos, _quality(net, settings.model), card)
+    else:
+        if fabric.is_global_zero:
+            write_splits(settings.folder / "splits.json", photos, splits)
+        found = train_and_test(settings, fabric, photos, splits, others, net)
+    return _written(settings, card, found)
+
+
+def zero_shot(
+    settings: Settings, photos: RatedPhotos, net: QualityNet, card: Card | None
+) -> dict[str, Any]:
+    """Score a whole data set by the model's own protocol."""
+    assert card is not None  # of a network with a quality score
+
+    def predict(photos: RatedPhotos, indices: np.ndarray) -> Float[np.ndarray, " n"]:
+        files = PhotoFiles(photos.paths[index] for index in indices)
+        scores = quality_scores(net, files, card.protocol)
+        write_predictions(settings.folder / "predictions.csv", {"all": scores}, photos)
+        return scores
+
+    return as_is(photos, predict, _recorded(settings), card.training.get("data"))
+
+
+def train_and_test(
+    settings: Settings,
+    fabric: Fabric,
+    photos: RatedPhotos,
+    splits: Sequence[Split],
+    others: Sequence[RatedPhotos],
+    net: AttributeNet | QualityNet,
+) -> dict[str, Any]:
+    """Fine-tune or probe a pretrained network on every split."""
+    start = net.attribute_net if isinstance(net, QualityNet) else net
+    start.requires_grad_(True)
+    record, pixels = _recorded(settings), pixels_of(settings, (photos, *others))
+
+    def keep(number: int, predictions: Predictions) -> None:
+        path = settings.folder / "predictions" / f"split_{number + 1:02}.csv"
+        if fabric.is_global_zero:
+            write_predictions(path, predictions, photos, splits[number], others)
+
     if settings.protocol == "fine-tune":
         drifts: list[dict[str, float | int]] = []
-        fit = finetune_fit(settings, start, others, drifts)
-        results = over_splits(photos, splits, fit, others, record)
+        fit = finetune_fit(settings, fabric, start, others, pixels, drifts)
+        results = over_splits(photos, splits, fit, others, record, keep)
         for run, drift in zip(results["runs"], drifts, strict=True):
             run["feature_drift"] = drift
         means = np.array([drift["mean"] for drift in drifts])
         return results | {"feature_drift": spread(means)}
+    features = features_once(settings, start, (photos, *others), pixels)
+    fit = ProbeFit(features, MlpProbe() if settings.probe == "mlp" else None)
+    return over_splits(photos, splits, fit, others, record, keep)
+
+
+def pixels_of(settings: Settings, data: Sequence[RatedPhotos]) -> Pixels:
+    """Get photographs from a cache of the size that they are looked at, or from their files.
+
+    Where they are looked at in their own size, they are decoded each time.
+    """
+
+    def decoded(photos: RatedPhotos, indices: np.ndarray) -> Photos:
+        return PhotoFiles(photos.paths[index] for index in indices)
+
+    if settings.cache is None or settings.further:
+        return decoded
+    side = settings.short_side
+    if settings.protocol == "fine-tune":
+        side = max(side, settings.finetuning.schedule.crops.short_side[1])
+    threads = max(1, settings.finetuning.schedule.workers)
+    caches: dict[str, CachedPhotos] = {
+        each.name: cache_pixels(each.paths, side, settings.cache, threads) for each in data
+    }
+    return lambda photos, indices: caches[photos.name].choose(indices)
+
+
+def features_once(
+    settings: Settings, net: AttributeNet, data: Sequence[RatedPhotos], pixels: Pixels
+) -> Callable[[RatedPhotos, np.ndarray], Float[np.ndarray, "n k f"]]:
+    """Compute the features of all photographs, once for all splits."""
     extract = {"backbone": backbone_features, "heads": head_features}[settings.features]
-    fit = ProbeFit(lambda p, indices: extract(start, read_files(p, indices), settings.whole))
-    return over_splits(photos, splits, fit, others, record)
+    found = {
+        each.name: extract(net, pixels(each, np.arange(len(each.paths))), settings.whole)
+        for each in data
+    }
+    return lambda photos, indices: found[photos.name][indices]
 
 
 def finetune_fit(
     settings: Settings,
+    fabric: Fabric,
     start: AttributeNet,
     others: Sequence[RatedPhotos],
+    pixels: Pixels,
     drifts: list[dict[str, float | int]],
 ) -> FinetuneFit:
     """Make what fine-tunes a copy of a network on each split.
 
     Args:
         settings: Of the command.
+        fabric: Launched.
         start: The pretrained network.
         others: Data sets that each model is tested on, too.
+        pixels: Gets photographs.
         drifts: Gets the drift of the features on the test part of each split.
     """
-    fabric, states = Fabric(), settings.folder / "states"
-    fabric.launch()
+    states, protocol = settings.folder / "states", settings.whole
     states.mkdir(exist_ok=True)
-    start.to(fabric.device)
-    protocol = settings.whole
 
-    def compare(net: QualityNet, photos: RatedPhotos, split: Split) -> None:
-        files = read_files(photos, split.test)
-        before = backbone_features(start, files, protocol)
-        drifts.append(feature_drift(before, backbone_features(net.attribute_net, files, protocol)))
+    def trained(net: QualityNet, photos: RatedPhotos, split: Split) -> None:
+        tested = pixels(photos, split.test)
+        before, after = (
+            backbone_features(each, tested, protocol).mean(1) for each in (start, net.attribute_net)
+        )
+        drifts.append(feature_drift(before, after))
+        if settings.keep_networks and fabric.is_global_zero:
+            save_trained(
+                settings.folder / "networks",
+                f"split_{len(drifts):02}",
+                net,
+                photos,
+                split,
+                pixels(photos, split.train),
+                protocol,
+                settings.finetuning,
+                str(settings.init or settings.model),
+            )
 
     return FinetuneFit(
         fabric,
@@ -130,66 +236,60 @@ def finetune_fit(
         protocol,
         states,
         every=settings.evaluate_every,
+        pixels=pixels,
         tested={"others": {other.name: labels_hash(other) for other in others}},
-        trained=compare,
+        trained=trained,
     )
 
 
-def fresh_copies(start: AttributeNet, seed: int) -> Callable[[], QualityNet]:
-    """Make networks with the pretrained weights and a new regressor, the same each time."""
-
-    def make() -> QualityNet:
-        torch.manual_seed(seed)
-        return QualityNet(copy.deepcopy(start))
-
-    return make
-
-
-def divide(settings: Settings, photos: RatedPhotos) -> tuple[Split, ...]:
-    """Draw the splits, or take the official one.
+def divisions(settings: Settings, photos: RatedPhotos) -> tuple[Split, ...]:
+    """Divide as the settings say, or as a file says.
 
     Raises:
-        DatasetLayoutError: The official one is wanted of a data set that has none.
+        DatasetLayoutError: The file does not fit, or an official split is wanted where none is.
     """
-    groups = photos.groups if settings.by_group else None
-    if settings.splits:
-        splits = random_splits(
-            len(photos.paths), settings.splits, validation=settings.validation, groups=groups
+    if settings.split_file is None:
+        return divide(
+            photos, settings.splits, settings.validation, settings.labels, settings.by_group
         )
-    elif photos.split is None:
-        raise DatasetLayoutError(f"{photos.name} has no official split; use --splits 10")
-    elif settings.validation and not len(photos.split.validation):
-        splits = (hold_out_validation(photos.split, settings.validation, groups),)
-    else:
-        splits = (photos.split,)
+    splits = read_splits(settings.split_file, photos)
     if settings.labels < 1:
         splits = tuple(training_subset(split, settings.labels) for split in splits)
     return splits
 
 
-def preferences(settings: Settings, net: QualityNet, card: Card) -> dict[str, Any]:
+def preferences(
+    settings: Settings, fabric: Fabric, net: AttributeNet | QualityNet, card: Card | None
+) -> dict[str, Any]:
     """Count the pairs in which the model prefers what most people prefer (section 5.1).
 
     Raises:
         DatasetLayoutError: The table lacks a column or an image, or a preference is not a share.
+        CheckpointError: The folder holds a result of another table or model.
     """
+    quality = _quality(net, settings.model)
+    assert card is not None
     columns = ("first", "second", "preference")
     table = read_table(settings.data, {name: name for name in columns})
     shares = np.asarray(pd.to_numeric(table["preference"], errors="coerce"), np.float64)
     if not np.all((shares >= 0) & (shares <= 1)):
         raise DatasetLayoutError(f"{settings.data}: expected preferences in [0, 1]")
     images = ImageNames(settings.data.parent)
+    paths = {column: [*map(images.require, table[column])] for column in ("first", "second")}
+    identity = {"protocol": "pairs", "network": network_hash(net), "table": table.to_csv()}
+    done = begin(settings.folder, identity)
+    if done:
+        return done
     first, second = (
-        quality_scores(net, PhotoFiles(map(images.require, table[column])), card.protocol)
-        for column in ("first", "second")
+        quality_scores(quality, PhotoFiles(found), card.protocol) for found in paths.values()
     )
-    preference = shares - 0.5
-    found = preference_accuracy(first - second, preference)
-    return {
+    found = preference_accuracy(first - second, shares - 0.5)
+    result = {
         "result": {"pair_accuracy": found.share, "pairs": found.pairs},
         "scores": np.stack([first, second], axis=1).tolist(),
         **provenance([], _recorded(settings)),
     }
+    return _written(settings, card, result)
 
 
 def summary(results: Mapping[str, Any]) -> Table:
@@ -216,6 +316,14 @@ def summary(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def _written(settings: Settings, card: Card | None, found: Mapping[str, Any]) -> dict[str, Any]:
+    about = {"protocol": settings.protocol, "model_sha256": card and card.sha256}
+    results = about | dict(found)
+    text = json.dumps(results, indent=2) + "\n"
+    write_atomically(settings.folder / "results.json", text.encode())
+    return results
+
+
 def _quality(net: AttributeNet | QualityNet, source: str) -> QualityNet:
     if not isinstance(net, QualityNet):
         raise CheckpointError(f"{source}: a pretrained network has no quality score to measure")
@@ -223,4 +331,7 @@ def _quality(net: AttributeNet | QualityNet, source: str) -> QualityNet:
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:
+    """Settings ready for JSON; how many processes decode is no part of a result."""
+    schedule = replace(settings.finetuning.schedule, workers=0)
+    settings = replace(settings, finetuning=replace(settings.finetuning, schedule=schedule))
     return json.loads(json.dumps(asdict(settings), default=str))

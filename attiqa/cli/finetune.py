@@ -48,7 +48,8 @@ def main(settings: Settings) -> None:
             files = read_files(photos, rows)
             return quality_scores(cast(QualityNet, net), files, settings.protocol)
 
-        return measure_parts(predict, photos, split)
+        last = epoch == settings.finetuning.schedule.epochs
+        return measure_parts(predict, photos, split, thorough=last)
 
     mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
     unrated = _unrated(settings, photos, split)

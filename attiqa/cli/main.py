@@ -23,6 +23,7 @@ COMMANDS = {
     "pretrain": "teach a network the order of the attributes from the labels",
     "finetune": "fit a pretrained network to mean opinion scores",
     "evaluate": "measure a model by the protocols of the field",
+    "reproduce": "compute the paper's tables, one command a table",
     "export": "write a model as ONNX",
 }
 

@@ -8,7 +8,52 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from attiqa.data.rated_photos import Split
+from attiqa.data.rated_photos import RatedPhotos, Split
+from attiqa.errors import DatasetLayoutError
+
+OFFICIAL = frozenset({"FLIVE", "AVA"})
+"""Data sets that ATTIQA (section 4.1) divides as their authors did, once."""
+
+
+def divide(
+    photos: RatedPhotos,
+    splits: int | None = None,
+    validation: float = 0.0,
+    labels: float = 1.0,
+    by_group: bool = True,
+) -> tuple[Split, ...]:
+    """Divide a data set as the paper does, or as told.
+
+    Args:
+        photos: The data set.
+        splits: Random divisions of 80 % and 20 %; 0 for the official one; None for what the paper
+            takes (section 4.1): the official one of FLIVE and AVA, ten random ones of all others.
+        validation: Share of the photographs to take out of those for training; 0 in the paper.
+        labels: Share of all photographs whose labels are used: see `training_subset`.
+        by_group: Photographs of one group share a part.
+
+    Raises:
+        DatasetLayoutError: The official division is wanted of a data set that has none, or there
+            are too few photographs for a part.
+    """
+    if splits is None:
+        splits = 0 if photos.name in OFFICIAL and photos.split is not None else 10
+    groups = photos.groups if by_group else None
+    try:
+        if splits:
+            divided = random_splits(len(photos.paths), splits, validation=validation, groups=groups)
+        elif photos.split is None:
+            raise DatasetLayoutError(f"{photos.name} has no official split; use --splits 10")
+        elif validation and not len(photos.split.validation):
+            divided = (hold_out_validation(photos.split, validation, groups),)
+        else:
+            divided = (photos.split,)
+        if labels < 1:
+            divided = tuple(training_subset(split, labels) for split in divided)
+    except ValueError as error:
+        count = len(photos.paths)
+        raise DatasetLayoutError(f"{photos.name}: {count} photographs: {error}") from error
+    return divided
 
 
 def random_splits(

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -55,8 +55,10 @@ class PairScores:
     def place(self, place: Place, task: Task = "sum") -> tuple[int, int]:
         """Find row and column of a pair in a task's order; the first of equals is the better."""
         table = self.table(task)
-        falling = np.argsort(-table, axis=None, kind="stable")
-        index = {"best": 0, "median": table.size // 2, "worst": -1}[place]
+        kind, _, informative = place.partition("-")
+        order = np.abs(table) if informative else table
+        falling = np.argsort(-order, axis=None, kind="stable")
+        index = {"best": 0, "median": table.size // 2}.get(kind, -1)
         row, column = np.unravel_index(falling[index], table.shape)
         return int(row), int(column)
 
@@ -220,7 +222,7 @@ def _to_json(attribute: str, scores: PairScores) -> dict[str, Any]:
     tasks: tuple[Task, ...] = ("distortion", "human", "sum")
     if scores.human is None:
         tasks = ("distortion", "sum")
-    places: tuple[Place, ...] = ("best", "median", "worst")
+    places: tuple[Place, ...] = get_args(Place)
     return {
         "selected": {
             task: {place: scores.describe(*scores.place(place, task)) for place in places}

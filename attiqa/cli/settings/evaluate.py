@@ -7,13 +7,15 @@ from typing import Literal
 from tyro.conf import Positional
 
 from attiqa.cli.settings.checks import require, require_dataset, require_model
+from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol
+from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure a model by a protocol of the field."""
+    """Measure a model by a protocol of the field; a run that was killed continues."""
 
     protocol: Positional[Literal["as-is", "fine-tune", "linear-probe", "pairs"]]
     """as-is: score a data set; the result says whether it is zero-shot. fine-tune and linear-probe:
@@ -31,12 +33,21 @@ class Settings:
     """The folder holds a part of the data set on purpose."""
     others: tuple[str, ...] = ()
     """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results, on their
-    official test part where they have one."""
+    official test part where they have one, and on all of them."""
     model: str = "embedded"
     """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
-    splits: int = 10
-    """Random splits of 80 % and 20 %; 0 takes the official one."""
-    validation: float = 0.1
+    init: Path | None = None
+    """Instead of a model, backbone weights from timm (safetensors, no classifier): what ImageNet or
+    CLIP pretraining is worth by the same protocol."""
+    architecture: Architecture = field(default_factory=Architecture)
+    """The network of `init`."""
+    splits: int | None = None
+    """Random splits of 80 % and 20 %; 0 takes the official one. As the paper if not given: the
+    official one of FLIVE and AVA, ten random ones of the others."""
+    split_file: Path | None = None
+    """Divisions as lists of file names: the splits.json of another run, or a JSON file of your own,
+    [{"train": [NAME, ...], "validation": [...], "test": [...]}, ...]."""
+    validation: float = 0.0
     """Share of the photographs, out of the 80 %, that an epoch is selected on; 0 is the paper."""
     labels: float = 1.0
     """Share of all photographs whose labels are known: 0.1 and 0.2 in the paper; 1 for all."""
@@ -46,6 +57,9 @@ class Settings:
     trained on: such results promise too much."""
     features: Literal["backbone", "heads"] = "backbone"
     """What is probed: the pooled features, or the hidden features of the heads."""
+    probe: Literal["mlp", "ridge"] = "mlp"
+    """What linear-probe fits: an MLP with one hidden layer as in the paper, or ridge regression as
+    in CONTRIQUE and Re-IQA."""
     short_side: int = 340
     """Tested photographs are resized to it; as-is and pairs follow the model's card."""
     crop: int = 320
@@ -53,12 +67,19 @@ class Settings:
     further: tuple[int, ...] = ()
     """More short sides that five crops are taken at; 0 is the photograph's own size."""
     evaluate_every: int = 1
-    """Epochs from one test to the next."""
+    """Epochs from one test to the next; 0 tests after the last one alone."""
     finetuning: FinetuneSettings = field(default_factory=FinetuneSettings.paper)
     """Of fine-tune."""
+    machine: Machine = field(default_factory=Machine)
+    """Where to compute."""
+    cache: Path | None = Path("runs/cache/pixels")
+    """Folder where photographs are kept as pixels of the size that they are looked at (KonIQ-10k at
+    340 pixels: 5 GB), so that each is decoded once; None decodes them each time."""
+    keep_networks: bool = False
+    """Write the network that was trained on each split."""
     out: Path | None = None
-    """Folder for results.json, and the states of a training that is under way;
-    runs/evaluate/PROTOCOL if not given."""
+    """Folder for results.json, splits.json, the predictions for each photograph, and the states of
+    a training that is under way; runs/evaluate/PROTOCOL if not given."""
 
     def __post_init__(self) -> None:
         _ = self.whole  # refuses a short side below the crop before any data set is read
@@ -75,7 +96,12 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there."""
-        require_model(self.model)
+        if self.init is not None:
+            require(self.init, "weight file")
+        else:
+            require_model(self.model)
+        if self.split_file is not None:
+            require(self.split_file, "file")
         if self.protocol == "pairs":
             require(self.data, "file")
         else:

@@ -1,4 +1,4 @@
-"""What `pretrain` and `finetune` run on, and what their cards say about it."""
+"""What trainings and measurements run on, and what cards say about it."""
 
 import os
 from dataclasses import dataclass
@@ -22,19 +22,22 @@ class Machine:
     precision: str = "32-true"
     """Of Fabric; bf16-mixed on a GPU that has it."""
 
-    def launch(self, out: Path) -> "Fabric":
-        """Start the processes; TensorBoard's files go to a folder."""
+    def launch(self, out: Path | None = None) -> "Fabric":
+        """Start the processes; TensorBoard's files go to a folder, if one is given."""
         from lightning_fabric import Fabric
         from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-        out.mkdir(parents=True, exist_ok=True)
+        loggers = []
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            loggers.append(TensorBoardLogger(out, name="tensorboard"))
         devices, nodes = self.size
         fabric = Fabric(
             accelerator=self.accelerator,
             devices=devices,
             num_nodes=nodes,
             precision=self.precision,  # pyright: ignore[reportArgumentType]  # checked by Fabric
-            loggers=TensorBoardLogger(out, name="tensorboard"),
+            loggers=loggers,
         )
         fabric.launch()
         return fabric
