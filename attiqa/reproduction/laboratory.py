@@ -36,6 +36,7 @@ class Laboratory:
         plan: Where the data are, and how to train.
         out: Folder of all results; any number of processes and machines may share it.
         fabric: Launched, with one device.
+        precision: Of it.
         cache: Folder for pixels; None decodes photographs each time.
         threads: Photographs that are decoded at once.
     """
@@ -43,18 +44,22 @@ class Laboratory:
     plan: Plan
     out: Path
     fabric: Fabric
+    precision: str = "32-true"
     cache: Path | None = None
     threads: int = 2
     _photos: dict[str, RatedPhotos] = field(default_factory=dict)
     _pixels: dict[str, CachedPhotos] = field(default_factory=dict)
 
     def open(self) -> None:
-        """Claim the folder for this plan.
+        """Claim the folder for this plan, and read the labels of all data sets.
 
         Raises:
-            CheckpointError: It holds results of other settings.
+            CheckpointError: It holds results of other settings or labels.
+            DatasetLayoutError: A data set is not in its official layout.
         """
-        begin(self.out, identity(self.plan) | {"precision": str(self.fabric._precision.precision)})
+        begin(self.out, identity(self.plan) | {"precision": self.precision})
+        for name in self.plan.datasets:
+            self.photos(name)
 
     @property
     def starts(self) -> dict[str, Start]:

@@ -47,7 +47,7 @@ def state(laboratory: Laboratory, cell: Cell) -> State:
         return "done"
     if lacking(laboratory.plan, cell):
         return "lacks data"
-    lock = FileLock(_lock(laboratory, cell))
+    lock = FileLock(lock_file(laboratory, cell))
     try:
         with lock.acquire(timeout=0):
             pass
@@ -93,7 +93,7 @@ def _try(
     if any(laboratory.result(need) is None for need in needs(laboratory.plan, cell)):
         return False
     try:
-        with FileLock(_lock(laboratory, cell), timeout=0):
+        with FileLock(lock_file(laboratory, cell), timeout=0):
             if laboratory.result(cell) is not None:
                 return True
             logger.info("%s", cell.name)
@@ -121,7 +121,8 @@ def _try(
     return True
 
 
-def _lock(laboratory: Laboratory, cell: Cell) -> str:
+def lock_file(laboratory: Laboratory, cell: Cell) -> str:
+    """Name the file whose lock claims a cell."""
     path = laboratory.file("locks", cell, ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     return str(path)

@@ -63,11 +63,8 @@ def values(laboratory: Laboratory, item: Item) -> list[Value]:
         printed = paper.get(entry.place._replace(method=AS_IN_THE_PAPER.get(named, named)))
         if lacks and printed is None:
             continue  # neither we nor the paper can say anything
-        found.append(
-            Value(
-                entry.place, ours, wanted, printed, tuple(dict.fromkeys(lacks)) if not ours else ()
-            )
-        )
+        unmade = () if ours else tuple(dict.fromkeys(lacks))
+        found.append(Value(entry.place, ours, wanted, printed, unmade))
     columns = {(value.place.column, value.place.metric) for value in found}
     ours_too = {value.place.method for value in found} | set(AS_IN_THE_PAPER.values())
     for place, number in paper.items():
@@ -76,7 +73,7 @@ def values(laboratory: Laboratory, item: Item) -> list[Value]:
     return found
 
 
-def write_tables(laboratory: Laboratory, items: Sequence[Item]) -> list[Path]:
+def write_tables(laboratory: Laboratory, items: Sequence[Item], figures: bool = True) -> list[Path]:
     """Write every table that has a number; return the Markdown files."""
     folder = laboratory.out / "tables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +89,7 @@ def write_tables(laboratory: Laboratory, items: Sequence[Item]) -> list[Path]:
         write_atomically(folder / f"{item}.csv", text.encode())
         text = markdown(TITLES[item], found, about)
         write_atomically(folder / f"{item}.md", text.encode())
-        if item != "table1":
+        if figures and item != "table1":
             picture = io.BytesIO()
             draw(TITLES[item], found).savefig(picture, format="png", dpi=110)
             write_atomically(folder / f"{item}.png", picture.getvalue())

@@ -168,6 +168,9 @@ def test_best_median_and_worst_of_each_task():
         (1, 0),
         (2, 1),
     ]
+    # sizes in falling order: 1.0 .8 .5 | .4 .3 .2: the lowest sum is not the least informative one
+    assert scores.place("median-informative") == (2, 0)
+    assert scores.place("least-informative") == (1, 1)
     assert scores.describe(2, 0) == {
         "positive": "p2 image",
         "negative": "n0 image",
