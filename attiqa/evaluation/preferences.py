@@ -47,7 +47,7 @@ def draw_both(participants: int, scenes: int, resamples: int = 1000, seed: int =
     return Draws(counts(participants), counts(scenes))
 
 
-def wilson_interval(wins: float, votes: float, level: float = 0.95) -> Interval:
+def wilson_interval(wins: float | int, votes: int, level: float = 0.95) -> Interval:
     """Return Wilson's score interval of a share (Wilson 1927; Newcombe 1998, method 3).
 
     Args:

@@ -187,8 +187,8 @@ def _agreement(results: Mapping[str, Any]) -> str:
         "Agreement",
         _table(("", ""), rows),
         "Alpha is 1 where all agree about a pair and 0 where they agree as coins would; pairs are "
-        "counted in both directions. Repeated pairs have their sides swapped; each counts one vote, "
-        "the first.",
+        "counted in both directions. Repeated pairs have their sides swapped; each counts one "
+        "vote, the first.",
     )
 
 

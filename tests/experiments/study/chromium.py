@@ -1,7 +1,7 @@
 """A real browser that a test drives as a visitor does: Chromium's DevTools protocol over pipes.
 
-https://chromedevtools.github.io/devtools-protocol: JSON messages that end in a zero byte; the browser
-reads them from file descriptor 3 and writes to 4.
+https://chromedevtools.github.io/devtools-protocol: JSON messages that end in a zero byte; the
+browser reads them from file descriptor 3 and writes to 4.
 """
 
 import base64
@@ -47,10 +47,20 @@ class Page:
 
     def __enter__(self) -> "Page":
         (read_3, self._to), (self._from, write_4) = os.pipe(), os.pipe()
-        pipes = f'exec {BROWSER} "$@" 3<&{read_3} 4>&{write_4}'
+        # of the shells, bash alone takes descriptors of two digits
+        pipes = f'exec "$@" 3<&{read_3} 4>&{write_4}'
         options = (*OPTIONS, f"--window-size={self._size[0]},{self._size[1]}")
         self._process = subprocess.Popen(
-            ["sh", "-c", pipes, "sh", *options, f"--user-data-dir={self._profile}", "about:blank"],
+            [
+                "bash",
+                "-c",
+                pipes,
+                "bash",
+                BROWSER,
+                *options,
+                f"--user-data-dir={self._profile}",
+                "about:blank",
+            ],
             pass_fds=(read_3, write_4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
