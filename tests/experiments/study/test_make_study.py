@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from tests.isp_env.scenes.test_fivek import root  # noqa: F401
 def refused(caplog, *folders: Path, out: Path, **settings) -> str:
     """The message of a study that is refused; nothing of it is there."""
     caplog.clear()
-    plain = {"checks": 1, "repeats": 0}
-    assert main(Settings(folders, out=out, **(plain | settings))) == 1
+    few = Settings(folders, out=out, checks=1, repeats=0)
+    assert main(replace(few, **settings)) == 1
     assert not [path for path in out.parent.glob("*study*") if path.name != "study"]
     return caplog.text
 

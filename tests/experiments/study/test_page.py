@@ -131,7 +131,7 @@ def test_from_the_first_click_to_the_analysis(page, tmp_path):
     page.press("Backspace")
     page.until(f"{COUNT} === '6 of {total}'")
     choose(page, key, lost)
-    page.visit(out / "index.html")  # as after closing the browser: it goes on where it was
+    page.visit(out / "index.html")  # it goes on where it was
     page.until(f"{COUNT} === '7 of {total}'")
     assert shown(page) == sixth
 

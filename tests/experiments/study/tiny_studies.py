@@ -1,7 +1,8 @@
 """Small studies: pictures with enough detail for attention checks, and answers of participants."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ def write_pictures(folder: Path, scenes: int, level: int, size: tuple[int, int] 
     return folder
 
 
-def study_of(folder: Path, systems: int = 2, scenes: int = 9, **settings: Any) -> tuple[Path, Key]:
-    """A study of systems a, b, ..., in folder/study."""
+def study_of(
+    folder: Path, systems: Sequence[str] = "ab", scenes: int = 9, **settings: Any
+) -> tuple[Path, Key]:
+    """A study of pictures in folder/SYSTEM, in folder/study."""
+    folder.mkdir(exist_ok=True)
     folders = tuple(
-        write_pictures(folder / name, scenes, 80 + 20 * i)
-        for i, name in enumerate("abcdef"[:systems])
+        write_pictures(folder / name, scenes, 80 + 20 * i) for i, name in enumerate(systems)
     )
     out = folder / "study"
-    assert main(Settings(folders, out=out, **({"checks": 2, "repeats": 2} | settings))) == 0
+    few = Settings(folders, out=out, checks=2, repeats=2)
+    assert main(replace(few, **settings)) == 0
     return out, read_key(out)
 
 
@@ -52,7 +56,7 @@ def answered(
         changes: Other fields of the file.
     """
     rows = []
-    for number, files in (key.checks | key.pairs).items():
+    for number, files in {**key.checks, **key.pairs}.items():
         left, right = sorted(
             files,
             key=lambda file: (key.pictures[file].degraded, key.pictures[file].system),
