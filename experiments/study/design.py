@@ -48,7 +48,7 @@ class Design:
 def draw_scenes(scenes: Sequence[str], count: int | None, seed: int) -> list[str]:
     """Draw scenes in random order; all of them where `count` is None or larger."""
     order = np.random.default_rng((seed, 0)).permutation(len(scenes))
-    return [scenes[i] for i in order[:count]]
+    return [scenes[int(i)] for i in order[:count]]
 
 
 def draw_design(
@@ -65,7 +65,7 @@ def draw_design(
     """
     random = np.random.default_rng((seed, 1))
     pictures = [Picture(scene, system) for scene in scenes for system in systems]
-    originals = [Picture(scene, systems[random.integers(len(systems))]) for scene in checked]
+    originals = [Picture(scene, systems[int(random.integers(len(systems)))]) for scene in checked]
     copies = [Picture(one.scene, one.system, degraded=True) for one in originals]
     every = pictures + copies
     numbers = random.permutation(len(every)) + 1

@@ -111,15 +111,15 @@ def measure(votes: pd.DataFrame, key: Key, resamples: int, seed: int) -> dict[st
     people, scenes = (sorted(votes[name].unique()) for name in ("participant", "scene"))
     draws = draw_both(len(people), len(scenes), resamples, seed)
     tables = _tables(votes, key.systems, people, scenes)
-    lefts = votes[votes["choice"] != "none"]["choice"] == "left"
+    choices, milliseconds = votes["choice"].to_numpy(), votes["ms"].to_numpy(np.float64)
     return {
         "votes": len(votes),
         "pairs": votes["trial"].nunique(),
         "win_rates": _win_rates(votes, tables, key.systems, draws),
         "bradley_terry": _strengths(tables, key.systems, draws) if len(key.systems) > 2 else None,
         "agreement": agreement(votes),
-        "left": share(int(lefts.sum()), len(lefts)),
-        "median_seconds": float(votes["ms"].median()) / 1000,
+        "left": share(int((choices == "left").sum()), int((choices != "none").sum())),
+        "median_seconds": float(np.median(milliseconds)) / 1000,
     }
 
 
@@ -152,7 +152,7 @@ def _tables(
     """Count how often a system is preferred to another by each participant in each scene."""
     index = [pd.Index(names).get_indexer for names in (systems, systems, people, scenes)]
     columns = ("first", "second", "participant", "scene")
-    i, j, p, s = (find(votes[name]) for find, name in zip(index, columns, strict=True))
+    i, j, p, s = (find(votes[name].to_numpy()) for find, name in zip(index, columns, strict=True))
     tables = np.zeros((len(systems), len(systems), len(people), len(scenes)))
     preference = votes["preference"].to_numpy(np.float64)
     np.add.at(tables, (i, j, p, s), preference)
@@ -167,20 +167,22 @@ def _win_rates(
     draws: Draws,
 ) -> list[dict[str, Any]]:
     found = []
+    names = ("first", "second", "trial", "preference")
+    first, second, trials, preferences = (votes[name].to_numpy() for name in names)
     for i, j in combinations(range(len(systems)), 2):
         wins, met = tables[i, j], tables[i, j] + tables[j, i]
         won, count = float(wins.sum()), round(met.sum())
         if not count:
             continue
-        here = votes[(votes["first"] == systems[i]) & (votes["second"] == systems[j])]
+        here = (first == systems[i]) & (second == systems[j])
         found.append(
             {
                 "first": systems[i],
                 "second": systems[j],
                 "share": won / count,
                 "votes": count,
-                "ties": int((here["preference"] == 0.5).sum()),
-                "pairs": here["trial"].nunique(),
+                "ties": int((preferences[here] == 0.5).sum()),
+                "pairs": len(np.unique(trials[here])),
                 "wilson": list(wilson_interval(won, count)),
                 "clustered": list(clustered_interval(wins, met, draws)),
             }

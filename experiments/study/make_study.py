@@ -20,7 +20,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -260,7 +259,7 @@ def write_pictures(
             save(picture, folder / files[Picture(scene, system.name)])
             if bad := files.get(Picture(scene, system.name, degraded=True)):
                 save(degraded(picture), folder / bad)
-        if any(np.array_equal(pictures[0], other) for other in pictures[1:]):
+        if len({picture.tobytes() for picture in pictures}) < len(pictures):
             log.warning("%s: two systems have the same picture", scene)
 
 
