@@ -29,6 +29,7 @@ from attiqa.data.datasets import clive, spaq
 from attiqa.labels.loading import Loading
 from attiqa.training.settings import Schedule
 from tests.attiqa.data.datasets.conftest import write_clive, write_koniq, write_spaq
+from tests.experiments.study.tiny_studies import answered, study_of
 from tests.experiments.tiny_agents import NETWORK, TINY, tiny_agent, tiny_judge
 from tests.isp_env.batch.folders import shoot
 from tests.test_docs import ROOT, commands
@@ -118,6 +119,11 @@ def place(tmp_path, monkeypatch) -> Path:
     backbone(tmp_path / "SIGLIP2.safetensors", "test_vit")
     for name in ("A", "B"):
         tiny_agent(tmp_path / name, "PPO")
+    _, key = study_of(tmp_path / "BEFORE", ("OURS", "THEIRS"), scenes=15, checks=5, repeats=5)
+    for name in ("OURS", "THEIRS"):
+        (tmp_path / "BEFORE" / name).rename(tmp_path / name)
+    for name in ("1", "2"):  # the same names and settings are the same study
+        answered(tmp_path / "ANSWERS", key, name, lambda scene, *_: float(scene < "s3"))
     return tmp_path
 
 
@@ -153,6 +159,8 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
         case "attiqa evaluate":
             finetuning = trained(settings.finetuning)
             return less(finetuning=finetuning, short_side=48, crop=32, splits=1, subset=True)
+        case "experiments/study/analyse_study.py":
+            return less(models=(parts["judge"],), resamples=100)
         case "experiments/tuning/train_prior.py":
             lesson = LessonSettings(light_batches=2, batches=2)
             return less(lesson=lesson, long_side=48, batch_size=3, watched=1, policy=NETWORK)
