@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from attiqa.cli.settings.evaluate import Settings
+from attiqa.data.crop_protocol import differing_views
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
@@ -33,6 +35,8 @@ from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
+
+logger = logging.getLogger(__name__)
 
 
 def main(settings: Settings) -> None:
@@ -86,6 +90,10 @@ def train_and_test(
     ]
     splits, record = divide(settings, photos), _recorded(settings)
     if settings.protocol == "fine-tune":
+        views = differing_views(settings.finetuning.schedule.crops, settings.whole)
+        if views:
+            logger.warning("training and tests differ: %s", views)
+            record["views"] = views
         drifts: list[dict[str, float | int]] = []
         fit = finetune_fit(settings, start, others, drifts)
         results = over_splits(photos, splits, fit, others, record)
@@ -152,12 +160,12 @@ def divide(settings: Settings, photos: RatedPhotos) -> tuple[Split, ...]:
         DatasetLayoutError: The official one is wanted of a data set that has none.
     """
     groups = photos.groups if settings.by_group else None
-    if settings.splits:
+    if not settings.official:
         splits = random_splits(
             len(photos.paths), settings.splits, validation=settings.validation, groups=groups
         )
     elif photos.split is None:
-        raise DatasetLayoutError(f"{photos.name} has no official split; use --splits 10")
+        raise DatasetLayoutError(f"{photos.name} has no official split; leave out --official")
     elif settings.validation and not len(photos.split.validation):
         splits = (hold_out_validation(photos.split, settings.validation, groups),)
     else:

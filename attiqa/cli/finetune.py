@@ -1,6 +1,7 @@
 """`attiqa finetune DATA --model PRETRAINED`: fit a network to mean opinion scores."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich import print, print_json
 from torch import nn
 
 from attiqa.cli.settings.finetune import Settings
+from attiqa.data.crop_protocol import differing_views
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
@@ -26,9 +28,12 @@ from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
+from attiqa.model.sources import weight_file
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import UNRATED, Scorer, finetune
+
+logger = logging.getLogger(__name__)
 
 STANDARD = 500
 """Training photographs that fix the scale of the attribute scores."""
@@ -38,10 +43,18 @@ def main(settings: Settings) -> None:
     """Train, compare every epoch with people, then write the last epoch's network and its card."""
     photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
     split = _divide(settings, photos)
-    fabric = settings.machine.launch(settings.out)
+    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
+    unrated = _unrated(settings, photos, split)
+    mixture = mixture.with_unrated(unrated)
+    devices, nodes = settings.machine.size
+    settings.finetuning.schedule.epoch_steps(len(mixture.paths), devices * nodes)
     torch.manual_seed(settings.finetuning.schedule.seed)
     start, teacher = _start(settings)
     net = QualityNet(start)
+    fabric = settings.machine.launch(settings.out)
+    views = differing_views(settings.finetuning.schedule.crops, settings.protocol)
+    if views:
+        logger.warning("training and tests differ: %s", views)
 
     def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
         def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
@@ -50,9 +63,6 @@ def main(settings: Settings) -> None:
 
         return measure_parts(predict, photos, split)
 
-    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
-    unrated = _unrated(settings, photos, split)
-    mixture = mixture.with_unrated(unrated)
     scorer = _scorer(settings.distilled, fabric.device) if settings.distilled else None
     history = finetune(
         fabric,
@@ -97,7 +107,8 @@ def main(settings: Settings) -> None:
             "mixed": dict(mixture.others),
             "distilled": scorer and scorer.name,
             "unrated": len(unrated),
-            "start": str((settings.model or settings.init or Path("random")).name),
+            "start": Path(settings.model or settings.init or "random").name,
+            **({"views": views} if views else {}),
         },
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
         metrics=select(history),
@@ -192,7 +203,7 @@ def _scorer(name: str, device: torch.device) -> Scorer:
 def _start(settings: Settings) -> tuple[AttributeNet, str]:
     """Get the network to start from, and who taught it."""
     if settings.model:
-        net, card = load_checkpoint(settings.model)
+        net, card = load_checkpoint(weight_file(settings.model))
         return (net.attribute_net if isinstance(net, QualityNet) else net), card.teacher
     net = AttributeNet(settings.architecture)
     if settings.init:
@@ -210,7 +221,7 @@ def _divide(settings: Settings, photos: RatedPhotos) -> Split:
     if not settings.official:
         return random_splits(count, 1, 0.2, share, photos.groups, settings.split_seed)[0]
     if photos.split is None:
-        raise DatasetLayoutError(f"{photos.name} has no official split")
+        raise DatasetLayoutError(f"{photos.name} has no official split; leave out --official")
     if share and not len(photos.split.validation):
         return hold_out_validation(photos.split, share, photos.groups, settings.split_seed)
     return photos.split

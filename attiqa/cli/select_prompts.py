@@ -17,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from attiqa.cli.devices import require_device
 from attiqa.cli.settings.select_prompts import Settings
 from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.photo_folder import content_hash, list_photos, read_photo
@@ -40,11 +41,9 @@ def main(settings: Settings) -> None:
     """Encode, score, write the result, print the chosen pairs."""
     rated, ratings = _read_spaq(settings.spaq, settings) if settings.spaq else ((), None)
     clean = [path for entry in settings.photos for path in _files(entry)]
-    if not clean:
-        raise DatasetLayoutError("photos: expected image files or folders; none were given")
-    teacher = ClipTeacher(
-        settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
-    )
+    device = require_device(settings.device)
+    clip, weights = settings.encoder.clip, settings.encoder.clip_weights
+    teacher = ClipTeacher(clip, weights, device, settings.view, settings.side)
     cache = EmbeddingCache(teacher, settings.cache, settings.batch_size)
     photos = _shrunk(clean, settings.short_side, "distorted photographs")
     ladder_features = embed_ladders(cache, photos, ATTRIBUTE_LADDERS, settings.seed)
@@ -134,7 +133,7 @@ def _read_spaq(
     folder: Path, settings: Settings
 ) -> tuple[tuple[Path, ...], Float[np.ndarray, "n 5"]]:
     """Read the photographs and attribute scores of a share of SPAQ."""
-    photos = read_spaq(folder, settings.spaq_subset)
+    photos = read_spaq(folder, settings.subset)
     if photos.attributes is None:
         raise DatasetLayoutError(f"{folder}: expected scores of the five attributes; found none")
     order = np.random.default_rng(settings.seed).permutation(len(photos.paths))

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from attiqa.data.rated_photos import Split
+from attiqa.errors import SettingsError
 
 
 def random_splits(
@@ -33,7 +34,7 @@ def random_splits(
         seed: Fixes all splits.
 
     Raises:
-        ValueError: A part with a share has no photographs, or none are left for training.
+        SettingsError: A part with a share has no photographs, or none are left for training.
     """
     labels = np.arange(count) if groups is None else np.asarray(groups)
     if len(labels) != count:
@@ -42,7 +43,12 @@ def random_splits(
     held_out, checked = round(test * len(unique)), round(validation * len(unique))
     empty = (test > 0 and not held_out) or (validation > 0 and not checked)
     if empty or held_out + checked >= len(unique):
-        raise ValueError(f"{len(unique)} groups cannot be divided: test={test}, {validation=}")
+        what = "photographs" if groups is None else "groups of photographs"
+        raise SettingsError(
+            f"validation: {len(unique)} {what} cannot be divided into {test:g} for tests, "
+            f"{validation:g} for validation and a rest for training; found {held_out}, {checked} "
+            f"and {len(unique) - held_out - checked}"
+        )
     splits = []
     for repeat in range(repeats):
         order = np.random.default_rng((seed, repeat)).permutation(len(unique))
@@ -87,7 +93,8 @@ def training_subset(split: Split, share: float, seed: int = 0) -> Split:
         seed: Fixes the choice.
 
     Raises:
-        ValueError: `share` is more than the split has outside its test part, or less than a photo.
+        SettingsError: `share` is more than the split has outside its test part, or less than a
+            photograph.
     """
     labelled = len(split.train) + len(split.validation)
     kept = share * (labelled + len(split.test)) / labelled
@@ -96,7 +103,11 @@ def training_subset(split: Split, share: float, seed: int = 0) -> Split:
         for which, part in enumerate((split.train, split.validation))
     )
     if kept > 1 or not len(train):
-        raise ValueError(f"share: {share} cannot be taken from {len(split.train)} for training")
+        everything = labelled + len(split.test)
+        raise SettingsError(
+            f"labels: {share:g} of {everything} photographs cannot be taken from the {labelled} "
+            f"outside the test part; expected {1 / everything:.2g} to {labelled / everything:.2g}"
+        )
     return Split(train, validation, split.test)
 
 

@@ -6,7 +6,13 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from attiqa.cli.settings.checks import require, require_dataset, require_model
+from attiqa.cli.settings.checks import (
+    require_between,
+    require_dataset,
+    require_file,
+    require_folder_to_write,
+    require_model,
+)
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.training.settings import FinetuneSettings
 
@@ -35,7 +41,9 @@ class Settings:
     model: str = "embedded"
     """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
     splits: int = 10
-    """Random splits of 80 % and 20 %; 0 takes the official one."""
+    """Random splits of 80 % and 20 %."""
+    official: bool = False
+    """Take the authors' split instead of random ones."""
     validation: float = 0.1
     """Share of the photographs, out of the 80 %, that an epoch is selected on; 0 is the paper."""
     labels: float = 1.0
@@ -75,8 +83,13 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there."""
-        require_model(self.model)
+        require_model(self.model, scores=self.protocol in ("as-is", "pairs"))
+        require_folder_to_write(self.folder)
         if self.protocol == "pairs":
-            require(self.data, "file")
+            require_file(self.data, "table of pairs")
         else:
-            require_dataset(self.dataset, self.data, self.scale, self.others)
+            require_dataset(self.dataset, self.data, self.scale, self.others, "others")
+        require_between("labels", self.labels, 0, 1)
+        require_between("validation", self.validation, 0, 0.8)
+        require_between("splits", self.splits, 1)
+        require_between("evaluate_every", self.evaluate_every, 1)

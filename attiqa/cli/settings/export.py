@@ -22,5 +22,5 @@ class Settings:
     `attiqa score` runs without PyTorch."""
 
     def check(self) -> None:
-        """Refuse a model that is not there."""
-        require_model(self.model)
+        """Refuse a model that is not there or has no quality score."""
+        require_model(self.model, scores=True)

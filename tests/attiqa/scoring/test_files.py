@@ -66,9 +66,9 @@ def test_a_model_that_gives_no_number_gives_an_error(model, folder):
 
 @pytest.mark.parametrize(("batch", "workers"), [(0, 1), (-1, 1), (1, 0), (1, -3)])
 def test_numbers_below_1_are_refused(weights, folder, batch, workers):
-    settings = score.Settings((folder,), None, str(weights), batch=batch, workers=workers)
-    with pytest.raises(AttiqaError, match=r"--\w+ -?\d: expected a number of 1 or more"):
-        score.main(settings)
+    settings = score.Settings((folder,), None, str(weights), batch_size=batch, workers=workers)
+    with pytest.raises(AttiqaError, match=r"\w+: expected 1 or more; found -?\d"):
+        settings.check()
 
 
 def test_a_model_of_a_single_attribute_is_printed(tiny, model, folder, monkeypatch, capsys):
