@@ -24,7 +24,12 @@ from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split
-from attiqa.data.splits import hold_out_validation, random_splits, training_subset
+from attiqa.data.splits import (
+    hold_out_validation,
+    random_splits,
+    require_different_scores,
+    training_subset,
+)
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
 from attiqa.evaluation.metrics import preference_accuracy, spread
@@ -89,6 +94,8 @@ def train_and_test(
         for name, _, folder in named
     ]
     splits, record = divide(settings, photos), _recorded(settings)
+    for split in splits:
+        require_different_scores(photos, split)
     if settings.protocol == "fine-tune":
         views = differing_views(settings.finetuning.schedule.crops, settings.whole)
         if views:

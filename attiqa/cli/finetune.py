@@ -1,7 +1,6 @@
 """`attiqa finetune DATA --model PRETRAINED`: fit a network to mean opinion scores."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from rich import print, print_json
+from rich import print_json
+from rich.console import Console
 from torch import nn
 
 from attiqa.cli.settings.finetune import Settings
-from attiqa.data.crop_protocol import differing_views
+from attiqa.cli.views import warn_of_views
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
-from attiqa.data.splits import hold_out_validation, random_splits
+from attiqa.data.splits import hold_out_validation, random_splits, require_different_scores
 from attiqa.errors import DatasetLayoutError
 from attiqa.evaluation.fits import read_files
 from attiqa.evaluation.predictions import crop_means, quality_scores
@@ -33,8 +33,6 @@ from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import UNRATED, Scorer, finetune
 
-logger = logging.getLogger(__name__)
-
 STANDARD = 500
 """Training photographs that fix the scale of the attribute scores."""
 
@@ -43,6 +41,7 @@ def main(settings: Settings) -> None:
     """Train, compare every epoch with people, then write the last epoch's network and its card."""
     photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
     split = _divide(settings, photos)
+    require_different_scores(photos, split)
     mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
     unrated = _unrated(settings, photos, split)
     mixture = mixture.with_unrated(unrated)
@@ -52,9 +51,7 @@ def main(settings: Settings) -> None:
     start, teacher = _start(settings)
     net = QualityNet(start)
     fabric = settings.machine.launch(settings.out)
-    views = differing_views(settings.finetuning.schedule.crops, settings.protocol)
-    if views:
-        logger.warning("training and tests differ: %s", views)
+    views = warn_of_views(mixture.paths, settings.finetuning.schedule.crops, settings.protocol)
 
     def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
         def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
@@ -119,7 +116,7 @@ def main(settings: Settings) -> None:
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
     write_atomically(settings.out / "history.json", text.encode())
-    print(f"{path} (last epoch)")
+    Console(soft_wrap=True).print(f"{path} (last epoch)", markup=False, highlight=False)
     print_json(json.dumps(card.metrics))
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from rich import print
+from rich.console import Console
 
 from attiqa.cli.devices import require_device
 from attiqa.cli.settings.label import Settings
@@ -35,7 +35,8 @@ def main(settings: Settings) -> None:
         )
     if processes == 1:
         labels = read_labels(settings.out)
-        print(f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected")
+        done = f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected"
+        Console(soft_wrap=True).print(done, markup=False, highlight=False)
 
 
 def make_labelling(settings: Settings, device: str) -> Labelling:

@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from rich import print
+from rich.console import Console
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.settings.pretrain import Settings
+from attiqa.cli.views import warn_of_views
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.errors import SettingsError
@@ -46,6 +47,7 @@ def main(settings: Settings) -> None:
     net = AttributeNet(architecture)
     if settings.init:
         load_backbone(net, settings.init)
+    views = warn_of_views(photos.paths, settings.pretraining.schedule.crops)
     fabric = settings.machine.launch(settings.out)
     teacher, source = _teacher(settings, labels, fabric.device)  # may be a large download
     state = settings.out / "state.ckpt"
@@ -60,7 +62,8 @@ def main(settings: Settings) -> None:
         scale=None,
         teacher=source["teacher"],
         training=source
-        | {"photographs": len(photos), "init": settings.init.name if settings.init else "random"},
+        | {"photographs": len(photos), "init": settings.init.name if settings.init else "random"}
+        | ({"views": views} if views else {}),
         settings=asdict(settings.pretraining) | {"machine": asdict(settings.machine)},
         metrics={"last epoch": history[-1]},
         versions=versions(),
@@ -70,7 +73,7 @@ def main(settings: Settings) -> None:
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
     write_atomically(settings.out / "history.json", text.encode())
-    print(f"{path}: {history[-1]}")
+    Console(soft_wrap=True).print(f"{path}: {history[-1]}", markup=False, highlight=False)
 
 
 def _photographs(settings: Settings, labels: StoredLabels | None) -> PhotoFiles:

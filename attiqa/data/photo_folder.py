@@ -52,15 +52,16 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(search.photos))
 
 
-def require_photos(folder: Path) -> None:
-    """Refuse a folder without image files, as `list_photos` does; look no further than the first.
+def count_photos(folder: Path, most: int) -> int:
+    """Count the image files below a folder, as `list_photos` finds them, and stop after `most`.
 
     Raises:
         DatasetLayoutError: There are none, or the folder itself cannot be searched.
     """
-    search = _Search(most=1)
+    search = _Search(most=most)
     search.run(folder)
     search.require_photos(folder)
+    return min(len(search.photos), most)
 
 
 class PhotoFiles:

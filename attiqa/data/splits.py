@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from attiqa.data.rated_photos import Split
+from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.errors import SettingsError
 
 
@@ -109,6 +109,23 @@ def training_subset(split: Split, share: float, seed: int = 0) -> Split:
             f"outside the test part; expected {1 / everything:.2g} to {labelled / everything:.2g}"
         )
     return Split(train, validation, split.test)
+
+
+def require_different_scores(photos: RatedPhotos, split: Split) -> None:
+    """Refuse a split that cannot be measured, before anything is trained on it.
+
+    Raises:
+        SettingsError: Its test or validation part has fewer than two different scores.
+    """
+    for name in ("test", "validation"):
+        rows = getattr(split, name)
+        if len(rows) and len(np.unique(photos.mos[rows])) < 2:
+            none = " (--validation 0 leaves it out)" if name == "validation" else ""
+            raise SettingsError(
+                f"{name}: a correlation needs two or more different scores; this part has "
+                f"{len(rows)} of {photos.name}'s {len(photos.paths)} photographs; give more, or a "
+                f"larger share{none}"
+            )
 
 
 def _thinned(

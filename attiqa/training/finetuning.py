@@ -107,11 +107,12 @@ def finetune(
         The mean of each term of the loss in each epoch.
 
     Raises:
-        SettingsError: Attributes without a teacher, distillation without a scorer, unrated
-            photographs without distillation, further sets without a loss that takes them, or
-            quantiles of scores that are all the same.
+        SettingsError: Fewer photographs than a step takes, attributes without a teacher,
+            distillation without a scorer, unrated photographs without distillation, further sets
+            without a loss that takes them, or quantiles of scores that are all the same.
         BackboneError: LoRA for a backbone without linear layers.
     """
+    settings.schedule.epoch_steps(len(photos), fabric.world_size)
     sets = np.zeros(len(mos), np.int64) if sets is None else sets
     within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
     if (sets > 0).any() and not within:

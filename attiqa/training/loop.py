@@ -29,7 +29,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from attiqa.data.crops import RandomCrops
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, SettingsError
 from attiqa.provenance.identity import differences, network_hash, photos_hash
 from attiqa.teachers.teacher import AttributeTeacher
 from attiqa.training.settings import Schedule
@@ -169,7 +169,15 @@ class _Run:
         if micro == 0:
             self.optimizer.zero_grad()
         with self.fabric.no_backward_sync(self.net, enabled=not last):
-            terms = objective(batch, random)
+            try:
+                terms = objective(batch, random)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise SettingsError(
+                    f"batch_size: BatchNorm needs more than {len(batch[0])} photograph of this "
+                    "size; expected 2 or more, larger crops, or freeze_batch_statistics"
+                ) from error
             loss = torch.stack(list(terms.values())).sum()
             self.fabric.backward(loss / schedule.accumulate)
         for name, term in terms.items():

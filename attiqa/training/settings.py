@@ -48,19 +48,23 @@ class Schedule:
         if not 0 <= self.ema_decay < 1:
             raise SettingsError(f"ema_decay: expected [0, 1); found {self.ema_decay}")
 
+    def step_photographs(self, processes: int = 1) -> int:
+        """Count the photographs of a step."""
+        return self.batch_size * processes * self.accumulate
+
     def epoch_steps(self, photographs: int, processes: int = 1) -> int:
         """Count the steps of an epoch; photographs that do not fill the last one wait their turn.
 
         Raises:
             SettingsError: There are fewer photographs than a step takes.
         """
-        taken = self.batch_size * processes * self.accumulate
+        taken = self.step_photographs(processes)
         if photographs < taken:
             fits = photographs // (processes * self.accumulate)
             lower = f"lower schedule.batch_size to {fits} or less, or " if fits > 1 else ""
             raise SettingsError(
                 f"batch_size: a step takes {taken} photographs (batch_size {self.batch_size} x "
-                f"{processes} processes x accumulate {self.accumulate}), and there are "
+                f"processes {processes} x accumulate {self.accumulate}), and there are "
                 f"{photographs} to train on; {lower}give more photographs"
             )
         return photographs // taken

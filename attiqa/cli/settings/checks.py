@@ -48,11 +48,16 @@ def require_photos(path: Path, kind: str = "folder") -> None:
     """
     require(path, kind)
     if path.is_dir():
-        from attiqa.data.photo_folder import require_photos  # not for help
-
-        require_photos(path)
+        count_photos(path, 1)
     elif kind == "folder":
         raise DatasetLayoutError(f"{path}: expected a folder of photographs, found a file")
+
+
+def count_photos(folder: Path, most: int) -> int:
+    """Count photographs, and stop after `most`; see `attiqa.data.photo_folder.count_photos`."""
+    from attiqa.data import photo_folder  # not for help
+
+    return photo_folder.count_photos(folder, most)
 
 
 def require_dataset(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from attiqa.cli.settings.checks import require_model
+from attiqa.cli.settings.checks import require_folder_to_write, require_model
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,5 @@ class Settings:
     def check(self) -> None:
         """Refuse a model that is not there or has no quality score."""
         require_model(self.model, scores=True)
+        if not self.graph:
+            require_folder_to_write(self.out.parent)

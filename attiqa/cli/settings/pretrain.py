@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from attiqa.cli.settings.checks import (
     MEASURED,
+    count_photos,
     require,
     require_default,
     require_file,
@@ -18,7 +19,7 @@ from attiqa.cli.settings.checks import (
 from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.cli.settings.machine import Machine
 from attiqa.cli.settings.prompting import Prompting
-from attiqa.errors import SettingsError
+from attiqa.errors import DatasetLayoutError, SettingsError
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import PretrainSettings
 
@@ -54,8 +55,16 @@ class Settings:
     def check(self) -> None:
         """Refuse what is not there or is not used, before a model is downloaded for it."""
         require_photos(self.photos)
+        if not self.labels:
+            schedule, (devices, nodes) = self.pretraining.schedule, self.machine.size
+            enough = schedule.step_photographs(devices * nodes)
+            schedule.epoch_steps(count_photos(self.photos, enough), devices * nodes)
         for labels in self.labels:
             require(labels)
+            if not (labels / "manifest.json").is_file():
+                raise DatasetLayoutError(
+                    f"{labels}: no manifest.json; expected a folder that `attiqa label` wrote"
+                )
         if self.init is not None:
             require_file(self.init, "weight file")
         require_folder_to_write(self.out)
