@@ -8,6 +8,7 @@ their suffixes say so; pipes, sockets and devices are none either.
 import hashlib
 import logging
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ class _Search:
         most: Photographs after which it need not go on.
     """
 
-    most: float = float("inf")
+    most: int = sys.maxsize
     photos: list[Path] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
     linked_files: list[Path] = field(default_factory=list)

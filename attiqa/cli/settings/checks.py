@@ -133,7 +133,9 @@ def require_default(found: Any, default: Any, why: str) -> None:
             raise SettingsError(f"{field.name}: {why}; leave it out; found {value!r}")
 
 
-def require_between(name: str, value: float, low: float, high: float | None = None) -> None:
+def require_between(
+    name: str, value: float | int, low: float | int, high: float | int | None = None
+) -> None:
     """Refuse a number out of range.
 
     Raises:
