@@ -48,7 +48,11 @@ def main() -> None:
     try:
         module = name.replace("-", "_")
         kind = import_module(f"attiqa.cli.settings.{module}").Settings
-        settings = tyro.cli(kind, prog=f"attiqa {name}", args=arguments)
+        try:
+            settings = tyro.cli(kind, prog=f"attiqa {name}", args=arguments)
+        except ValueError as error:  # of the settings together; tyro tells those of a group
+            logger.error(error)
+            sys.exit(2)
         settings.check()
         sys.exit(import_module(f"attiqa.cli.{module}").main(settings))
     except AttiqaError as error:
