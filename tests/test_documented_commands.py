@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from agents.learning.algorithms import PPOSettings
 from agents.learning.prior import LessonSettings
 from agents.learning.training import Pace
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.datasets import clive, spaq
@@ -54,8 +55,8 @@ def photo(seed: int) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> dict[str, str]:
-    """Name of a tiny architecture of open_clip, and random weights."""
+def clip(tmp_path_factory) -> dict[str, ClipEncoder]:
+    """A tiny architecture of open_clip, and random weights."""
     vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     path = tmp_path_factory.mktemp("clip") / "tiny-clip-documented.json"
@@ -64,7 +65,7 @@ def clip(tmp_path_factory) -> dict[str, str]:
     torch.manual_seed(0)
     weights = path.with_suffix(".pt")
     torch.save(open_clip.create_model(path.stem).state_dict(), weights)
-    return {"architecture": path.stem, "pretrained": str(weights)}
+    return {"encoder": ClipEncoder(path.stem, str(weights))}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def place(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, str]) -> Any:
+def shrunk(program: str, settings: Any, clip: dict[str, ClipEncoder], parts: dict[str, str]) -> Any:
     """Return the settings of a command with smaller networks and numbers."""
 
     def less(**changes: Any) -> Any:
@@ -142,7 +143,7 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
         case "attiqa label":
             return less(loading=Loading(batch_size=4, workers=0, shard_rows=8), **clip)
         case "attiqa select-prompts":
-            return less(short_side=48, spaq_subset=True, **clip)
+            return less(short_side=48, subset=True, **clip)
         case "attiqa pretrain":
             return less(architecture=TINY, pretraining=trained(settings.pretraining), machine=cpu)
         case "attiqa finetune":

@@ -1,6 +1,7 @@
 """`attiqa evaluate`: a model by the protocols of the field; results as JSON and as a table."""
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from attiqa.cli.settings.evaluate import Settings
+from attiqa.data.crop_protocol import differing_views
 from attiqa.data.crops import Photos
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
@@ -24,7 +26,7 @@ from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.pixel_cache import CachedPhotos, cache_pixels
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.data.split_files import read_splits, write_splits
-from attiqa.data.splits import divide, training_subset
+from attiqa.data.splits import divide, require_different_scores, training_subset
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.evaluation.fits import FinetuneFit, Pixels, ProbeFit, fresh_copies
 from attiqa.evaluation.metrics import preference_accuracy, spread
@@ -46,6 +48,8 @@ from attiqa.model.checkpoints import load_backbone, load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.identity import network_hash
+
+logger = logging.getLogger(__name__)
 
 FREE = ("out", "cache", "machine", "data", "keep_networks", "model", "init", "others", "split_file")
 """Settings that no result depends on, or that the identity of a run names by their content."""
@@ -137,6 +141,8 @@ def train_and_test(
     start = net.attribute_net if isinstance(net, QualityNet) else net
     start.requires_grad_(True)
     record, pixels = _recorded(settings), pixels_of(settings, (photos, *others))
+    for split in splits:
+        require_different_scores(photos, split)
 
     def keep(number: int, predictions: Predictions) -> None:
         path = settings.folder / "predictions" / f"split_{number + 1:02}.csv"
@@ -144,6 +150,10 @@ def train_and_test(
             write_predictions(path, predictions, photos, splits[number], others)
 
     if settings.protocol == "fine-tune":
+        views = differing_views(settings.finetuning.schedule.crops, settings.whole)
+        if views:
+            logger.warning("training and tests differ: %s", views)
+            record["views"] = views
         drifts: list[dict[str, float | int]] = []
         fit = finetune_fit(settings, fabric, start, others, pixels, drifts)
         results = over_splits(photos, splits, fit, others, record, keep)
@@ -250,7 +260,12 @@ def divisions(settings: Settings, photos: RatedPhotos) -> tuple[Split, ...]:
     """
     if settings.split_file is None:
         return divide(
-            photos, settings.splits, settings.validation, settings.labels, settings.by_group
+            photos,
+            settings.splits,
+            settings.validation,
+            settings.labels,
+            settings.by_group,
+            settings.official,
         )
     splits = read_splits(settings.split_file, photos)
     if settings.labels < 1:

@@ -9,14 +9,16 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from rich import print, print_json
+from rich import print_json
+from rich.console import Console
 from torch import nn
 
 from attiqa.cli.settings.finetune import Settings
+from attiqa.cli.views import warn_of_views
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, list_photos
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
-from attiqa.data.splits import hold_out_validation, random_splits
+from attiqa.data.splits import OFFICIAL, divide, require_different_scores
 from attiqa.errors import DatasetLayoutError
 from attiqa.evaluation.fits import read_files
 from attiqa.evaluation.predictions import crop_means, quality_scores
@@ -26,6 +28,7 @@ from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
+from attiqa.model.sources import weight_file
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import UNRATED, Scorer, finetune
@@ -37,11 +40,20 @@ STANDARD = 500
 def main(settings: Settings) -> None:
     """Train, compare every epoch with people, then write the last epoch's network and its card."""
     photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
-    split = _divide(settings, photos)
-    fabric = settings.machine.launch(settings.out)
+    as_published = photos.name in OFFICIAL and photos.split is not None
+    official, seed = settings.official or as_published, settings.split_seed
+    (split,) = divide(photos, 1, settings.validation, official=official, seed=seed)
+    require_different_scores(photos, split)
+    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
+    unrated = _unrated(settings, photos, split)
+    mixture = mixture.with_unrated(unrated)
+    devices, nodes = settings.machine.size
+    settings.finetuning.schedule.epoch_steps(len(mixture.paths), devices * nodes)
     torch.manual_seed(settings.finetuning.schedule.seed)
     start, teacher = _start(settings)
     net = QualityNet(start)
+    fabric = settings.machine.launch(settings.out)
+    views = warn_of_views(mixture.paths, settings.finetuning.schedule.crops, settings.protocol)
 
     def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
         def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
@@ -51,9 +63,6 @@ def main(settings: Settings) -> None:
         last = epoch == settings.finetuning.schedule.epochs
         return measure_parts(predict, photos, split, thorough=last)
 
-    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
-    unrated = _unrated(settings, photos, split)
-    mixture = mixture.with_unrated(unrated)
     scorer = _scorer(settings.distilled, fabric.device) if settings.distilled else None
     history = finetune(
         fabric,
@@ -98,7 +107,8 @@ def main(settings: Settings) -> None:
             "mixed": dict(mixture.others),
             "distilled": scorer and scorer.name,
             "unrated": len(unrated),
-            "start": str((settings.model or settings.init or Path("random")).name),
+            "start": Path(settings.model or settings.init or "random").name,
+            **({"views": views} if views else {}),
         },
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
         metrics=select(history),
@@ -109,7 +119,7 @@ def main(settings: Settings) -> None:
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
     write_atomically(settings.out / "history.json", text.encode())
-    print(f"{path} (last epoch)")
+    Console(soft_wrap=True).print(f"{path} (last epoch)", markup=False, highlight=False)
     print_json(json.dumps(card.metrics))
 
 
@@ -193,25 +203,9 @@ def _scorer(name: str, device: torch.device) -> Scorer:
 def _start(settings: Settings) -> tuple[AttributeNet, str]:
     """Get the network to start from, and who taught it."""
     if settings.model:
-        net, card = load_checkpoint(settings.model)
+        net, card = load_checkpoint(weight_file(settings.model))
         return (net.attribute_net if isinstance(net, QualityNet) else net), card.teacher
     net = AttributeNet(settings.architecture)
     if settings.init:
         load_backbone(net, settings.init)
     return net, "none"
-
-
-def _divide(settings: Settings, photos: RatedPhotos) -> Split:
-    """Draw a split, or take the official one.
-
-    Raises:
-        DatasetLayoutError: The official one is wanted of a data set that has none.
-    """
-    count, share = len(photos.paths), settings.validation
-    if not settings.official:
-        return random_splits(count, 1, 0.2, share, photos.groups, settings.split_seed)[0]
-    if photos.split is None:
-        raise DatasetLayoutError(f"{photos.name} has no official split")
-    if share and not len(photos.split.validation):
-        return hold_out_validation(photos.split, share, photos.groups, settings.split_seed)
-    return photos.split

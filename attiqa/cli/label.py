@@ -9,8 +9,9 @@ from datetime import timedelta
 
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from rich import print
+from rich.console import Console
 
+from attiqa.cli.devices import require_device
 from attiqa.cli.settings.label import Settings
 from attiqa.labels.labelling import Labelling, label_folder
 from attiqa.labels.photo_batches import Cut
@@ -24,6 +25,7 @@ def main(settings: Settings) -> None:
         device = settings.device
         if device == "cuda" and processes > 1:
             device = f"cuda:{local_rank}"
+        require_device(device)
         label_folder(
             settings.folder,
             settings.out,
@@ -33,7 +35,8 @@ def main(settings: Settings) -> None:
         )
     if processes == 1:
         labels = read_labels(settings.out)
-        print(f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected")
+        done = f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected"
+        Console(soft_wrap=True).print(done, markup=False, highlight=False)
 
 
 def make_labelling(settings: Settings, device: str) -> Labelling:
@@ -47,9 +50,8 @@ def make_labelling(settings: Settings, device: str) -> Labelling:
         cut = Cut(settings.view, settings.side or 512)
         return Labelling(MeasuredTeacher(), cut, {"teacher": MeasuredTeacher.name}, device)
     prompts = settings.prompting.read()
-    teacher = ClipTeacher(
-        settings.architecture, settings.pretrained, device, "center", settings.side, prompts
-    )
+    clip, weights = settings.encoder.clip, settings.encoder.clip_weights
+    teacher = ClipTeacher(clip, weights, device, "center", settings.side, prompts)
     description = teacher.describe() | {"prompts_from": settings.prompting.describe()}
     for name in ("view", "side", "resize"):  # the workers' cut says these
         del description[name]

@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from attiqa.cli.settings.reproduce import Settings
-from attiqa.errors import AttiqaError
+from attiqa.errors import SettingsError
 from attiqa.reproduction.estimates import estimate, in_words, measure_rates
 from attiqa.reproduction.items import ITEMS, Cell, Item, entries
 from attiqa.reproduction.laboratory import Laboratory, absent, lacking
@@ -55,7 +55,7 @@ def opened(settings: Settings) -> Laboratory:
     Raises:
         PlanFileError: The file makes no sense, or names something that is not there.
         CheckpointError: The folder holds results of other settings.
-        AttiqaError: There is no such device.
+        SettingsError: There is no such device.
     """
     plan = read_plan(settings.data)
     missing = absent(plan)
@@ -77,15 +77,15 @@ def launch(settings: Settings) -> Fabric:
     """Start one process on one device.
 
     Raises:
-        AttiqaError: There is no such device.
+        SettingsError: There is no such device.
     """
     kind, _, number = settings.device.partition(":")
     if number and not number.isdigit():
-        raise AttiqaError(
+        raise SettingsError(
             f"device: expected cpu, cuda, cuda:N, mps or auto; found {settings.device}"
         )
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise AttiqaError(
+        raise SettingsError(
             f"device: {settings.device}: this machine has {torch.cuda.device_count()} CUDA devices"
         )
     devices = [int(number)] if number else 1

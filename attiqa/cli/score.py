@@ -5,19 +5,20 @@ from pathlib import Path
 
 from attiqa.cli.settings.score import Settings
 from attiqa.data.photo_folder import list_photos
-from attiqa.errors import AttiqaError, ImageFileError
+from attiqa.errors import ImageFileError
 
 
 def main(settings: Settings) -> int:
     """Score everything; 1 where a file could not be scored, 130 when interrupted, 0 otherwise.
 
     Raises:
-        AttiqaError: A setting is out of range, or nothing can be scored or written.
+        AttiqaError: A device is not there, or nothing can be scored or written.
     """
-    for name, value in (("batch", settings.batch), ("workers", settings.workers)):
-        if value is not None and value < 1:
-            raise AttiqaError(f"--{name} {value}: expected a number of 1 or more")
     paths = _files(settings.paths)
+    if settings.device != "cpu":
+        from attiqa.cli.devices import require_device  # imports PyTorch
+
+        require_device(settings.device)
     # slow to import: not for help, nor to refuse a name
     from attiqa.scoring.run import score_to_table
 
@@ -26,7 +27,7 @@ def main(settings: Settings) -> int:
         settings.out,
         model=settings.model,
         device=settings.device,
-        batch=settings.batch,
+        batch=settings.batch_size,
         workers=settings.workers,
         crops=settings.crops,
     )

@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from rich import print
 from rich.table import Table
 
+from attiqa.cli.devices import require_device
 from attiqa.cli.settings.select_prompts import Settings
 from attiqa.data.photo_folder import list_photos
-from attiqa.errors import DatasetLayoutError
 from attiqa.files import write_atomically
 from attiqa.provenance.versions import versions
 from attiqa.teachers.embedding_cache import EmbeddingCache
@@ -29,15 +29,11 @@ def main(settings: Settings) -> None:
     """Encode, score, write the result, print the chosen pairs."""
     rated = RatedAttributes()
     if settings.spaq:
-        rated = rated_attributes(
-            settings.spaq, settings.spaq_share, settings.spaq_subset, settings.seed
-        )
+        rated = rated_attributes(settings.spaq, settings.spaq_share, settings.subset, settings.seed)
     clean = [path for entry in settings.photos for path in _files(entry)]
-    if not clean:
-        raise DatasetLayoutError("photos: expected image files or folders; none were given")
-    teacher = ClipTeacher(
-        settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
-    )
+    device = require_device(settings.device)
+    clip, weights = settings.encoder.clip, settings.encoder.clip_weights
+    teacher = ClipTeacher(clip, weights, device, settings.view, settings.side)
     cache = EmbeddingCache(teacher, settings.cache, settings.batch_size)
     results, found = search_prompts(cache, clean, rated, settings.short_side, settings.seed)
     record = {"settings": asdict(settings), "versions": versions()} | found

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attiqa.errors import AttiqaError
+from attiqa.errors import AttiqaError, did_you_mean
 from attiqa.model.architecture import Architecture
 from attiqa.model.development_head import DevelopmentHead, colors
 
@@ -19,7 +19,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid}
 
 
 class BackboneError(AttiqaError):
-    """A backbone cannot compute pictures of this size, or learn in this way."""
+    """There is no such backbone, or it cannot compute pictures of this size or learn this way."""
 
 
 class QualityPrediction(NamedTuple):
@@ -106,7 +106,16 @@ class AttributeNet(nn.Module):
 
 
 def _create_backbone(name: str) -> nn.Module:
-    """Create a timm model that takes pictures of any size, where it can."""
+    """Create a timm model that takes pictures of any size, where it can.
+
+    Raises:
+        BackboneError: timm has no such model.
+    """
+    if ":" not in name and not timm.is_model(name):
+        raise BackboneError(
+            f"backbone: expected a model name of timm (timm.list_models()); found {name!r}"
+            + did_you_mean(name, timm.list_models())
+        )
     try:
         return timm.create_model(name, num_classes=0, dynamic_img_size=True)
     except TypeError as error:

@@ -41,7 +41,7 @@ from attiqa.reproduction.starts import Labelling as Labels
 from attiqa.reproduction.starts import Start
 from attiqa.teachers.embedding_cache import EmbeddingCache
 from attiqa.teachers.prompt_search import rated_attributes, search_prompts
-from attiqa.teachers.prompt_selection import read_prompts
+from attiqa.teachers.selected_prompts import read_prompts
 from attiqa.teachers.teacher import ClipTeacher, MeasuredTeacher
 from attiqa.training.pretraining import pretrain
 

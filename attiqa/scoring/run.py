@@ -1,9 +1,11 @@
 """A run of scoring: files to a table or the terminal, with progress; continues after a stop."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
@@ -82,7 +84,11 @@ def score_to_table(
     else:
         failed = sum(bool(row["error"]) for row in few)
     if few:
-        console.print(_printed(few, scorer.card, crops))
+        table = _printed(few, scorer.card, crops)
+        if not console.is_terminal:  # a file has no width
+            needed = console.measure(table, options=console.options.update(max_width=10_000))
+            console.width = max(console.width, needed.maximum)
+        console.print(table)
     if interrupted:
         console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
         return INTERRUPTED
@@ -99,7 +105,10 @@ def _text(path: Path) -> str:
 
 
 def _printed(rows: list[Row], card: Card, crops: Crops) -> Table:
-    """Show rows, the best first, and what the numbers mean."""
+    """Show rows, the best first, and what the numbers mean.
+
+    Numbers take what they need and file names the rest; the folder that all lie in stands below.
+    """
     assert card.scale is not None
     caption = (
         f"{card.name}: {card.scale.low:g} to {card.scale.high:g}, higher is better; "
@@ -107,9 +116,23 @@ def _printed(rows: list[Row], card: Card, crops: Crops) -> Table:
         + ("" if crops == 5 else "; centre crop alone")
     )
     numbers = ("score", *card.attributes)
-    table = Table(Column("file", overflow="fold"), *numbers, caption=caption)
+    try:
+        folder = Path(os.path.commonpath([Path(str(row["path"])).parent for row in rows]))
+    except ValueError:  # some absolute, some not
+        folder = Path()
+    if folder != Path():
+        caption = f"files in {_text(folder)}\n{caption}"
+    columns = (Column(name, no_wrap=True) for name in numbers)
+    table = Table(
+        Column("file", overflow="fold"),
+        *columns,
+        caption=Text(caption),
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
-        name = Text(str(row["path"]))  # brackets in names are no markup
+        path = Path(str(row["path"]))
+        name = Text(str(path.relative_to(folder)))  # brackets in names are no markup
         if row["error"]:
             table.add_row(name, Text(str(row["error"]), style="red"))
         else:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from attiqa.data.crops import Photos, RandomCrops
 from attiqa.distortions.training_pairs import DistortedPairs, attribute_pairs, distorted_pairs
+from attiqa.errors import SettingsError
 from attiqa.model.lora import add_lora, merge_lora
 from attiqa.model.networks import QualityNet
 from attiqa.provenance.identity import array_hash, qualified_name, teacher_record
@@ -106,21 +107,22 @@ def finetune(
         The mean of each term of the loss in each epoch.
 
     Raises:
-        ValueError: Attributes without a teacher, distillation without a scorer, unrated photographs
-            without distillation, further sets without a loss that takes them, or quantiles of
-            scores that are all the same.
+        SettingsError: Fewer photographs than a step takes, attributes without a teacher,
+            distillation without a scorer, unrated photographs without distillation, further sets
+            without a loss that takes them, or quantiles of scores that are all the same.
         BackboneError: LoRA for a backbone without linear layers.
     """
+    settings.schedule.epoch_steps(len(photos), fabric.world_size)
     sets = np.zeros(len(mos), np.int64) if sets is None else sets
     within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
     if (sets > 0).any() and not within:
-        raise ValueError("further sets need plcc_weight, norm_in_norm_weight or rank_weight")
+        raise SettingsError("further sets need plcc_weight, norm_in_norm_weight or rank_weight")
     if settings.distillation_weight and scorer is None:
-        raise ValueError(f"distillation_weight {settings.distillation_weight} needs a scorer")
+        raise SettingsError(f"distillation_weight {settings.distillation_weight} needs a scorer")
     if (sets == UNRATED).any() and not settings.distillation_weight:
-        raise ValueError("unrated photographs need a distillation_weight")
+        raise SettingsError("unrated photographs need a distillation_weight")
     if settings.attribute_weight and teacher is None:
-        raise ValueError(f"attribute_weight {settings.attribute_weight} needs a teacher")
+        raise SettingsError(f"attribute_weight {settings.attribute_weight} needs a teacher")
     schedule, names = settings.schedule, net.architecture.attributes
     heads = settings.attribute_weight > 0 or settings.ladder_weight > 0
     net.attribute_net.last.requires_grad_(heads)
@@ -137,7 +139,7 @@ def finetune(
     rank_margin = settings.rank_margin * learnt.std().item()
     values, shares = (part.to(fabric.device) for part in distribution(learnt))
     if settings.quantile_weight and len(values) < 2:
-        raise ValueError("quantiles need different scores; all MOS are the same")
+        raise SettingsError("quantiles need different scores; all MOS are the same")
     if settings.lora_rank:
         seeded = torch.Generator().manual_seed(schedule.seed)
         backbone = net.attribute_net.backbone

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attiqa.data.crop_protocol import CropSettings
+from attiqa.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,37 @@ class Schedule:
     """Steps between checkpoints within an epoch; there is one at its end, too."""
     seed: int = 0
     """Fixes the order, the crops and the distortions."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name}: expected 1 or more; found {getattr(self, name)}")
+        for name in ("backbone_lr", "head_lr", "workers", "weight_decay", "checkpoint_steps"):
+            if not getattr(self, name) >= 0:
+                raise SettingsError(f"{name}: expected 0 or more; found {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise SettingsError(f"ema_decay: expected [0, 1); found {self.ema_decay}")
+
+    def step_photographs(self, processes: int = 1) -> int:
+        """Count the photographs of a step."""
+        return self.batch_size * processes * self.accumulate
+
+    def epoch_steps(self, photographs: int, processes: int = 1) -> int:
+        """Count the steps of an epoch; photographs that do not fill the last one wait their turn.
+
+        Raises:
+            SettingsError: There are fewer photographs than a step takes.
+        """
+        taken = self.step_photographs(processes)
+        if photographs < taken:
+            fits = photographs // (processes * self.accumulate)
+            lower = f"lower schedule.batch_size to {fits} or less, or " if fits > 1 else ""
+            raise SettingsError(
+                f"batch_size: a step takes {taken} photographs (batch_size {self.batch_size} x "
+                f"processes {processes} x accumulate {self.accumulate}), and there are "
+                f"{photographs} to train on; {lower}give more photographs"
+            )
+        return photographs // taken
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from skimage import data
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label as label_command
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.data.crop_protocol import CropSettings
 from attiqa.data.crops import RandomCrops
 from attiqa.data.photo_folder import PhotoFiles, list_photos
@@ -119,7 +120,7 @@ def write_photos(folder: Path, count: int) -> None:
 def labelling(settings: Settings, folder: Path) -> tuple[Run, Run]:
     """Time `attiqa label` into an empty store, and its teacher alone on squares that are ready."""
     label = label_command.Settings(
-        folder, Path(), architecture=settings.clip, pretrained=None, device=settings.device
+        folder, Path(), encoder=ClipEncoder(settings.clip, None), device=settings.device
     )
     loading = Loading(batch_size=16, workers=2)
     whole = label_command.make_labelling(label, settings.device)

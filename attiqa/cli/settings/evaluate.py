@@ -6,9 +6,16 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from attiqa.cli.settings.checks import require, require_dataset, require_model
+from attiqa.cli.settings.checks import (
+    require_between,
+    require_dataset,
+    require_file,
+    require_folder_to_write,
+    require_model,
+)
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol
+from attiqa.errors import SettingsError
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings
 
@@ -42,8 +49,10 @@ class Settings:
     architecture: Architecture = field(default_factory=Architecture)
     """The network of `init`."""
     splits: int | None = None
-    """Random splits of 80 % and 20 %; 0 takes the official one. As the paper if not given: the
-    official one of FLIVE and AVA, ten random ones of the others."""
+    """Random splits of 80 % and 20 %; if not given, as in the paper ten, but the authors' split of
+    FLIVE and AVA."""
+    official: bool = False
+    """Take the authors' split instead of random ones."""
     split_file: Path | None = None
     """Divisions as lists of file names: the splits.json of another run, or a JSON file of your own,
     [{"train": [NAME, ...], "validation": [...], "test": [...]}, ...]."""
@@ -96,13 +105,21 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there."""
-        if self.init is not None:
-            require(self.init, "weight file")
+        scores = self.protocol in ("as-is", "pairs")
+        if self.init is None:
+            require_model(self.model, scores=scores)
+        elif scores:
+            raise SettingsError(f"init: {self.protocol} needs a network with a quality score")
         else:
-            require_model(self.model)
+            require_file(self.init, "weight file")
         if self.split_file is not None:
-            require(self.split_file, "file")
+            require_file(self.split_file, "file of divisions")
+        require_folder_to_write(self.folder)
         if self.protocol == "pairs":
-            require(self.data, "file")
+            require_file(self.data, "table of pairs")
         else:
-            require_dataset(self.dataset, self.data, self.scale, self.others)
+            require_dataset(self.dataset, self.data, self.scale, self.others, "others")
+        require_between("labels", self.labels, 0, 1)
+        require_between("validation", self.validation, 0, 0.8)
+        require_between("splits", 1 if self.splits is None else self.splits, 1)
+        require_between("evaluate_every", self.evaluate_every, 0)

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from attiqa.cli.settings.checks import require
+from attiqa.cli.settings.checks import (
+    MEASURED,
+    require_between,
+    require_default,
+    require_device_name,
+    require_folder_to_write,
+    require_photos,
+)
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.cli.settings.prompting import Prompting
 from attiqa.labels.loading import Loading
 
@@ -21,10 +29,8 @@ class Settings:
     """Folder of the labels; an unfinished one is continued."""
     teacher: Literal["clip", "measured"] = "clip"
     """Who labels: CLIP, or measurements of the signal (nothing to download)."""
-    architecture: str = "ViT-B-16-quickgelu"
-    """CLIP: model name of open_clip."""
-    pretrained: str | None = "openai"
-    """CLIP: tag of open_clip or a local weight file; None for random weights."""
+    encoder: Annotated[ClipEncoder, tyro.conf.arg(name="")] = field(default_factory=ClipEncoder)
+    """Which CLIP model."""
     prompting: Annotated[Prompting, tyro.conf.arg(name="")] = field(default_factory=Prompting)
     """What CLIP compares with."""
     view: Literal["center", "native5"] = "center"
@@ -39,5 +45,15 @@ class Settings:
     """Batches, workers and shards; no label depends on them."""
 
     def check(self) -> None:
-        """Refuse a folder that is not there."""
-        require(self.folder)
+        """Refuse what is not there or is not used, before a model is downloaded for it."""
+        require_photos(self.folder)
+        require_device_name(self.device)
+        require_between("side", 32 if self.side is None else self.side, 32)
+        require_between("batch_size", self.loading.batch_size, 1)
+        require_between("workers", self.loading.workers, 0)
+        require_folder_to_write(self.out)
+        if self.teacher == "measured":
+            require_default(self.encoder, ClipEncoder(), MEASURED)
+            require_default(self.prompting, Prompting(), MEASURED)
+        else:
+            self.prompting.read()

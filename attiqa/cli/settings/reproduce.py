@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from attiqa.cli.settings.checks import require
+from attiqa.cli.settings.checks import require_between, require_file, require_folder_to_write
 
 Item = Literal[
     *("table1", "table2", "table3", "table4", "table5", "table6", "table7"),
@@ -43,5 +43,7 @@ class Settings:
     """Photographs that are decoded at once."""
 
     def check(self) -> None:
-        """Refuse a file that is not there."""
-        require(self.data, "file")
+        """Refuse a file that is not there, and a folder that cannot be written."""
+        require_file(self.data, "YAML file of paths")
+        require_folder_to_write(self.out)
+        require_between("threads", self.threads, 1)

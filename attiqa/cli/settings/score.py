@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from attiqa.cli.settings.checks import require_model
+from attiqa.cli.settings.checks import require_between, require_device_name, require_model
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Settings:
     hf://owner/repository[@revision]."""
     device: str = "cpu"
     """Where the model runs, such as "cuda"."""
-    batch: int | None = None
+    batch_size: int | None = None
     """Photographs that go through the model together; by default 1 on a CPU, 32 elsewhere."""
     workers: int = 2
     """Threads that decode ahead."""
@@ -33,4 +33,7 @@ class Settings:
 
     def check(self) -> None:
         """Refuse a model that is not there; files are looked for by the command."""
-        require_model(self.model)
+        require_model(self.model, scores=True)
+        require_device_name(self.device)
+        require_between("batch_size", 1 if self.batch_size is None else self.batch_size, 1)
+        require_between("workers", self.workers, 1)

@@ -270,7 +270,7 @@ def test_a_pretrained_network_cannot_be_measured_as_it_is(folder, tiny, tiny_net
 def test_the_official_split_is_asked_for_in_vain(folder):
     photos = RatedPhotos("made up", (folder,) * 3, np.arange(3.0), (0.0, 3.0))
     with pytest.raises(DatasetLayoutError, match="official"):
-        divide(photos, 0)
+        divide(photos, official=True)
 
 
 def test_from_the_command_line(folder, tiny, tiny_net, capsys):

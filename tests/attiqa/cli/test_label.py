@@ -12,6 +12,7 @@ from skimage import data as samples
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label as command
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.data.photo_folder import read_photo
 from attiqa.labels.loading import Loading
 from attiqa.labels.photo_batches import Cut
@@ -68,7 +69,7 @@ def test_clip_labels_in_batches_are_those_of_whole_photographs(view, tmp_path, t
         Image.fromarray(getattr(samples, name)()).save(photos / f"{name}.png")
     store = tmp_path / "store"
     settings = command.Settings(
-        photos, store, architecture=tiny_clip, pretrained=None, view=view, loading=SMALL
+        photos, store, encoder=ClipEncoder(tiny_clip, None), view=view, loading=SMALL
     )
     command.main(settings)
     labels = read_labels(store)

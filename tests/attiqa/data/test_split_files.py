@@ -9,7 +9,7 @@ import pytest
 from attiqa.data.rated_photos import RatedPhotos, split_hash
 from attiqa.data.split_files import read_splits, write_splits
 from attiqa.data.splits import divide, random_splits
-from attiqa.errors import DatasetLayoutError
+from attiqa.errors import DatasetLayoutError, SettingsError
 
 
 def rated(names, **more) -> RatedPhotos:
@@ -73,5 +73,5 @@ def test_the_paper_divides_flive_and_ava_as_their_authors_do():
 
 
 def test_too_few_photographs_for_so_few_labels_are_named():
-    with pytest.raises(DatasetLayoutError, match=r"made up: 20 photographs: share: 0\.01"):
+    with pytest.raises(SettingsError, match=r"labels: 0\.01 of 20 photographs"):
         divide(PHOTOS, labels=0.01)

@@ -2,14 +2,16 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.distortions.training_pairs import sharpened_pairs
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, SettingsError
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import finetune
@@ -187,6 +189,31 @@ def test_fewer_photographs_than_a_step_takes(tiny, photos, tmp_path):
             settings,
             tmp_path / "state",
         )
+
+
+def test_a_disk_that_is_full_leaves_the_last_state(tiny, photos, tmp_path, monkeypatch):
+    state, settings = tmp_path / "state", PretrainSettings(SCHEDULE)
+    launched, saved = fabric(), []
+
+    def save(path: Path, content: dict) -> None:
+        saved.append(path)
+        if len(saved) > 1:  # after the second epoch
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0\nat:")
+        fabric().save(path, content)
+
+    monkeypatch.setattr(launched, "save", save)
+    with pytest.raises(CheckpointError, match=r"state\.part: cannot be written: Pyt.*make room"):
+        pretrain(launched, fresh(tiny).attribute_net, photos, MeasuredTeacher(), settings, state)
+    assert torch.load(state, weights_only=True)["history"]
+    again = fresh(tiny).attribute_net
+    assert len(pretrain(fabric(), again, photos, MeasuredTeacher(), settings, state)) == 2
+
+
+def test_batches_of_one_that_batch_normalisation_cannot_take(tiny, photos, mos, tmp_path):
+    crops = CropSettings(32, (40, 48))
+    one = FinetuneSettings(replace(SCHEDULE, batch_size=1, crops=crops))
+    with pytest.raises(SettingsError, match="batch_size: BatchNorm needs more than 1 photograph"):
+        finetune(fabric(), fresh(tiny), photos, mos, None, one, tmp_path / "state")
 
 
 def test_accumulated_squared_errors_are_those_of_the_large_batch(tiny, photos, mos, tmp_path):
