@@ -70,9 +70,9 @@ def _supervision(
 ) -> tuple[PhotoFiles, AttributeTeacher | Labels, tuple[str, ...], dict[str, Any]]:
     """Get the photographs, what labels them with which attributes, and the card's words for it."""
     if settings.labels:
-        if settings.pretraining.loss == "eq2" and len(settings.labels) > 1:
-            raise ValueError("pretraining.loss: eq2 needs the differences of one teacher's cosines")
         labels = read_averaged_labels(settings.labels)
+        if settings.pretraining.loss == "eq2" and "logit_scale" not in labels.manifest["teacher"]:
+            raise ValueError("pretraining.loss: eq2 needs the differences of one teacher's cosines")
         photos = PhotoFiles(settings.photos / path for path in labels.paths)
         name = f"labels of {json.dumps(labels.manifest['teacher'])}"
         source = {"teacher": name, "labels": dict(labels.manifest)}
