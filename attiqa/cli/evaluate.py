@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
@@ -17,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from attiqa.cli.settings.evaluate import Settings
-from attiqa.data.datasets.image_names import ImageNames
-from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
+from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import hold_out_validation, random_splits, training_subset
 from attiqa.errors import CheckpointError, DatasetLayoutError
@@ -171,20 +169,12 @@ def preferences(settings: Settings, net: QualityNet, card: Card) -> dict[str, An
     """Count the pairs in which the model prefers what most people prefer (section 5.1).
 
     Raises:
-        DatasetLayoutError: The table lacks a column or an image, or a preference is not a share.
+        DatasetLayoutError: See `read_preferences`.
     """
-    columns = ("first", "second", "preference")
-    table = read_table(settings.data, {name: name for name in columns})
-    shares = np.asarray(pd.to_numeric(table["preference"], errors="coerce"), np.float64)
-    if not np.all((shares >= 0) & (shares <= 1)):
-        raise DatasetLayoutError(f"{settings.data}: expected preferences in [0, 1]")
-    images = ImageNames(settings.data.parent)
-    first, second = (
-        quality_scores(net, PhotoFiles(map(images.require, table[column])), card.protocol)
-        for column in ("first", "second")
-    )
-    preference = shares - 0.5
-    found = preference_accuracy(first - second, preference)
+    paths, preferences = read_preferences(settings.data)
+    scores = quality_scores(net, PhotoFiles(paths), card.protocol)
+    first, second = scores[preferences.first], scores[preferences.second]
+    found = preference_accuracy(first - second, preferences.shares - 0.5)
     return {
         "result": {"pair_accuracy": found.share, "pairs": found.pairs},
         "scores": np.stack([first, second], axis=1).tolist(),

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 from attiqa.cli.settings.checks import require, require_dataset, require_model
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol
+from attiqa.errors import DatasetLayoutError
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings
 
@@ -16,11 +17,11 @@ from attiqa.training.settings import FinetuneSettings
 class Settings:
     """Fit a network to human scores (section 3.5); a run that was killed continues."""
 
-    data: Positional[Path]
-    """Folder of the data set."""
+    data: Positional[Path | None] = None
+    """Folder of the data set; without, preferences are learnt alone (`pairs`)."""
     dataset: str = "koniq"
     """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
-    name, mos and, if you like, group)."""
+    name, mos and, if you like, std and group)."""
     scale: tuple[float, float] | None = None
     """Lowest and highest possible score, of "plain" only."""
     subset: bool = False
@@ -28,6 +29,10 @@ class Settings:
     mixed: tuple[str, ...] = ()
     """More data sets to learn from, NAME=FOLDER: their official training part, or all of them. They
     are compared within themselves (needs a PLCC, norm-in-norm or ranking weight)."""
+    pairs: Path | None = None
+    """Preferences to learn from, besides the scores or alone: a CSV file with the columns first,
+    second and preference (share of the people who prefer the first), image files relative to it.
+    Beside scores all of them are learnt; alone, a fifth of the pairs is kept aside for the test."""
     distilled: str | None = None
     """A model whose scores of the same crops are learnt, too (`distillation_weight`): an
     embedded name, a file, a folder or hf://."""
@@ -58,7 +63,15 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there."""
-        require_dataset(self.dataset, self.data, self.scale, self.mixed)
+        if self.data is not None:
+            require_dataset(self.dataset, self.data, self.scale, self.mixed)
+        elif self.pairs is None or self.mixed or self.official:
+            raise DatasetLayoutError(
+                "data: expected the folder of a data set, or --pairs alone without --mixed and "
+                "--official; found none"
+            )
+        if self.pairs is not None:
+            require(self.pairs, "file")
         require_model(self.distilled)
         for path in (self.model, self.init):
             if path is not None:
