@@ -60,7 +60,7 @@ def read_preferences(path: Path) -> tuple[tuple[Path, ...], Preferences]:
             photograph is compared with itself.
     """
     table = read_table(path, {name: name for name in COLUMNS})
-    shares = numbers(table["preference"])
+    shares = numbers(table, "preference")
     if not np.all((shares >= 0) & (shares <= 1)):
         raise DatasetLayoutError(f"{path}: expected preferences in [0, 1]")
     images = ImageNames(path.parent)

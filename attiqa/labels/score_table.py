@@ -110,7 +110,7 @@ def read_score_table(path: Path, columns: Sequence[str] = ()) -> ScoreTable:
             f"itself; found {', '.join(sorted(reserved))}"
         )
     table = read_table(path, {name: "name", **{column: f"score {column}" for column in columns}})
-    values = np.stack([numbers(table[f"score {column}"]) for column in columns], axis=1)
+    values = np.stack([numbers(table, f"score {column}") for column in columns], axis=1)
     for index in np.flatnonzero(~np.isfinite(values).all(axis=1)):
         row = [str(table[f"score {column}"][index]) for column in columns]
         raise DatasetLayoutError(

@@ -33,7 +33,7 @@ def kadid_labels(folder: Path, subset: bool = False) -> Labels:
     path = find_file(folder, ("dmos.csv",), "KADID-10k")
     table = read_table(path, {"dist_img": "name", "dmos": "mos"}, optional={"var": "deviation"})
     if "deviation" in table:
-        variance = numbers(table["deviation"])
+        variance = numbers(table, "deviation")
         table["deviation"] = np.sqrt(np.where(variance >= 0, variance, np.nan))
     return verify(
         reference_type_level(Labels("KADID-10k", path.name, (1.0, 5.0), table)), ROWS, subset

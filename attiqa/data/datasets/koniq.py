@@ -44,10 +44,10 @@ def koniq_labels(folder: Path, subset: bool = False) -> Labels:
         table["part"] = table["part"].replace("training", "train")
     if "deviation" in table:
         level = (SCALE[1] - SCALE[0]) / (len(VOTES) - 1)
-        table["deviation"] = numbers(table["deviation"]) * level
+        table["deviation"] = numbers(table, "deviation") * level
     votes = None
     if set(VOTES) <= set(table):
-        votes = np.stack([numbers(table[name]) for name in VOTES], axis=1)
+        votes = np.stack([numbers(table, name) for name in VOTES], axis=1)
     table = table.drop(columns=[name for name in VOTES if name in table])
     labels = Labels("KonIQ-10k", path.name, SCALE, table, votes=votes)
     return verify(labels, ROWS, subset, PARTS if divided else None)

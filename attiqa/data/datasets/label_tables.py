@@ -121,9 +121,9 @@ def read_columns(path: Path) -> list[str]:
     return [_plain(str(column)) for column in open_table(path)]
 
 
-def numbers(column: pd.Series) -> Float[np.ndarray, " n"]:
+def numbers(table: pd.DataFrame, column: str) -> Float[np.ndarray, " n"]:
     """Turn the text of a column into numbers; nan where it is none, which `verify` refuses."""
-    return np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
+    return np.asarray(pd.to_numeric(table[column], errors="coerce"), np.float64)
 
 
 def reference_type_level(labels: Labels) -> Labels:
@@ -182,7 +182,7 @@ def verify(
     for column, (least, most) in ranges.items():
         if column not in table:
             continue
-        values = numbers(table[column])
+        values = numbers(table, column)
         outside = ~((values >= least) & (values <= most))
         if outside.any():
             strange = (f"{table['name'][i]} {table[column][i]}" for i in np.flatnonzero(outside))

@@ -60,7 +60,8 @@ def test_the_gated_activation_by_hand(tiny):
     """Learnable in each channel; half a sigmoid and half a leaky ReLU of slope 1/4 at first."""
     net = QualityNet(AttributeNet(replace(tiny, regressor_activation="gated"))).eval()
     features = torch.randn(16, 40)
-    x = (features @ net.regressor[0].weight.T + net.regressor[0].bias).detach()
+    first = cast(nn.Linear, net.regressor[0])
+    x = (features @ first.weight.T + first.bias).detach()
     gated = cast(GatedActivation, net.regressor[1])
     at_first = (1 / (1 + np.exp(-x.numpy())) + np.where(x > 0, x, x / 4)) / 2
     assert gated(x).detach().numpy() == pytest.approx(at_first, abs=1e-6)

@@ -1,5 +1,6 @@
 """Thurstone's, Bradley and Terry's and the fidelity loss against published numbers and scipy."""
 
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -97,22 +98,18 @@ def test_fidelity_over_all_pairs_against_loops():
             wanted = norm(0, np.hypot(deviations[i], deviations[j])).cdf(mos[i] - mos[j])
             given = norm(0, 0.2 * 2**0.5).cdf(scores[i] - scores[j])
             costs.append(1 - np.sqrt(wanted * given) - np.sqrt((1 - wanted) * (1 - given)))
-    columns = [torch.from_numpy(column) for column in (scores, mos, deviations)]
-    assert fidelity_loss(*columns, 0.2).item() == pytest.approx(np.mean(costs), rel=1e-9)
-    stretched = [columns[0], 7 * columns[1] - 30, 7 * columns[2]]
-    assert fidelity_loss(*stretched, 0.2).item() == pytest.approx(np.mean(costs), rel=1e-9)
-    sets = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1, 0])
+    first, truth, spread = (torch.from_numpy(column) for column in (scores, mos, deviations))
+    expected = pytest.approx(np.mean(costs), rel=1e-9)
+    assert fidelity_loss(first, truth, spread, 0.2).item() == expected
+    assert fidelity_loss(first, 7 * truth - 30, 7 * spread, 0.2).item() == expected
+    odd = torch.arange(9) % 2
     parts = [
-        len(rows) * fidelity_loss(*(column[rows] for column in columns), 0.2)
-        for rows in (sets == 0, sets == 1)
-        for rows in [torch.nonzero(rows).flatten()]
+        (odd == n).sum() * fidelity_loss(first[odd == n], truth[odd == n], spread[odd == n], 0.2)
+        for n in (0, 1)
     ]
-
-    def loss(scores, truth, spread):
-        return fidelity_loss(scores, truth, spread, 0.2)
-
-    found = within_sets(loss, columns[0], columns[1], sets, columns[2])
-    assert found.item() == pytest.approx(sum(parts).item() / 9)
+    loss = partial(fidelity_loss, unit=0.2)
+    found = within_sets(loss, first, truth, odd, spread)
+    assert found.item() == pytest.approx(torch.stack(parts).sum().item() / 9)
 
 
 def test_opinions_without_any_deviation_decide_by_their_means():
