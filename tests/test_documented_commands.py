@@ -29,7 +29,7 @@ from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.datasets import clive, spaq
 from attiqa.labels.loading import Loading
 from attiqa.training.settings import Schedule
-from tests.attiqa.data.datasets.conftest import write_clive, write_koniq, write_spaq
+from tests.attiqa.data.datasets.layouts import write_clive, write_koniq, write_spaq
 from tests.experiments.study.tiny_studies import answered, study_of
 from tests.experiments.tiny_agents import NETWORK, TINY, tiny_agent, tiny_judge
 from tests.isp_env.batch.folders import shoot

@@ -4,12 +4,11 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
@@ -19,15 +18,14 @@ from rich.table import Table
 from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.crop_protocol import differing_views
 from attiqa.data.crops import Photos
-from attiqa.data.datasets.image_names import ImageNames
-from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.pixel_cache import CachedPhotos, cache_pixels
+from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.data.split_files import read_splits, write_splits
 from attiqa.data.splits import divide, require_different_scores, training_subset
-from attiqa.errors import CheckpointError, DatasetLayoutError
+from attiqa.errors import CheckpointError
 from attiqa.evaluation.fits import FinetuneFit, Pixels, ProbeFit, fresh_copies
 from attiqa.evaluation.metrics import preference_accuracy, spread
 from attiqa.evaluation.mlp_probe import MlpProbe
@@ -47,7 +45,7 @@ from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_backbone, load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
-from attiqa.provenance.identity import network_hash
+from attiqa.provenance.identity import array_hash, network_hash
 
 logger = logging.getLogger(__name__)
 
@@ -279,26 +277,24 @@ def preferences(
     """Count the pairs in which the model prefers what most people prefer (section 5.1).
 
     Raises:
-        DatasetLayoutError: The table lacks a column or an image, or a preference is not a share.
+        DatasetLayoutError: See `read_preferences`.
         CheckpointError: The folder holds a result of another table or model.
     """
     quality = _quality(net, settings.model)
     assert card is not None
-    columns = ("first", "second", "preference")
-    table = read_table(settings.data, {name: name for name in columns})
-    shares = np.asarray(pd.to_numeric(table["preference"], errors="coerce"), np.float64)
-    if not np.all((shares >= 0) & (shares <= 1)):
-        raise DatasetLayoutError(f"{settings.data}: expected preferences in [0, 1]")
-    images = ImageNames(settings.data.parent)
-    paths = {column: [*map(images.require, table[column])] for column in ("first", "second")}
-    identity = {"protocol": "pairs", "network": network_hash(net), "table": table.to_csv()}
+    paths, preferences = read_preferences(settings.data)
+    identity = {
+        "protocol": "pairs",
+        "network": network_hash(net),
+        "photographs": [path.name for path in paths],
+        "pairs": [array_hash(np.asarray(column)) for column in astuple(preferences)],
+    }
     done = begin(settings.folder, identity)
     if done:
         return done
-    first, second = (
-        quality_scores(quality, PhotoFiles(found), card.protocol) for found in paths.values()
-    )
-    found = preference_accuracy(first - second, shares - 0.5)
+    scores = quality_scores(quality, PhotoFiles(paths), card.protocol)
+    first, second = scores[preferences.first], scores[preferences.second]
+    found = preference_accuracy(first - second, preferences.shares - 0.5)
     result = {
         "result": {"pair_accuracy": found.share, "pairs": found.pairs},
         "scores": np.stack([first, second], axis=1).tolist(),

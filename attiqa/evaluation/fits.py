@@ -92,6 +92,7 @@ class FinetuneFit:
             self.states / f"{split_hash(photos.names, split)[:16]}.ckpt",
             evaluate=after_epoch,
             scale=photos.scale,
+            deviations=None if photos.deviations is None else photos.deviations[split.train],
             evaluation={
                 "split": split_hash(photos.names, split),
                 "protocol": asdict(self.protocol),

@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attiqa.errors import AttiqaError, did_you_mean
+from attiqa.model.activations import ACTIVATIONS
 from attiqa.model.architecture import Architecture
 from attiqa.model.development_head import DevelopmentHead, colors
-
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid}
 
 
 class BackboneError(AttiqaError):
@@ -142,7 +141,7 @@ class QualityNet(nn.Module):
         self.dropout = nn.Dropout(0.0)  # its rate is a setting of the fine-tuning
         self.regressor = nn.Sequential(
             nn.Linear(attributes * architecture.head_features, architecture.regressor_features),
-            ACTIVATIONS[architecture.regressor_activation](),
+            ACTIVATIONS[architecture.regressor_activation](architecture.regressor_features),
             nn.Linear(architecture.regressor_features, 1),
         )
         if architecture.development_features:

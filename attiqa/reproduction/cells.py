@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from attiqa.attributes import PROMPTS, QUALITY_PROMPT, PromptPair
 from attiqa.data.crop_protocol import CropProtocol
-from attiqa.data.datasets.image_names import ImageNames
-from attiqa.data.datasets.label_tables import read_table
 from attiqa.data.photo_folder import PhotoFiles, list_photos
+from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import random_splits, training_subset
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit, fresh_copies
@@ -274,15 +272,10 @@ def labels_of(labelling: Labels) -> Cell:
 
 
 def _preferences(net: QualityNet, table: Path, protocol: CropProtocol) -> dict[str, Any]:
-    columns = ("first", "second", "preference")
-    rows = read_table(table, {name: name for name in columns})
-    shares = np.asarray(pd.to_numeric(rows["preference"]), np.float64)
-    images = ImageNames(table.parent)
-    first, second = (
-        quality_scores(net, PhotoFiles(map(images.require, rows[column])), protocol)
-        for column in columns[:2]
-    )
-    found = preference_accuracy(first - second, shares - 0.5)
+    paths, preferences = read_preferences(table)
+    scores = quality_scores(net, PhotoFiles(paths), protocol)
+    first, second = scores[preferences.first], scores[preferences.second]
+    found = preference_accuracy(first - second, preferences.shares - 0.5)
     return {
         "accuracy": found.share,
         "pairs": found.pairs,

@@ -56,6 +56,7 @@ def train(
     state: Path,
     settings: Mapping[str, Any],
     evaluate: Evaluation | None = None,
+    draws: Sequence[Sequence[int]] | None = None,
 ) -> list[dict[str, float]]:
     """Minimise an objective over random crops; continue from `state` where it exists.
 
@@ -70,6 +71,8 @@ def train(
             refused, and so is one of other photographs or initial weights.
         evaluate: Asked after each epoch, in the main process, about the network that training would
             return if it ended there.
+        draws: Photographs that are drawn together, by their rows, such as the two of a pair: an
+            epoch goes over all draws, and a batch is of so many of them. One at a time without.
 
     Returns:
         Of each epoch, the mean of each term and the results of `evaluate`.
@@ -79,14 +82,16 @@ def train(
     """
     begun = {"photographs": photos_hash(crops.photos), "initial weights": network_hash(net)}
     record = dict(settings) | begun
-    run = _Run(fabric, cast(_FabricModule, net), len(crops), schedule, state, record)
+    draws = draws or [(row,) for row in range(len(crops))]
+    run = _Run(fabric, cast(_FabricModule, net), len(draws), schedule, state, record)
     run.resume()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices), _progress(fabric) as progress:
         bar = progress.add_task("", total=schedule.epochs * run.epoch_steps)
         while run.epoch < schedule.epochs:
             crops.epoch = run.epoch
-            loader = _loader(fabric, crops, run.remaining_batches(), schedule)
+            batches = [_rows(draws, batch) for batch in run.remaining_batches()]
+            loader = _loader(fabric, crops, batches, schedule)
             done = run.epoch * run.epoch_steps + run.step
             progress.update(bar, description=f"epoch {run.epoch + 1}", completed=done)
             run.mode()
@@ -306,13 +311,23 @@ def gather(fabric: Fabric, rows: Float[Tensor, "b ..."]) -> Float[Tensor, "n ...
     """Concatenate the rows of all processes; those of this one carry its gradient.
 
     That gradient is multiplied by the number of processes: averaged over them, the gradients of the
-    parameters are those of one process with all the rows.
+    parameters are those of one process with all the rows. Processes may have different numbers of
+    them.
     """
     if fabric.world_size == 1:
         return rows
-    parts = list(cast(Tensor, fabric.all_gather(rows.detach())).unbind(0))
+    counts = cast(Tensor, fabric.all_gather(torch.tensor(len(rows), device=rows.device))).tolist()
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded[: len(rows)] = rows.detach()
+    gathered = cast(Tensor, fabric.all_gather(padded))
+    parts = [part[:count] for part, count in zip(gathered, counts, strict=True)]
     parts[fabric.global_rank] = rows + (fabric.world_size - 1) * (rows - rows.detach())
     return torch.cat(parts)
+
+
+def _rows(draws: Sequence[Sequence[int]], batch: Sequence[int]) -> list[int]:
+    """List the photographs of some draws, each once."""
+    return list(dict.fromkeys(row for draw in batch for row in draws[draw]))
 
 
 def _loader(

@@ -6,6 +6,8 @@ from typing import Literal
 from attiqa.data.crop_protocol import CropSettings
 from attiqa.errors import SettingsError
 
+PreferenceLoss = Literal["thurstone", "bradley-terry", "fidelity"]
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -125,6 +127,17 @@ class FinetuneSettings:
     """Weight of a margin ranking of the scores by MOS, over all pairs of the batch."""
     rank_margin: float = 0.25
     """Margin of that ranking, in standard deviations of the MOS."""
+    fidelity_weight: float = 0.0
+    """Weight of the fidelity loss over all pairs of a data set in the batch, by the means and the
+    deviations of opinions (UNIQUE); 0 is the paper."""
+    opinion_deviation: float = 0.15
+    """Standard deviation of the opinions about a photograph, as a share of the scale, where a data
+    set does not tell it; KonIQ-10k's mean is 0.144, AGIQA-3k's 0.12."""
+    preference_weight: float = 1.0
+    """Weight of the loss of preferences between two photographs, where there are any."""
+    preference_loss: PreferenceLoss = "thurstone"
+    """Cross-entropy under Thurstone's model of preferences, or under Bradley and Terry's, or the
+    fidelity loss under Thurstone's."""
     attribute_weight: float = 0.0
     """Weight of the ranking loss against the teacher; 0 is the paper."""
     attribute_margin: float = 0.1
@@ -144,6 +157,12 @@ class FinetuneSettings:
     distillation_weight: float = 0.0
     """Weight of the squared difference from another model's score of each view of a photograph, not
     of its distorted versions, of which the other model may know nothing; 0 is the paper."""
+
+    def __post_init__(self) -> None:
+        if self.opinion_deviation <= 0:
+            raise ValueError(
+                f"opinion_deviation: expected a positive number, found {self.opinion_deviation}"
+            )
 
     @classmethod
     def paper(cls) -> "FinetuneSettings":

@@ -17,6 +17,9 @@ DEVICES = ("cpu", "cuda", "mps", "xpu")
 MEASURED = "the measured teacher asks no CLIP"
 """Why options of CLIP do not go with `--teacher measured`."""
 
+TABLE = "a table of scores asks no CLIP"
+"""Why they do not go with `--teacher table`."""
+
 
 def require(path: Path, kind: str = "folder") -> None:
     """Refuse a path where nothing is.

@@ -33,7 +33,7 @@ class Settings:
     who prefer the first), image files relative to it."""
     dataset: str = "koniq"
     """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
-    name, mos and, if you like, group)."""
+    name, mos and, if you like, std and group)."""
     scale: tuple[float, float] | None = None
     """Lowest and highest possible score, of "plain" only."""
     subset: bool = False

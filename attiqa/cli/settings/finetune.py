@@ -17,7 +17,7 @@ from attiqa.cli.settings.checks import (
 )
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol
-from attiqa.errors import SettingsError
+from attiqa.errors import DatasetLayoutError, SettingsError
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings
 
@@ -26,11 +26,11 @@ from attiqa.training.settings import FinetuneSettings
 class Settings:
     """Fit a network to human scores (section 3.5); a run that was killed continues."""
 
-    data: Positional[Path]
-    """Folder of the data set."""
+    data: Positional[Path | None] = None
+    """Folder of the data set; without, preferences are learnt alone (`pairs`)."""
     dataset: str = "koniq"
     """Name of its official layout; "plain" for photographs of your own with a scores.csv (columns
-    name, mos and, if you like, group)."""
+    name, mos and, if you like, std and group)."""
     scale: tuple[float, float] | None = None
     """Lowest and highest possible score, of "plain" only."""
     subset: bool = False
@@ -38,6 +38,10 @@ class Settings:
     mixed: tuple[str, ...] = ()
     """More data sets to learn from, NAME=FOLDER: their official training part, or all of them. They
     are compared within themselves (needs a PLCC, norm-in-norm or ranking weight)."""
+    pairs: Path | None = None
+    """Preferences to learn from, besides the scores or alone: a CSV file with the columns first,
+    second and preference (share of the people who prefer the first), image files relative to it.
+    Beside scores all of them are learnt; alone, a fifth of the pairs is kept aside for the test."""
     distilled: str | None = None
     """A model whose scores of the same crops are learnt, too (`distillation_weight`): an
     embedded name, a file, a folder or hf://."""
@@ -71,7 +75,15 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there, and what is not used."""
-        require_dataset(self.dataset, self.data, self.scale, self.mixed, "mixed")
+        if self.data is not None:
+            require_dataset(self.dataset, self.data, self.scale, self.mixed, "mixed")
+        elif self.pairs is None or self.mixed or self.official:
+            raise DatasetLayoutError(
+                "data: expected the folder of a data set, or --pairs alone without --mixed and "
+                "--official; found none"
+            )
+        if self.pairs is not None:
+            require_file(self.pairs, "table of pairs")
         require_model(self.distilled, scores=True)
         require_model(self.model)
         if self.init is not None:
@@ -91,13 +103,14 @@ class Settings:
                 f"distilled: expected a model and a weight, or neither; found {self.distilled} and "
                 f"--finetuning.distillation-weight {weight:g}"
             )
-        within = self.finetuning.plcc_weight + self.finetuning.norm_in_norm_weight
-        if self.mixed and not within + self.finetuning.rank_weight:
-            raise SettingsError(
-                "mixed: data sets are compared within themselves; expected a weight above 0 of "
-                "--finetuning.plcc-weight, norm-in-norm-weight or rank-weight"
-            )
         if self.unlabelled is not None and self.distilled is None:
             raise SettingsError(
                 "unlabelled: nobody rated these photographs; expected --distilled MODEL"
+            )
+        within = self.finetuning.plcc_weight + self.finetuning.norm_in_norm_weight
+        within += self.finetuning.rank_weight + self.finetuning.fidelity_weight
+        if self.mixed and not within:
+            raise SettingsError(
+                "mixed: data sets are compared within themselves; expected a weight above 0 of "
+                "--finetuning.plcc-weight, norm-in-norm-weight, rank-weight or fidelity-weight"
             )

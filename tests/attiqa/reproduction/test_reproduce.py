@@ -127,7 +127,7 @@ def test_data_sets_and_splits_may_be_added_and_settings_not(plan_file):
     plan.write_text(text)
     labels = plan.parent / "koniq" / "koniq10k_distributions_sets.csv"
     before = labels.read_text()
-    labels.write_text(before.replace(",0.5,", ",0.4,").replace("1.0,", "2.0,"))
+    labels.write_text(before.replace(",1.0,", ",2.0,"))
     with pytest.raises(CheckpointError, match="labels was"):
         reproduce.main(settings(plan, "table6"))
     labels.write_text(before)

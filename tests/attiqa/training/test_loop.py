@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from attiqa.errors import CheckpointError, SettingsError
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import finetune
+from attiqa.training.loop import gather
 from attiqa.training.pretraining import pretrain
 from attiqa.training.settings import FinetuneSettings, PretrainSettings
 from tests.attiqa.tiny_runs import REWARD, SCHEDULE, fabric, fresh, weights
@@ -279,3 +281,17 @@ def test_bfloat16(tiny, photos, tmp_path):
     losses = [epoch["ranking"] for epoch in history]
     assert weights(net).dtype == torch.float32
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_rows_of_processes_that_have_different_numbers_of_them():
+    """Two processes, of which this is the second: three rows and two."""
+
+    def all_gather(data: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.tensor([1.0, 2.0, 3.0]) if data.ndim else torch.tensor(3), data])
+
+    second = Mock(spec=Fabric, world_size=2, global_rank=1, all_gather=all_gather)
+    mine = torch.tensor([4.0, 5.0], requires_grad=True)
+    rows = gather(second, mine)
+    assert rows.tolist() == [1, 2, 3, 4, 5]
+    (gradient,) = torch.autograd.grad((rows * torch.arange(5)).sum(), mine)
+    assert gradient.tolist() == [2 * 3, 2 * 4]

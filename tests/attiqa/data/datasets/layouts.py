@@ -13,7 +13,10 @@ Writer = Callable[[Path, Sequence[str], Sequence[float]], None]
 def write_koniq(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
     sets = ["training", "training", "validation", "test", "test"]
     sets += ["training"] * (len(names) - len(sets))
-    table = {"image_name": names, "c1": 0.0, "MOS": mos, "SD": 0.5, "set": sets[: len(names)]}
+    # the votes of the first photograph of the published file, and their deviation
+    votes = {"c1": 0.0, "c2": 0.0, "c3": 25 / 105, "c4": 73 / 105, "c5": 7 / 105}
+    spread = {"MOS": mos, "SD": 0.527277894494, "set": sets[: len(names)]}
+    table = {"image_name": names, **votes, "c_total": 105, **spread}
     pd.DataFrame(table).to_csv(folder / "koniq10k_distributions_sets.csv", index=False)
 
 
@@ -25,6 +28,8 @@ def write_clive(folder: Path, names: Sequence[str], mos: Sequence[float]) -> Non
     savemat(folder / "Data" / "AllImages_release.mat", {"AllImages_release": cells})
     scores = np.array([[50.0] * 7 + list(mos)])
     savemat(folder / "Data" / "AllMOS_release.mat", {"AllMOS_release": scores})
+    deviations = np.arange(len(everything), dtype=float)[None]
+    savemat(folder / "Data" / "AllStdDev_release.mat", {"AllStdDev_release": deviations})
 
 
 def spaq_table(names: Sequence[str], mos: Sequence[float]) -> pd.DataFrame:
@@ -95,6 +100,7 @@ def write_kadid(folder: Path, names: Sequence[str], mos: Sequence[float]) -> Non
 def write_tid2013(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
     lines = [f"{score:.5f} {name}\n" for score, name in zip(mos, names, strict=True)]
     (folder / "mos_with_names.txt").write_text("".join(lines))
+    (folder / "mos_std.txt").write_text("".join(f"0.{n}\n" for n in range(1, len(names) + 1)))
 
 
 def write_biq2021(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
