@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
+from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.datasets.image_names import ImageNames
 from attiqa.data.datasets.label_tables import read_table
@@ -24,9 +25,15 @@ from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import hold_out_validation, random_splits, training_subset
 from attiqa.errors import CheckpointError, DatasetLayoutError
+from attiqa.evaluation.attribute_agreement import attribute_agreement
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit, read_files
 from attiqa.evaluation.metrics import preference_accuracy, spread
-from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
+from attiqa.evaluation.predictions import (
+    attribute_scores,
+    backbone_features,
+    head_features,
+    quality_scores,
+)
 from attiqa.evaluation.protocols import as_is, feature_drift, labels_hash, over_splits, provenance
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card
@@ -45,6 +52,8 @@ def main(settings: Settings) -> None:
         photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
         if settings.protocol == "as-is":
             results = zero_shot(settings, photos, _quality(net, settings.model), card)
+        elif settings.protocol == "attributes":
+            results = attributes(settings, photos, net, card)
         else:
             results = train_and_test(settings, photos, net)
     found = {"protocol": settings.protocol, "model_sha256": card.sha256} | results
@@ -71,6 +80,31 @@ def zero_shot(
         return quality_scores(net, read_files(photos, indices), card.protocol)
 
     return as_is(photos, predict, _recorded(settings), card.training.get("data"))
+
+
+def attributes(
+    settings: Settings, photos: RatedPhotos, net: AttributeNet | QualityNet, card: Card
+) -> dict[str, Any]:
+    """Compare the attribute heads of any network with people's attribute scores.
+
+    Raises:
+        DatasetLayoutError: The data set has none.
+        CheckpointError: The network has not the heads of these attributes.
+    """
+    if photos.attributes is None:
+        raise DatasetLayoutError(
+            f"{photos.name} has no human scores of attributes; use --dataset spaq"
+        )
+    if card.attributes != ATTRIBUTES:
+        raise CheckpointError(
+            f"{settings.model}: expected heads of {', '.join(ATTRIBUTES)}; "
+            f"found {', '.join(card.attributes)}"
+        )
+    predicted = attribute_scores(net, PhotoFiles(photos.paths), card.protocol)
+    return {
+        "attributes": attribute_agreement(predicted, photos.attributes, ATTRIBUTES),
+        **provenance([photos], _recorded(settings)),
+    }
 
 
 def train_and_test(
@@ -198,6 +232,12 @@ def summary(results: Mapping[str, Any]) -> Table:
         table = Table("metric", "value", caption=results.get("setting"))
         for name, value in results["result"].items():
             table.add_row(name, f"{value:.4g}")
+        return table
+    if "attributes" in results:
+        table = Table("head", "SROCC", "95 %", "PLCC")
+        for name, found in results["attributes"].items():
+            interval = f"{found['srocc_low']:.3f} {found['srocc_high']:.3f}"
+            table.add_row(name, f"{found['srocc']:.4f}", interval, f"{found['plcc']:.4f}")
         return table
     table = Table("epoch", "part", "SROCC", "quartiles", "PLCC")
     if "feature_drift" in results:

@@ -29,6 +29,7 @@ def main(settings: Settings) -> int:
         batch=settings.batch,
         workers=settings.workers,
         crops=settings.crops,
+        intervals=settings.uncertainty,
     )
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from attiqa.model.cards import Card
 from attiqa.scoring.files import score_files
-from attiqa.scoring.rows import Crops, Row, table_row, table_text
+from attiqa.scoring.rows import INTERVAL, Crops, Row, table_row, table_text
 from attiqa.scoring.scorers import load_scorer
 
 FEW = 50
@@ -29,6 +29,7 @@ def score_to_table(
     batch: int | None = None,
     workers: int = 2,
     crops: Crops = 5,
+    intervals: bool = False,
 ) -> int:
     """Score photographs; those that the table has are skipped.
 
@@ -40,20 +41,24 @@ def score_to_table(
         batch: Photographs that go through the model together.
         workers: Threads that decode ahead.
         crops: Of each scale of a photograph: 5, or the centre alone.
+        intervals: Add the uncertainty of each score.
 
     Returns:
         1 where a file could not be scored, 130 when interrupted, 0 otherwise.
 
     Raises:
-        AttiqaError: The model cannot be loaded, or the table not be written.
+        AttiqaError: The model cannot be loaded or has no calibrated uncertainty, or the table
+            cannot be written.
     """
     console = Console()
     scorer = load_scorer(model, device, crops)
+    if intervals:
+        scorer.card.calibrated()  # refuses before anything is scored
     journal = None
     if out:
         from attiqa.scoring.tables import ScoreJournal  # imports pyarrow: not to print a few
 
-        journal = ScoreJournal(out, scorer.card, crops)
+        journal = ScoreJournal(out, scorer.card, crops, intervals)
     new = [path for path in paths if not journal or str(path) not in journal.done]
     few: list[Row] = []
     batches = score_files(scorer, new, batch, workers)
@@ -62,7 +67,7 @@ def score_to_table(
         with Progress(console=console) as progress, contextlib.closing(batches):
             task = progress.add_task("scoring", total=len(paths), completed=len(paths) - len(new))
             for files in batches:
-                rows = [table_row(file, scorer.card, crops) for file in files]
+                rows = [table_row(file, scorer.card, crops, intervals) for file in files]
                 if journal:
                     journal.append(rows)
                 else:
@@ -82,7 +87,7 @@ def score_to_table(
     else:
         failed = sum(bool(row["error"]) for row in few)
     if few:
-        console.print(_printed(few, scorer.card, crops))
+        console.print(_printed(few, scorer.card, crops, intervals))
     if interrupted:
         console.print(Text(f"interrupted: {len(few)} of {len(paths)} files are scored"))
         return INTERRUPTED
@@ -98,7 +103,7 @@ def _text(path: Path) -> str:
     return table_text(str(path))
 
 
-def _printed(rows: list[Row], card: Card, crops: Crops) -> Table:
+def _printed(rows: list[Row], card: Card, crops: Crops, intervals: bool) -> Table:
     """Show rows, the best first, and what the numbers mean."""
     assert card.scale is not None
     caption = (
@@ -106,7 +111,11 @@ def _printed(rows: list[Row], card: Card, crops: Crops) -> Table:
         f"{card.scale.meaning}; trained on {card.training.get('data', 'not stated')}"
         + ("" if crops == 5 else "; centre crop alone")
     )
-    numbers = ("score", *card.attributes)
+    if intervals:
+        caption += (
+            f"; score_low to score_high is to hold {card.calibrated()[0].level:.0%} of the opinions"
+        )
+    numbers = ("score", *(INTERVAL if intervals else ()), *card.attributes)
     table = Table(Column("file", overflow="fold"), *numbers, caption=caption)
     for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
         name = Text(str(row["path"]))  # brackets in names are no markup

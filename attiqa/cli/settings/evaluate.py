@@ -15,8 +15,9 @@ from attiqa.training.settings import FinetuneSettings
 class Settings:
     """Measure a model by a protocol of the field."""
 
-    protocol: Positional[Literal["as-is", "fine-tune", "linear-probe", "pairs"]]
-    """as-is: score a data set; the result says whether it is zero-shot. fine-tune and linear-probe:
+    protocol: Positional[Literal["as-is", "attributes", "fine-tune", "linear-probe", "pairs"]]
+    """as-is: score a data set; the result says whether it is zero-shot. attributes: compare each
+    attribute head with people's scores of that attribute (SPAQ). fine-tune and linear-probe:
     train on splits of a data set and test on their rest; fine-tune also tells how far the features
     drifted. pairs: preferences between two images."""
     data: Positional[Path]

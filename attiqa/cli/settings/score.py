@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from attiqa.cli.settings.checks import require_model
+from attiqa.errors import AttiqaError
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,20 @@ class Settings:
     crops: Literal[1, 5] = 5
     """Of each scale of a photograph: the four corners and the centre, or 1, the centre alone, which
     takes a fifth of the network's time; the table says so."""
+    uncertainty: bool = False
+    """Add to each score the spread over its crops (score_sd) and an interval for the mean opinion
+    of people (score_low, score_high), as the model's card has it calibrated."""
 
     def check(self) -> None:
-        """Refuse a model that is not there; files are looked for by the command."""
+        """Refuse a model that is not there, or an interval of one crop.
+
+        Files are looked for by the command.
+
+        Raises:
+            AttiqaError: One of them.
+        """
         require_model(self.model)
+        if self.uncertainty and self.crops == 1:
+            raise AttiqaError(
+                "--uncertainty: is calibrated with all crops of a photograph; leave out --crops 1"
+            )

@@ -13,6 +13,7 @@ NAMES = (
     "spaq",
     "flive",
     "ava",
+    "uhdiqa",
     "agiqa3k",
     "kadid",
     "tid2013",

@@ -77,6 +77,12 @@ def write_ava(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
     (folder / "aesthetics_image_lists" / "generic_test.jpgl").write_text(tested)
 
 
+def write_uhdiqa(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
+    sets, files = zip(*(name.split("/") for name in names), strict=True)
+    table = {"image_name": files, "quality_mos": mos, "set": sets, "subset": "", "views": 12}
+    pd.DataFrame(table).to_csv(folder / "uhd-iqa-metadata.csv", index=False)
+
+
 def write_agiqa3k(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
     prompts = ["statue of a man", "a tray of sushi, anime style"] * len(names)
     styles = [None, "anime style"] * len(names)
@@ -178,6 +184,14 @@ MINIATURES = {
         "images",
         0.0,  # means cannot leave the range; a row without votes is tested by itself
         {"ROWS": 5, "TESTED": 3, "ABSENT": 1},
+    ),
+    "uhdiqa": Miniature(
+        ("training/1.jpg", "training/2.jpg", "validation/3.jpg", "test/4.jpg", "test/5.jpg"),
+        (0.11, 0.25, 0.5, 0.75, 0.89),
+        write_uhdiqa,
+        ".",
+        1.1,
+        {"ROWS": 5, "PARTS": {"train": 2, "validation": 1, "test": 2}},
     ),
     "agiqa3k": Miniature(
         (
