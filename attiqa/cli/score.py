@@ -19,9 +19,9 @@ def main(settings: Settings) -> int:
             raise AttiqaError(f"--{name} {value}: expected a number of 1 or more")
     paths = _files(settings.paths)
     # slow to import: not for help, nor to refuse a name
-    from attiqa.scoring.run import score_to_table
+    from attiqa.scoring.run import INTERRUPTED, score_to_table
 
-    return score_to_table(
+    status = score_to_table(
         paths,
         settings.out,
         model=settings.model,
@@ -31,6 +31,14 @@ def main(settings: Settings) -> int:
         crops=settings.crops,
         intervals=settings.uncertainty,
     )
+    if settings.map and status != INTERRUPTED:
+        from attiqa.scoring.map_pictures import write_maps  # imports matplotlib
+        from attiqa.scoring.scorers import load_scorer
+
+        scorer = load_scorer(settings.model, settings.device)
+        count = write_maps(scorer, paths, settings.map)
+        print(f"{count} maps in {settings.map}")
+    return status
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

@@ -27,6 +27,7 @@ from attiqa.model.networks import (
     QualityNet,
     QualityPrediction,
 )
+from attiqa.model.quality_map import WindowGrid, quality_map
 from attiqa.model.sizes import check_size
 from attiqa.model.sources import WEIGHTS, weight_file
 
@@ -251,6 +252,29 @@ class QualityModel(nn.Module):
         ends = [uncertainty.interval(*pair, scale.low, scale.high) for pair in pairs]
         low, high = torch.tensor(ends, dtype=score.dtype).reshape(-1, 2).T
         return IntervalPrediction(score, attributes, spread, low, high)
+
+    @torch.no_grad()
+    def quality_map(self, image: Photo, grid: WindowGrid | None = None) -> Float[np.ndarray, "h w"]:
+        """Say where in a photograph the quality is: scores of overlapping windows.
+
+        Args:
+            image: One photograph, as in `score`.
+            grid: The windows; chosen by the card's protocol if None.
+
+        Returns:
+            A score for each pixel of the photograph, resized to the grid's short side.
+
+        Raises:
+            ImageFileError: As in `score`.
+            ImageFormatError: As in `score`.
+        """
+
+        def predict(windows: np.ndarray) -> np.ndarray:
+            images = torch.from_numpy(windows).to(self.device)
+            return self.predict(images).score.float().cpu().numpy()
+
+        pixels = to_pixels(image).movedim(0, -1).cpu().numpy()
+        return quality_map(predict, pixels, grid or WindowGrid.of(self.card.protocol)).scores
 
     @torch.no_grad()
     def _score_each(

@@ -56,6 +56,10 @@ class GraphScorer:
         check_size((height, width), name)
         return Look(width, height, views(photo, self.card.protocol, self.crops))
 
+    def predict(self, images: Float32[np.ndarray, "b 3 h w"]) -> Float32[np.ndarray, " b"]:
+        """Score images as they are."""
+        return np.asarray(self.session.run(["score"], {"images": images})[0])
+
     def score(self, crops: Sequence[Float32[np.ndarray, "k 3 c c"]]) -> list[PhotoScore]:
         """Return score, attributes and spread of each photograph."""
         images = np.concatenate(list(crops))

@@ -31,6 +31,12 @@ class TorchScorer:
         return Look(width, height, views(pixels[None], self.card.protocol, self.crops)[0])
 
     @torch.inference_mode()
+    def predict(self, images: Float[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, " b"]:
+        """Score images as they are."""
+        tensors = torch.from_numpy(images).to(self.model.device)
+        return self.model.predict(tensors).score.float().cpu().numpy()
+
+    @torch.inference_mode()
     def score(self, crops: Sequence[Float[Tensor, "k 3 c c"]]) -> list[PhotoScore]:
         """Return score, attributes and spread of each photograph."""
         seen = self.model.score_crops(torch.stack(list(crops)).to(self.model.device))

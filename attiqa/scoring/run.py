@@ -11,7 +11,7 @@ from rich.text import Text
 
 from attiqa.model.cards import Card
 from attiqa.scoring.files import score_files
-from attiqa.scoring.rows import INTERVAL, Crops, Row, table_row, table_text
+from attiqa.scoring.rows import Crops, Row, table_row, table_text
 from attiqa.scoring.scorers import load_scorer
 
 FEW = 50
@@ -112,15 +112,15 @@ def _printed(rows: list[Row], card: Card, crops: Crops, intervals: bool) -> Tabl
         + ("" if crops == 5 else "; centre crop alone")
     )
     if intervals:
-        caption += (
-            f"; score_low to score_high is to hold {card.calibrated()[0].level:.0%} of the opinions"
-        )
-    numbers = ("score", *(INTERVAL if intervals else ()), *card.attributes)
-    table = Table(Column("file", overflow="fold"), *numbers, caption=caption)
+        caption += f"; the interval is to hold {card.calibrated()[0].level:.0%} of the opinions"
+    heads = ("score", *(("interval",) if intervals else ()), *card.attributes)
+    table = Table(Column("file", overflow="fold"), *heads, caption=caption)
     for row in sorted(rows, key=lambda row: (bool(row["error"]), -float(row["score"] or 0))):
         name = Text(str(row["path"]))  # brackets in names are no markup
         if row["error"]:
             table.add_row(name, Text(str(row["error"]), style="red"))
         else:
-            table.add_row(name, *(f"{row[number]:.3f}" for number in numbers))
+            score, *attributes = (f"{row[number]:.3f}" for number in ("score", *card.attributes))
+            low_high = [f"{row['score_low']:.2f} {row['score_high']:.2f}"] if intervals else []
+            table.add_row(name, score, *low_high, *attributes)
     return table

@@ -55,6 +55,10 @@ class Scorer(Protocol):
         """
         ...
 
+    def predict(self, images: Float[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, " b"]:
+        """Score images in [0, 1] as they are."""
+        ...
+
     def score(self, crops: Sequence[Any]) -> list[PhotoScore]:
         """Return score and attributes of each photograph, means over its crops, and the spread."""
         ...

@@ -35,8 +35,12 @@ class Settings:
     """Add to each score the spread over its crops (score_sd) and an interval for the mean opinion
     of people (score_low, score_high), as the model's card has it calibrated."""
 
+    map: Path | None = None
+    """Folder for a picture of each photograph: where in it the quality is, as the scores of
+    overlapping windows; the table alone if not given."""
+
     def check(self) -> None:
-        """Refuse a model that is not there, or an interval of one crop.
+        """Refuse a model that is not there, an interval of one crop, or maps among photographs.
 
         Files are looked for by the command.
 
@@ -48,3 +52,9 @@ class Settings:
             raise AttiqaError(
                 "--uncertainty: is calibrated with all crops of a photograph; leave out --crops 1"
             )
+        for folder in self.paths:
+            if self.map and self.map.absolute().is_relative_to(folder.absolute()):
+                raise AttiqaError(
+                    f"--map {self.map}: lies in {folder}, where maps would be taken for "
+                    "photographs; name a folder outside"
+                )

@@ -70,6 +70,5 @@ def test_intervals_are_printed(model, weights, folder, monkeypatch, capsys):
     main(Settings((folder / "0.png",), None, str(weights), uncertainty=True))
     printed = capsys.readouterr().out
     found = model.score_with_interval(Image.open(folder / "0.png"))
-    assert f"{found.low.item():.3f}" in printed
-    assert f"{found.high.item():.3f}" in printed
+    assert f"{found.low.item():.2f} {found.high.item():.2f}" in printed
     assert "is to hold 90% of the opinions" in " ".join(printed.split())
