@@ -13,6 +13,7 @@ PUBLIC = {
         "ATTRIBUTES",
         "AttiqaError",
         "Card",
+        "IntervalPrediction",
         "QualityModel",
         "QualityPrediction",
         "load_model",

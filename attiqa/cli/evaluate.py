@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
+from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.crop_protocol import differing_views
 from attiqa.data.crops import Photos
@@ -25,11 +26,17 @@ from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.data.split_files import read_splits, write_splits
 from attiqa.data.splits import divide, require_different_scores, training_subset
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, DatasetLayoutError
+from attiqa.evaluation.attribute_agreement import attribute_agreement
 from attiqa.evaluation.fits import FinetuneFit, Pixels, ProbeFit, fresh_copies
 from attiqa.evaluation.metrics import preference_accuracy, spread
 from attiqa.evaluation.mlp_probe import MlpProbe
-from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
+from attiqa.evaluation.predictions import (
+    attribute_scores,
+    backbone_features,
+    head_features,
+    quality_scores,
+)
 from attiqa.evaluation.protocols import (
     Predictions,
     as_is,
@@ -92,7 +99,8 @@ def on_a_data_set(
         load_dataset(name, Path(folder), settings.subset, settings.scale)
         for name, _, folder in named
     ]
-    splits = () if settings.protocol == "as-is" else divisions(settings, photos)
+    trains = settings.protocol in ("fine-tune", "linear-probe")
+    splits = divisions(settings, photos) if trains else ()
     identity = {
         "protocol": settings.protocol,
         "settings": {key: value for key, value in _recorded(settings).items() if key not in FREE},
@@ -105,6 +113,8 @@ def on_a_data_set(
         return done
     if settings.protocol == "as-is":
         found = zero_shot(settings, photos, _quality(net, settings.model), card)
+    elif settings.protocol == "attributes":
+        found = attributes(settings, photos, net, card)
     else:
         if fabric.is_global_zero:
             write_splits(settings.folder / "splits.json", photos, splits)
@@ -125,6 +135,32 @@ def zero_shot(
         return scores
 
     return as_is(photos, predict, _recorded(settings), card.training.get("data"))
+
+
+def attributes(
+    settings: Settings, photos: RatedPhotos, net: AttributeNet | QualityNet, card: Card | None
+) -> dict[str, Any]:
+    """Compare the attribute heads of any network with people's attribute scores.
+
+    Raises:
+        DatasetLayoutError: The data set has none.
+        CheckpointError: The network has not the heads of these attributes.
+    """
+    assert card is not None  # `init` makes no heads that have learnt anything
+    if photos.attributes is None:
+        raise DatasetLayoutError(
+            f"{photos.name} has no human scores of attributes; use --dataset spaq"
+        )
+    if card.attributes != ATTRIBUTES:
+        raise CheckpointError(
+            f"{settings.model}: expected heads of {', '.join(ATTRIBUTES)}; "
+            f"found {', '.join(card.attributes)}"
+        )
+    predicted = attribute_scores(net, PhotoFiles(photos.paths), card.protocol)
+    return {
+        "attributes": attribute_agreement(predicted, photos.attributes, ATTRIBUTES),
+        **provenance([photos], _recorded(settings)),
+    }
 
 
 def train_and_test(
@@ -309,6 +345,12 @@ def summary(results: Mapping[str, Any]) -> Table:
         table = Table("metric", "value", caption=results.get("setting"))
         for name, value in results["result"].items():
             table.add_row(name, f"{value:.4g}")
+        return table
+    if "attributes" in results:
+        table = Table("head", "SROCC", "95 %", "PLCC")
+        for name, found in results["attributes"].items():
+            interval = f"{found['srocc_low']:.3f} {found['srocc_high']:.3f}"
+            table.add_row(name, f"{found['srocc']:.4f}", interval, f"{found['plcc']:.4f}")
         return table
     table = Table("epoch", "part", "SROCC", "quartiles", "PLCC")
     if "feature_drift" in results:

@@ -20,9 +20,9 @@ def main(settings: Settings) -> int:
 
         require_device(settings.device)
     # slow to import: not for help, nor to refuse a name
-    from attiqa.scoring.run import score_to_table
+    from attiqa.scoring.run import INTERRUPTED, score_to_table
 
-    return score_to_table(
+    status = score_to_table(
         paths,
         settings.out,
         model=settings.model,
@@ -30,7 +30,16 @@ def main(settings: Settings) -> int:
         batch=settings.batch_size,
         workers=settings.workers,
         crops=settings.crops,
+        intervals=settings.uncertainty,
     )
+    if settings.map and status != INTERRUPTED:
+        from attiqa.scoring.map_pictures import write_maps  # imports matplotlib
+        from attiqa.scoring.scorers import load_scorer
+
+        scorer = load_scorer(settings.model, settings.device)
+        count = write_maps(scorer, paths, settings.map)
+        print(f"{count} maps in {settings.map}")
+    return status
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

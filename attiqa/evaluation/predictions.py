@@ -26,6 +26,17 @@ def quality_scores(
     return crop_means(net, lambda x: net(x).score[:, None], photos, protocol, crops)[:, 0]
 
 
+def attribute_scores(
+    net: AttributeNet | QualityNet, photos: Photos, protocol: CropProtocol
+) -> Float[np.ndarray, "n a"]:
+    """Score the attributes of photographs, as the heads do."""
+
+    def forward(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b a"]:
+        return net(images).attributes if isinstance(net, QualityNet) else net(images)
+
+    return crop_means(net, forward, photos, protocol)
+
+
 def backbone_features(
     net: AttributeNet, photos: Photos, protocol: CropProtocol, crops: Literal[1, 5] = 5
 ) -> Float[np.ndarray, "n k d"]:

@@ -30,6 +30,26 @@ class QualityPrediction(NamedTuple):
     """As in `Architecture.attributes`, in standard deviations of the training photographs."""
 
 
+class CropPredictions(NamedTuple):
+    """What the model says about k crops of each photograph of a batch."""
+
+    score: Float[Tensor, "b k"]
+    attributes: Float[Tensor, "b k a"]
+
+
+class IntervalPrediction(NamedTuple):
+    """A `QualityPrediction` and, around each score, an interval for the opinion of people."""
+
+    score: Float[Tensor, " b"]
+    attributes: Float[Tensor, "b a"]
+    spread: Float[Tensor, " b"]
+    """Standard deviation of the scores of the crops of a photograph (divided by their number)."""
+    low: Float[Tensor, " b"]
+    """Lower end of the interval, not below the scale."""
+    high: Float[Tensor, " b"]
+    """Upper end, not above it."""
+
+
 class Perception(NamedTuple):
     """A `QualityPrediction` and the features that it was made from."""
 

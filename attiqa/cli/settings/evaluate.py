@@ -24,8 +24,9 @@ from attiqa.training.settings import FinetuneSettings
 class Settings:
     """Measure a model by a protocol of the field; a run that was killed continues."""
 
-    protocol: Positional[Literal["as-is", "fine-tune", "linear-probe", "pairs"]]
-    """as-is: score a data set; the result says whether it is zero-shot. fine-tune and linear-probe:
+    protocol: Positional[Literal["as-is", "attributes", "fine-tune", "linear-probe", "pairs"]]
+    """as-is: score a data set; the result says whether it is zero-shot. attributes: compare each
+    attribute head with people's scores of that attribute (SPAQ). fine-tune and linear-probe:
     train on splits of a data set and test on their rest; fine-tune also tells how far the features
     drifted. pairs: preferences between two images."""
     data: Positional[Path]
@@ -108,8 +109,8 @@ class Settings:
         scores = self.protocol in ("as-is", "pairs")
         if self.init is None:
             require_model(self.model, scores=scores)
-        elif scores:
-            raise SettingsError(f"init: {self.protocol} needs a network with a quality score")
+        elif self.protocol not in ("fine-tune", "linear-probe"):
+            raise SettingsError(f"init: {self.protocol} needs a trained network, by --model")
         else:
             require_file(self.init, "weight file")
         if self.split_file is not None:

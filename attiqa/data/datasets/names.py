@@ -11,6 +11,7 @@ NAMES = (
     "spaq",
     "flive",
     "ava",
+    "uhdiqa",
     "agiqa3k",
     "kadid",
     "tid2013",

@@ -12,16 +12,21 @@ import tyro
 from PIL import Image
 from scipy import stats
 
+from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.evaluate import Settings, main
 from attiqa.data.crop_protocol import CropProtocol, CropSettings
+from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.rated_photos import RatedPhotos
 from attiqa.data.splits import divide
+from attiqa.data.views import views
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import save_checkpoint
+from attiqa.model.inputs import to_tensor
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.settings import FinetuneSettings, Schedule
+from tests.attiqa.data.datasets.conftest import spaq_table
 
 
 @pytest.fixture
@@ -259,6 +264,45 @@ def test_preferences_between_generated_images(folder, tiny, tiny_net):
         table.write_text(wrong)
         with pytest.raises(DatasetLayoutError, match=said):
             main(settings(table, model, "pairs", out=folder / "out"))
+
+
+@pytest.fixture
+def spaq(folder) -> Path:
+    """Thirty photographs in the layout of SPAQ, their attributes at random."""
+    random = np.random.default_rng(0)
+    (folder / "Images").rename(folder / "TestImage")
+    names = [f"{index}.png" for index in range(30)]
+    table = spaq_table(names, np.linspace(20, 80, 30).tolist())
+    for column in ("Brightness", "Colorfulness", "Contrast", "Sharpness"):
+        table[column] = random.uniform(0, 100, 30)
+    (folder / "Annotations").mkdir()
+    table.to_csv(folder / "Annotations" / "MOS and Image attribute scores.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "fine-tuned"])
+def test_heads_against_the_attribute_scores_of_people(spaq, tiny, tiny_net, kind, capsys):
+    net = tiny_net if kind == "fine-tuned" else tiny_net.attribute_net
+    model = save(spaq, net, tiny)
+    found = run(settings(spaq, model, "attributes", dataset="spaq", subset=True))
+    photos = read_spaq(spaq, subset=True)
+    assert photos.attributes is not None
+    tiny_net.eval()
+    for column, name in enumerate(ATTRIBUTES):
+        crops = [views(to_tensor(path)[None], CropProtocol(72, 64))[0] for path in photos.paths]
+        with torch.no_grad():
+            raw = [tiny_net.attribute_net(one)[:, column].mean().item() for one in crops]
+        expected = stats.spearmanr(raw, photos.attributes[:, column])[0]
+        assert found["attributes"][name]["srocc"] == pytest.approx(expected, abs=2e-3)
+        low, high = (found["attributes"][name][f"srocc_{end}"] for end in ("low", "high"))
+        assert low < expected < high
+    assert "noisiness" in capsys.readouterr().out
+    assert found["data"]["SPAQ"]["photographs"] == 30
+
+
+def test_people_must_have_been_asked_for_attributes(folder, tiny, tiny_net):
+    with pytest.raises(DatasetLayoutError, match="no human scores of attributes; use --dataset"):
+        main(settings(folder, save(folder, tiny_net, tiny), "attributes"))
 
 
 def test_a_pretrained_network_cannot_be_measured_as_it_is(folder, tiny, tiny_net):

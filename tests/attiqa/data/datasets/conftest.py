@@ -21,6 +21,7 @@ from tests.attiqa.data.datasets.layouts import (
     write_koniq,
     write_spaq,
     write_tid2013,
+    write_uhdiqa,
 )
 
 
@@ -91,6 +92,14 @@ MINIATURES = {
         "images",
         0.0,  # means cannot leave the range; a row without votes is tested by itself
         {"ROWS": 5, "TESTED": 3, "ABSENT": 1},
+    ),
+    "uhdiqa": Miniature(
+        ("training/1.jpg", "training/2.jpg", "validation/3.jpg", "test/4.jpg", "test/5.jpg"),
+        (0.11, 0.25, 0.5, 0.75, 0.89),
+        write_uhdiqa,
+        ".",
+        1.1,
+        {"ROWS": 5, "PARTS": {"train": 2, "validation": 1, "test": 2}},
     ),
     "agiqa3k": Miniature(
         (

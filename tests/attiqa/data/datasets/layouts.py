@@ -108,3 +108,9 @@ def write_biq2021(folder: Path, names: Sequence[str], mos: Sequence[float]) -> N
     for file, part in (("Train", rows[:3] + rows[5:]), ("Test", rows[3:5])):
         text = "Image Name,MOS,,\n" + "".join(part)
         (folder / f"{file} (Images and MOS).csv").write_text(text)
+
+
+def write_uhdiqa(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
+    sets, files = zip(*(name.split("/") for name in names), strict=True)
+    table = {"image_name": files, "quality_mos": mos, "set": sets, "subset": "", "views": 12}
+    pd.DataFrame(table).to_csv(folder / "uhd-iqa-metadata.csv", index=False)
