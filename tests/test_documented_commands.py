@@ -162,6 +162,8 @@ def shrunk(program: str, settings: Any, clip: dict[str, ClipEncoder], parts: dic
             return less(finetuning=finetuning, short_side=48, crop=32, splits=1, subset=True)
         case "experiments/study/analyse_study.py":
             return less(models=(parts["judge"],), resamples=100)
+        case "attiqa compare":
+            return less(subset=True, resamples=20)
         case "experiments/tuning/train_prior.py":
             lesson = LessonSettings(light_batches=2, batches=2)
             return less(lesson=lesson, long_side=48, batch_size=3, watched=1, policy=NETWORK)

@@ -89,7 +89,10 @@ def test_installed_programs_tell_their_version(program):
     assert done.stdout == f"attiqa {version('attiqa')}\n", done.stderr
 
 
-COMMANDS = ("score", "label", "select-prompts", "pretrain", "finetune", "evaluate", "export")
+COMMANDS = (
+    *("score", "label", "select-prompts", "pretrain", "finetune"),
+    *("evaluate", "compare", "reproduce", "export"),
+)
 WRONG = {
     "score MISSING.jpg": "no such file",
     "score . --model MISSING": "no such model",
@@ -101,6 +104,9 @@ WRONG = {
     "finetune MISSING": "no such folder",
     "evaluate as-is MISSING": "no such folder",
     "evaluate pairs MISSING.csv": "no such file",
+    "evaluate as-is . --model table:MISSING.csv": "no such table",
+    "compare MISSING --models embedded": "no such folder",
+    "compare . --models embedded table:MISSING.csv": "no such table",
     "export MISSING": "no such model",
 }
 

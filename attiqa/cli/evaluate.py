@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from attiqa.attributes import ATTRIBUTES
+from attiqa.cli.finished import measure_finished
 from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.crop_protocol import differing_views
 from attiqa.data.crops import Photos
@@ -46,6 +47,7 @@ from attiqa.evaluation.protocols import (
     provenance,
 )
 from attiqa.evaluation.run_folder import begin, write_predictions
+from attiqa.evaluation.sources import is_foreign
 from attiqa.evaluation.trained_networks import save_trained
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card
@@ -63,13 +65,27 @@ FREE = ("out", "cache", "machine", "data", "keep_networks", "model", "init", "ot
 def main(settings: Settings) -> None:
     """Measure, print a summary, write the results."""
     fabric = settings.machine.launch()
-    net, card = open_network(settings)
-    net.to(fabric.device)
-    measure = preferences if settings.protocol == "pairs" else on_a_data_set
-    results = measure(settings, fabric, net, card)
+    if settings.init is None and is_foreign(settings.model):
+        results = foreign(settings, fabric)
+    else:
+        net, card = open_network(settings)
+        net.to(fabric.device)
+        measure = preferences if settings.protocol == "pairs" else on_a_data_set
+        results = measure(settings, fabric, net, card)
     shutil.rmtree(settings.folder / "states", ignore_errors=True)
     if fabric.is_global_zero:
         Console().print(summary(results), f"{settings.folder / 'results.json'}", sep="\n")
+
+
+def foreign(settings: Settings, fabric: Fabric) -> dict[str, Any]:
+    """Measure a model that is none of our networks; a finished result is read."""
+    kept = {key: value for key, value in _recorded(settings).items() if key not in FREE}
+    identity = {"protocol": settings.protocol, "model": settings.model, "settings": kept}
+    done = begin(settings.folder, identity)
+    if done:
+        return done
+    found = measure_finished(settings, _recorded(settings), str(fabric.device))
+    return _written(settings, None, found)
 
 
 def open_network(settings: Settings) -> tuple[AttributeNet | QualityNet, Card | None]:

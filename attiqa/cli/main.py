@@ -23,6 +23,7 @@ COMMANDS = {
     "finetune": "fit a pretrained network to mean opinion scores",
     "evaluate": "measure a model by the protocols of the field",
     "reproduce": "compute the paper's tables, one command a table",
+    "compare": "compare models, pyiqa's and other programs' too, on the same photographs",
     "export": "write a model as ONNX",
 }
 

@@ -190,16 +190,20 @@ def as_is(
         it was distilled from a model of which that is not known.
     """
     found = measure(predict, photos, np.arange(len(photos.paths)))
+    setting = setting_of(photos.name, trained_on)
+    return {"result": found, "setting": setting, **provenance([photos], settings)}
+
+
+def setting_of(dataset: str, trained_on: str | None) -> str:
+    """Say what a model's result on a data set is worth; see `as_is`."""
 
     def names(word: str) -> bool:
         pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
         return re.search(pattern, trained_on or "unknown", re.IGNORECASE) is not None
 
-    if names(photos.name):
-        setting = "trained on this data set"
-    else:
-        setting = "unknown" if names("unknown") else "zero-shot"
-    return {"result": found, "setting": setting, **provenance([photos], settings)}
+    if names(dataset):
+        return "trained on this data set"
+    return "unknown" if names("unknown") else "zero-shot"
 
 
 def measure(predict: Predict, photos: RatedPhotos, indices: Indices) -> dict[str, float]:

@@ -16,6 +16,7 @@ from attiqa.cli.settings.checks import (
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import SettingsError
+from attiqa.evaluation.sources import check_source, is_foreign
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings
 
@@ -43,7 +44,8 @@ class Settings:
     """More data sets to test each trained model on, NAME=FOLDER: cross-dataset results, on their
     official test part where they have one, and on all of them."""
     model: str = "embedded"
-    """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model."""
+    """Weight file (.safetensors) of a pretrained or fine-tuned network, or any name of a model;
+    for as-is and pairs also pyiqa:NAME, table:FILE or clip-iqa, as in `attiqa compare`."""
     init: Path | None = None
     """Instead of a model, backbone weights from timm (safetensors, no classifier): what ImageNet or
     CLIP pretraining is worth by the same protocol."""
@@ -106,13 +108,20 @@ class Settings:
 
     def check(self) -> None:
         """Refuse data sets and models that are not known or not there."""
-        scores = self.protocol in ("as-is", "pairs")
-        if self.init is None:
-            require_model(self.model, scores=scores)
-        elif self.protocol not in ("fine-tune", "linear-probe"):
-            raise SettingsError(f"init: {self.protocol} needs a trained network, by --model")
-        else:
+        finished = self.protocol in ("as-is", "pairs")
+        if self.init is not None:
+            if self.protocol not in ("fine-tune", "linear-probe"):
+                raise SettingsError(f"init: {self.protocol} needs a trained network, by --model")
             require_file(self.init, "weight file")
+        elif is_foreign(self.model):
+            if not finished:
+                raise SettingsError(
+                    f"model: expected a network of this package to {self.protocol}; {self.model} "
+                    "is measured as it is, by as-is and pairs"
+                )
+            check_source(self.model)
+        else:
+            require_model(self.model, scores=finished)
         if self.split_file is not None:
             require_file(self.split_file, "file of divisions")
         require_folder_to_write(self.folder)
