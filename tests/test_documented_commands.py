@@ -153,6 +153,8 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
         case "attiqa evaluate":
             finetuning = trained(settings.finetuning)
             return less(finetuning=finetuning, short_side=48, crop=32, splits=1, subset=True)
+        case "experiments/iqa/calibrate_uncertainty.py":
+            return less(part="all", level=0.5, divisions=2)
         case "experiments/tuning/train_prior.py":
             lesson = LessonSettings(light_batches=2, batches=2)
             return less(lesson=lesson, long_side=48, batch_size=3, watched=1, policy=NETWORK)
