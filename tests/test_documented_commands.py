@@ -164,6 +164,8 @@ def shrunk(program: str, settings: Any, clip: dict[str, ClipEncoder], parts: dic
             return less(models=(parts["judge"],), resamples=100)
         case "attiqa compare":
             return less(subset=True, resamples=20)
+        case "experiments/iqa/calibrate_uncertainty.py":
+            return less(part="all", level=0.5, divisions=2)
         case "experiments/tuning/train_prior.py":
             lesson = LessonSettings(light_batches=2, batches=2)
             return less(lesson=lesson, long_side=48, batch_size=3, watched=1, policy=NETWORK)

@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +23,34 @@ from attiqa.data.crops import Photos
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.pixel_cache import CachedPhotos, cache_pixels
-from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.data.split_files import read_splits, write_splits
 from attiqa.data.splits import divide, require_different_scores, training_subset
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.evaluation.attribute_agreement import attribute_agreement
 from attiqa.evaluation.fits import FinetuneFit, Pixels, ProbeFit, fresh_copies
-from attiqa.evaluation.metrics import preference_accuracy, spread
+from attiqa.evaluation.metrics import spread
 from attiqa.evaluation.mlp_probe import MlpProbe
 from attiqa.evaluation.predictions import (
     attribute_scores,
     backbone_features,
     head_features,
-    quality_scores,
 )
 from attiqa.evaluation.protocols import (
     Predictions,
-    as_is,
     feature_drift,
     labels_hash,
     over_splits,
     provenance,
 )
 from attiqa.evaluation.run_folder import begin, write_predictions
-from attiqa.evaluation.sources import is_foreign
 from attiqa.evaluation.trained_networks import save_trained
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_backbone, load_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
-from attiqa.provenance.identity import array_hash, network_hash
+from attiqa.provenance.identity import network_hash
 
 logger = logging.getLogger(__name__)
 
@@ -65,27 +61,16 @@ FREE = ("out", "cache", "machine", "data", "keep_networks", "model", "init", "ot
 def main(settings: Settings) -> None:
     """Measure, print a summary, write the results."""
     fabric = settings.machine.launch()
-    if settings.init is None and is_foreign(settings.model):
-        results = foreign(settings, fabric)
+    if settings.protocol in ("as-is", "pairs"):
+        results = measure_finished(settings, recorded(settings), fabric.device)
     else:
-        net, card = open_network(settings)
-        net.to(fabric.device)
-        measure = preferences if settings.protocol == "pairs" else on_a_data_set
-        results = measure(settings, fabric, net, card)
-    shutil.rmtree(settings.folder / "states", ignore_errors=True)
+        results = measure_network(settings, fabric)
     if fabric.is_global_zero:
-        Console().print(summary(results), f"{settings.folder / 'results.json'}", sep="\n")
-
-
-def foreign(settings: Settings, fabric: Fabric) -> dict[str, Any]:
-    """Measure a model that is none of our networks; a finished result is read."""
-    kept = {key: value for key, value in _recorded(settings).items() if key not in FREE}
-    identity = {"protocol": settings.protocol, "model": settings.model, "settings": kept}
-    done = begin(settings.folder, identity)
-    if done:
-        return done
-    found = measure_finished(settings, _recorded(settings), str(fabric.device))
-    return _written(settings, None, found)
+        results = {"protocol": settings.protocol} | results
+        path = settings.folder / "results.json"
+        write_atomically(path, (json.dumps(results, indent=2) + "\n").encode())
+        shutil.rmtree(settings.folder / "states", ignore_errors=True)
+        Console(soft_wrap=True).print(summary(results), f"{path}", sep="\n")
 
 
 def open_network(settings: Settings) -> tuple[AttributeNet | QualityNet, Card | None]:
@@ -101,14 +86,14 @@ def open_network(settings: Settings) -> tuple[AttributeNet | QualityNet, Card | 
     return model.net, model.card
 
 
-def on_a_data_set(
-    settings: Settings, fabric: Fabric, net: AttributeNet | QualityNet, card: Card | None
-) -> dict[str, Any]:
-    """Measure by a protocol that needs human scores; a finished result is read.
+def measure_network(settings: Settings, fabric: Fabric) -> dict[str, Any]:
+    """Train and test a network, or compare its heads; a result that was made before is read.
 
     Raises:
         CheckpointError: The folder holds a result of other settings, data or weights.
     """
+    net, card = open_network(settings)
+    net.to(fabric.device)
     photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
     named = (other.partition("=") for other in settings.others)
     others = [
@@ -119,7 +104,7 @@ def on_a_data_set(
     splits = divisions(settings, photos) if trains else ()
     identity = {
         "protocol": settings.protocol,
-        "settings": {key: value for key, value in _recorded(settings).items() if key not in FREE},
+        "settings": {key: value for key, value in recorded(settings).items() if key not in FREE},
         "network": network_hash(net),
         "data": {data.name: labels_hash(data) for data in (photos, *others)},
         "splits": [split_hash(photos.names, split) for split in splits],
@@ -127,30 +112,12 @@ def on_a_data_set(
     done = begin(settings.folder, identity)
     if done:
         return done
-    if settings.protocol == "as-is":
-        found = zero_shot(settings, photos, _quality(net, settings.model), card)
-    elif settings.protocol == "attributes":
-        found = attributes(settings, photos, net, card)
-    else:
-        if fabric.is_global_zero:
-            write_splits(settings.folder / "splits.json", photos, splits)
-        found = train_and_test(settings, fabric, photos, splits, others, net)
-    return _written(settings, card, found)
-
-
-def zero_shot(
-    settings: Settings, photos: RatedPhotos, net: QualityNet, card: Card | None
-) -> dict[str, Any]:
-    """Score a whole data set by the model's own protocol."""
-    assert card is not None  # of a network with a quality score
-
-    def predict(photos: RatedPhotos, indices: np.ndarray) -> Float[np.ndarray, " n"]:
-        files = PhotoFiles(photos.paths[index] for index in indices)
-        scores = quality_scores(net, files, card.protocol)
-        write_predictions(settings.folder / "predictions.csv", {"all": scores}, photos)
-        return scores
-
-    return as_is(photos, predict, _recorded(settings), card.training.get("data"))
+    about = {"model_sha256": card and card.sha256}
+    if settings.protocol == "attributes":
+        return about | attributes(settings, photos, net, card)
+    if fabric.is_global_zero:
+        write_splits(settings.folder / "splits.json", photos, splits)
+    return about | train_and_test(settings, fabric, photos, splits, others, net)
 
 
 def attributes(
@@ -175,7 +142,7 @@ def attributes(
     predicted = attribute_scores(net, PhotoFiles(photos.paths), card.protocol)
     return {
         "attributes": attribute_agreement(predicted, photos.attributes, ATTRIBUTES),
-        **provenance([photos], _recorded(settings)),
+        **provenance([photos], recorded(settings)),
     }
 
 
@@ -190,7 +157,7 @@ def train_and_test(
     """Fine-tune or probe a pretrained network on every split."""
     start = net.attribute_net if isinstance(net, QualityNet) else net
     start.requires_grad_(True)
-    record, pixels = _recorded(settings), pixels_of(settings, (photos, *others))
+    record, pixels = recorded(settings), pixels_of(settings, (photos, *others))
     for split in splits:
         require_different_scores(photos, split)
 
@@ -323,38 +290,6 @@ def divisions(settings: Settings, photos: RatedPhotos) -> tuple[Split, ...]:
     return splits
 
 
-def preferences(
-    settings: Settings, fabric: Fabric, net: AttributeNet | QualityNet, card: Card | None
-) -> dict[str, Any]:
-    """Count the pairs in which the model prefers what most people prefer (section 5.1).
-
-    Raises:
-        DatasetLayoutError: See `read_preferences`.
-        CheckpointError: The folder holds a result of another table or model.
-    """
-    quality = _quality(net, settings.model)
-    assert card is not None
-    paths, preferences = read_preferences(settings.data)
-    identity = {
-        "protocol": "pairs",
-        "network": network_hash(net),
-        "photographs": [path.name for path in paths],
-        "pairs": [array_hash(np.asarray(column)) for column in astuple(preferences)],
-    }
-    done = begin(settings.folder, identity)
-    if done:
-        return done
-    scores = quality_scores(quality, PhotoFiles(paths), card.protocol)
-    first, second = scores[preferences.first], scores[preferences.second]
-    found = preference_accuracy(first - second, preferences.shares - 0.5)
-    result = {
-        "result": {"pair_accuracy": found.share, "pairs": found.pairs},
-        "scores": np.stack([first, second], axis=1).tolist(),
-        **provenance([], _recorded(settings)),
-    }
-    return _written(settings, card, result)
-
-
 def summary(results: Mapping[str, Any]) -> Table:
     """Show the result, or the medians over splits of every selection."""
     if "result" in results:
@@ -385,21 +320,7 @@ def summary(results: Mapping[str, Any]) -> Table:
     return table
 
 
-def _written(settings: Settings, card: Card | None, found: Mapping[str, Any]) -> dict[str, Any]:
-    about = {"protocol": settings.protocol, "model_sha256": card and card.sha256}
-    results = about | dict(found)
-    text = json.dumps(results, indent=2) + "\n"
-    write_atomically(settings.folder / "results.json", text.encode())
-    return results
-
-
-def _quality(net: AttributeNet | QualityNet, source: str) -> QualityNet:
-    if not isinstance(net, QualityNet):
-        raise CheckpointError(f"{source}: a pretrained network has no quality score to measure")
-    return net
-
-
-def _recorded(settings: Settings) -> dict[str, Any]:
+def recorded(settings: Settings) -> dict[str, Any]:
     """Settings ready for JSON; how many processes decode is no part of a result."""
     schedule = replace(settings.finetuning.schedule, workers=0)
     settings = replace(settings, finetuning=replace(settings.finetuning, schedule=schedule))

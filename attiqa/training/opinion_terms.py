@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attiqa.errors import SettingsError
 from attiqa.training.losses import (
     distribution,
     empirical_cdf,
@@ -146,12 +147,12 @@ def opinions(
         deviations: Standard deviation of the opinions about each photograph, nan where unknown.
 
     Raises:
-        ValueError: Further sets without a loss that takes them, or quantiles of scores that are all
-            the same.
+        SettingsError: Further sets without a loss that takes them, or quantiles of scores that are
+            all the same.
     """
     within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
     if (sets > 0).any() and not within + settings.fidelity_weight:
-        raise ValueError(
+        raise SettingsError(
             "further sets need plcc_weight, norm_in_norm_weight, rank_weight or fidelity_weight"
         )
     low, high = scale
@@ -164,7 +165,7 @@ def opinions(
     learnt = targets[numbers == 0]
     values, shares = distribution(learnt) if len(learnt) else (learnt, learnt)
     if settings.quantile_weight and len(values) < 2:
-        raise ValueError("quantiles need different scores; all MOS are the same")
+        raise SettingsError("quantiles need different scores; all MOS are the same")
     return Opinions(settings, targets, numbers, spread, values, shares)
 
 
