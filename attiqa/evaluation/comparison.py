@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -47,7 +47,7 @@ STEP = 32
 
 def krocc(scores: Float[np.ndarray, " n"], mos: Float[np.ndarray, " n"]) -> float:
     """Kendall's tau-b; nan if one of the two is constant."""
-    return float(stats.kendalltau(scores, mos)[0])
+    return float(cast(Any, stats.kendalltau(scores, mos)).statistic)
 
 
 STATISTICS: Mapping[str, Statistic] = {"srocc": srocc, "plcc": plcc, "krocc": krocc}

@@ -11,6 +11,7 @@ import re
 import socket
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -129,12 +130,11 @@ class PyiqaMetric:
 
 def _create(source: str, device: str | torch.device, options: Mapping[str, Any]) -> Any:
     """Let pyiqa make a metric and fetch its weights, or say which file is missing and where."""
-    import pyiqa
-
+    create = import_module("pyiqa").create_metric
     name = source.removeprefix(PYIQA)
     try:
         with _impatient():
-            return pyiqa.create_metric(name, device=torch.device(device), **options)
+            return create(name, device=torch.device(device), **options)
     except Exception as error:  # of any of its networks and the libraries that they come from
         wanted = _failed_download(error)
         raise CheckpointError(

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -117,12 +118,12 @@ def test_clip_with_two_prompts(data, clip):
     assert found["setting"] == "zero-shot"
     assert found["model"]["prompts"] == {"quality": ["Good photo.", "Bad photo."]}
     weights = clip.partition("@")[2]
-    model, _, preprocess = open_clip.create_model_and_transforms("tiny-clip", pretrained=weights)
+    made: Any = open_clip.create_model_and_transforms("tiny-clip", pretrained=weights)
+    model, _, preprocess = made
     model.eval()
     texts = open_clip.get_tokenizer("tiny-clip")(["Good photo.", "Bad photo."])
-    photos = [preprocess(Image.open(data / f"{n}.png")) for n in range(COUNT)]
+    images = torch.stack([preprocess(Image.open(data / f"{n}.png")) for n in range(COUNT)])
     with torch.no_grad():
-        images = torch.stack([photo for photo in photos if isinstance(photo, torch.Tensor)])
         cosines = model.encode_image(images, normalize=True) @ model.encode_text(texts, True).T
     expected = (100 * cosines.double()).softmax(1)[:, 0]
     # open_clip resizes 8-bit pictures, we floating-point ones: nearly the same

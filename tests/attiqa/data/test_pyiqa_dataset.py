@@ -1,5 +1,6 @@
 """Our readers as a data set of pyiqa; its base class is asked for by its own constructor alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ COUNT = 20
 
 class Base:
     """The order in which pyiqa's `BaseIQADataset` calls what a data set overrides."""
+
+    init_path_mos: Callable[[dict], None]
+    get_split: Callable[[dict], None]
 
     def __init__(self, opt: dict) -> None:
         self.phase = opt["phase"]
@@ -44,11 +48,9 @@ def options(folder: Path, **changes) -> dict:
 def build(request):
     """Make the data set with a stand-in for pyiqa's base class, and by pyiqa where it is there."""
     if request.param == "by pyiqa":
-        pytest.importorskip("pyiqa", reason="needs the extra pyiqa")
-        from pyiqa.data import build_dataset
-
+        pyiqa = pytest.importorskip("pyiqa", reason="needs the extra pyiqa")
         register()
-        return build_dataset
+        return pyiqa.data.build_dataset
     return make_class(Base)
 
 
@@ -90,9 +92,7 @@ def test_the_scale_is_known_to_the_base_class(folder):
 
 @pytest.mark.filterwarnings("ignore")
 def test_pyiqa_normalises_by_the_scale(folder):
-    pytest.importorskip("pyiqa", reason="needs the extra pyiqa")
-    from pyiqa.data import build_dataset
-
+    pyiqa = pytest.importorskip("pyiqa", reason="needs the extra pyiqa")
     register()
-    found = build_dataset(options(folder, mos_normalize=True))
+    found = pyiqa.data.build_dataset(options(folder, mos_normalize=True))
     np.testing.assert_allclose([mos for _, mos in found.paths_mos], np.arange(COUNT) / 20)

@@ -8,6 +8,7 @@ under the protocol, not that they agree with people.
 import json
 import socket
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,9 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def stripped(monkeypatch, tmp_path) -> None:
     """Let networks that fetch weights keep the random ones that they were made with."""
-    from pyiqa.archs import arch_util, clip_model, clipiqa_arch, liqe_arch
+    names = ("arch_util", "clip_model", "clipiqa_arch", "liqe_arch")
+    modules = (import_module(f"pyiqa.archs.{name}") for name in names)
+    arch_util, clip_model, clipiqa_arch, liqe_arch = modules
 
     def clip(name: str, *_: object) -> torch.nn.Module:
         layers, width, patch = ((1, 1, 1, 1), 16, None) if name == "RN50" else (1, 64, 32)
@@ -112,12 +115,12 @@ def test_from_the_command_line_without_weights_to_fetch(folder, tmp_path):
 
 
 def test_scores_are_those_of_pyiqa_with_its_sign(folder):
-    import pyiqa
-
     path = folder / "1.png"
     pixels = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None].float() / 255
     for name, sign in (("piqe", -1), ("entropy", 1)):
-        expected = pyiqa.create_metric(name, device=torch.device("cpu"))(pixels).item()
+        expected = (
+            import_module("pyiqa").create_metric(name, device=torch.device("cpu"))(pixels).item()
+        )
         assert PyiqaMetric(f"pyiqa:{name}")([path]) == pytest.approx([sign * expected])
 
 
@@ -163,7 +166,7 @@ def test_niqe_with_its_pristine_model(folder, data, tmp_path):
 
 
 def test_without_a_network_it_is_said_what_to_fetch(monkeypatch, tmp_path):
-    from pyiqa.utils import download_util
+    download_util = import_module("pyiqa.utils.download_util")
 
     def refuse(*_, **__):
         raise OSError("no network")
