@@ -26,7 +26,7 @@ from attiqa.model.inputs import to_tensor
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.settings import FinetuneSettings, Schedule
-from tests.attiqa.data.datasets.conftest import spaq_table
+from tests.attiqa.data.datasets.layouts import spaq_table
 
 
 @pytest.fixture
