@@ -88,7 +88,7 @@ def main(settings: Settings) -> None:
     if settings.pictures:
         folder = settings.docs / "figures" / "stages"
         folder.mkdir(parents=True, exist_ok=True)
-        for stage in DEFAULT_PIPELINE.stages:
+        for stage in (s for s in DEFAULT_PIPELINE.stages if s.parameters):
             path = folder / f"{stage.name.replace(' ', '_')}.jpg"
             with atomic_path(path) as temporary:
                 picture(stage).save(temporary, quality=85)
