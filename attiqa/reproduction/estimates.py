@@ -72,7 +72,7 @@ def estimate(laboratory: Laboratory, cell: Cell, rates: Rates) -> float:
         return len(laboratory.photos(name).paths)
 
     if cell.kind in ("labels", "pretrain"):
-        count = unlabelled_count(laboratory)
+        count = laboratory.unlabelled_count()
         epochs = plan.pretraining.schedule.epochs if cell.kind == "pretrain" else 1
         # a ViT-B/16 at 224 pixels takes 1.5 times as long as a ResNet-50 at 320
         return count * (epochs * rates.pretrain if cell.kind == "pretrain" else 1.5 * rates.test)
@@ -90,15 +90,6 @@ def estimate(laboratory: Laboratory, cell: Cell, rates: Rates) -> float:
     if cell.kind == "apply":
         return (400 if cell.target == "pairs" else photographs(cell.target)) * tested
     return 300 * 36 * rates.test  # prompts: ladders of some hundred photographs, and SPAQ
-
-
-def unlabelled_count(laboratory: Laboratory) -> int:
-    """Count the photographs to pretrain on."""
-    plan = laboratory.plan
-    if plan.unlabelled is None:
-        share = plan.set_aside / (1 - plan.set_aside)
-        return round(share * sum(len(laboratory.photos(name).paths) for name in plan.datasets))
-    return sum(1 for path in plan.unlabelled.rglob("*") if path.suffix)
 
 
 def in_words(seconds: float) -> str:

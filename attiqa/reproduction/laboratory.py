@@ -17,7 +17,7 @@ from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, content_hash
 from attiqa.data.pixel_cache import CachedPhotos, cache_pixels
 from attiqa.data.rated_photos import RatedPhotos, Split
-from attiqa.data.splits import divide
+from attiqa.data.splits import OFFICIAL, divide
 from attiqa.evaluation.protocols import labels_hash
 from attiqa.evaluation.run_folder import begin
 from attiqa.reproduction.items import Cell, fine_tuned
@@ -47,7 +47,9 @@ class Laboratory:
     precision: str = "32-true"
     cache: Path | None = None
     threads: int = 2
+    _unlabelled: int | None = None
     _photos: dict[str, RatedPhotos] = field(default_factory=dict)
+    _splits: dict[str, tuple[Split, ...]] = field(default_factory=dict)
     _pixels: dict[str, CachedPhotos] = field(default_factory=dict)
 
     def open(self) -> None:
@@ -85,8 +87,11 @@ class Laboratory:
 
     def split(self, name: str, number: int) -> Split:
         """Return a division of a data set, numbered from 1."""
-        photos = self.photos(name)
-        return divide(photos, None if number == 1 else self.plan.splits)[number - 1]
+        if name not in self._splits:
+            photos = self.photos(name)
+            as_published = photos.name in OFFICIAL and photos.split is not None
+            self._splits[name] = divide(photos, None if as_published else self.plan.splits)
+        return self._splits[name][number - 1]
 
     def pixels(self, name: str, rows: Int[np.ndarray, " n"]) -> Photos:
         """Get photographs of a data set, decoded once at the size that training and test need."""
@@ -119,6 +124,15 @@ class Laboratory:
             return PhotoFiles(paths)
         side = self.plan.pretraining.schedule.crops.short_side[1]
         return cache_pixels(paths, side, self.cache, self.threads)
+
+    def unlabelled_count(self) -> int:
+        """Count the photographs to pretrain on, for estimates."""
+        if self._unlabelled is not None:
+            return self._unlabelled
+        if self.plan.unlabelled is not None:
+            return sum(1 for path in self.plan.unlabelled.rglob("*") if path.suffix)
+        share = self.plan.set_aside / (1 - self.plan.set_aside)
+        return round(share * sum(len(self.photos(name).paths) for name in self.plan.datasets))
 
     def file(self, folder: str, cell: Cell, suffix: str) -> Path:
         """Name a file of a cell."""
