@@ -3,6 +3,7 @@
 import runpy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_embedded_model_by_torch_hub():
-    model = torch.hub.load(str(ROOT), "attiqa", source="local")
+    model: Any = torch.hub.load(str(ROOT), "attiqa", source="local")
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(model.predict(images).score, load_model().predict(images).score)
-    referee = torch.hub.load(str(ROOT), "attiqa", source="local", name="attiqa-referee")
+    referee: Any = torch.hub.load(str(ROOT), "attiqa", source="local", name="attiqa-referee")
     assert referee.card.name == "attiqa-referee"
 
 

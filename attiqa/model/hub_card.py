@@ -55,11 +55,11 @@ def hub_card(card: Card, repository: str = "owner/repository") -> ModelCard:
 
 def card_data(card: Card) -> ModelCardData:
     """Fill the fields that the hub searches by; results become a model-index."""
-    license_, rest = _license(card)
+    license_, stated = _license(card)
     results = list(_results(card))
     return ModelCardData(
-        **rest,
         license=license_,
+        license_name=stated,
         library_name=LIBRARY,
         pipeline_tag=TASK,
         tags=[*TAGS, PAPER, card.architecture.backbone],
@@ -70,13 +70,13 @@ def card_data(card: Card) -> ModelCardData:
     )
 
 
-def _license(card: Card) -> tuple[str, dict[str, str]]:
+def _license(card: Card) -> tuple[str, str | None]:
     """Return the hub's identifier; other licences have a name besides."""
     stated = str(card.training.get("license", ""))
     for words, identifier in LICENSES.items():
         if re.search(rf"(?<![\w-]){re.escape(words)}(?![\w-])", stated, re.IGNORECASE):
-            return identifier, {}
-    return "other", {"license_name": stated or "not stated"}
+            return identifier, None
+    return "other", stated or "not stated"
 
 
 def _datasets(card: Card) -> list[str]:

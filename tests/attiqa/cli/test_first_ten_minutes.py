@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, cast
 
 import open_clip
 import pytest
@@ -300,7 +302,7 @@ class TestWithoutANetwork:
         monkeypatch.setattr(clip_model, "try_to_load_from_cache", lambda *_: str(tmp_path))
         monkeypatch.setattr(clip_model, "why_unreachable", offline)
         tiny = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}, {"layers": 1}
-        model = open_clip.CLIP(8, *tiny)
+        model = open_clip.CLIP(8, *cast(Any, tiny))
         monkeypatch.setattr(open_clip, "create_model", lambda *_, **__: model)
         _, description = load_clip("ViT-B-16-quickgelu", "openai", 0)
         assert description["weights"] == "tag openai"
@@ -330,7 +332,7 @@ class TestWithoutANetwork:
 
 def test_published_weights_of_timm_are_taken_with_their_classifier(tmp_path):
     torch.manual_seed(0)
-    published = timm.create_model("test_efficientnet")
+    published: Any = timm.create_model("test_efficientnet")
     assert {"classifier.weight", "bn1.num_batches_tracked"} <= published.state_dict().keys()
     save_file(published.state_dict(), tmp_path / "model.safetensors")
     net = AttributeNet(Architecture("test_efficientnet", head_features=8))
@@ -348,9 +350,10 @@ def test_numbers_of_a_schedule():
     assert schedule.epoch_steps(100, processes=3) == 2
     with pytest.raises(SettingsError, match=r"takes 48 .* there are 47 .*batch_size to 7"):
         schedule.epoch_steps(47, processes=3)
-    for name, value in (("head_lr", -1.0), ("ema_decay", 1.0), ("workers", -1)):
+    wrong: list[tuple[str, Any]] = [("head_lr", -1.0), ("ema_decay", 1.0), ("workers", -1)]
+    for name, value in wrong:
         with pytest.raises(SettingsError, match=name):
-            Schedule(**{name: value})
+            replace(schedule, **{name: value})
 
 
 @pytest.mark.parametrize("command", ["label", "select-prompts", "pretrain"])
