@@ -284,14 +284,17 @@ def test_bfloat16(tiny, photos, tmp_path):
 
 
 def test_rows_of_processes_that_have_different_numbers_of_them():
-    """Two processes, of which this is the second: three rows and two."""
+    """Three processes, of which this is the second: three rows, two and one."""
+    others = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([6.0, 0.0, 0.0])
+    counts = torch.tensor(3), torch.tensor(1)
 
     def all_gather(data: torch.Tensor) -> torch.Tensor:
-        return torch.stack([torch.tensor([1.0, 2.0, 3.0]) if data.ndim else torch.tensor(3), data])
+        first, last = others if data.ndim else counts
+        return torch.stack([first, data, last])
 
-    second = Mock(spec=Fabric, world_size=2, global_rank=1, all_gather=all_gather)
+    second = Mock(spec=Fabric, world_size=3, global_rank=1, all_gather=all_gather)
     mine = torch.tensor([4.0, 5.0], requires_grad=True)
     rows = gather(second, mine)
-    assert rows.tolist() == [1, 2, 3, 4, 5]
-    (gradient,) = torch.autograd.grad((rows * torch.arange(5)).sum(), mine)
-    assert gradient.tolist() == [2 * 3, 2 * 4]
+    assert rows.tolist() == [1, 2, 3, 4, 5, 6]
+    (gradient,) = torch.autograd.grad((rows * torch.arange(6)).sum(), mine)
+    assert gradient.tolist() == [3 * 3, 3 * 4]
