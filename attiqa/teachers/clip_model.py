@@ -91,7 +91,11 @@ def load_clip(
         repository, _, file = str(published.get("hf_hub", "")).rpartition("/")
         if repository:
             files = (file,) if file else WEIGHT_NAMES
-            _require_within_reach(f"{architecture}, {pretrained}", repository, files)
+            advice = (
+                f"download https://huggingface.co/{repository}/resolve/main/{files[0]}, copy it "
+                "here and give it by --clip-weights FILE"
+            )
+            _require_within_reach(f"{architecture}, {pretrained}", repository, files, advice)
     elif pretrained is None:
         weights = f"random, seed {seed}"
     elif Path(pretrained).is_file():
@@ -121,7 +125,9 @@ def load_clip(
 
 def _load_from_hub(architecture: str) -> tuple[ClipModel, dict[str, Any]]:
     """Load what a repository of the hub holds: configuration, weights and normalisation."""
-    _require_within_reach(architecture, architecture.removeprefix(HUB), WEIGHT_NAMES)
+    repository = architecture.removeprefix(HUB)
+    advice = f"run `hf download {repository}`, and copy the cache that it writes to here"
+    _require_within_reach(architecture, repository, WEIGHT_NAMES, advice)
     try:
         config = cast(dict[str, Any], open_clip.get_model_config(architecture))
         file = download_pretrained_from_hf(architecture.removeprefix(HUB))
@@ -135,13 +141,14 @@ def _load_from_hub(architecture: str) -> tuple[ClipModel, dict[str, Any]]:
     return _frozen(model), _description(architecture, quick_gelu, weights, mean, std)
 
 
-def _require_within_reach(name: str, repository: str, files: Sequence[str]) -> None:
+def _require_within_reach(name: str, repository: str, files: Sequence[str], advice: str) -> None:
     """Refuse a download where neither the hub's cache nor the hub can be reached.
 
     Args:
         name: Of what is to be loaded.
         repository: `owner/name` on the hub.
         files: Any of them holds the weights.
+        advice: What to do without a network.
 
     Raises:
         TeacherError: They cannot be had.
@@ -151,8 +158,7 @@ def _require_within_reach(name: str, repository: str, files: Sequence[str]) -> N
     if why := why_unreachable():
         raise TeacherError(
             f"{name}: its weights are not on this machine, and the hub cannot be reached ({why}). "
-            f"Download https://huggingface.co/{repository}/resolve/main/{files[0]} where there is "
-            "a network, copy it here and give it by --clip-weights FILE"
+            f"Where there is a network, {advice}"
         )
 
 
