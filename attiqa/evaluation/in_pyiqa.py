@@ -81,7 +81,8 @@ class PyiqaMetric:
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.source, self.config = source, metric_config(source)
-        self._metric = _create(source, device, options)
+        self.device, self.options = torch.device(device), dict(options)
+        self._metric = _create(source, self.device, options)
         self._sign = -1.0 if self._metric.lower_better else 1.0
 
     @property
@@ -101,6 +102,7 @@ class PyiqaMetric:
             "pyiqa": version("pyiqa"),
             "metric": self.source.removeprefix(PYIQA),
             "lower_better": self._sign < 0,
+            "options": {name: str(value) for name, value in self.options.items()},
             "weights": network_hash(self._metric),
             "seed": SEED,
         }
@@ -116,7 +118,7 @@ class PyiqaMetric:
     def _score(self, path: Path) -> float:
         photo = to_tensor(path)[None]  # (1, 3, h, w)
         try:
-            with torch.random.fork_rng():
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 torch.manual_seed(SEED)
                 found = torch.as_tensor(self._metric(photo)).flatten()
         except (AssertionError, RuntimeError, ValueError, IndexError) as error:
@@ -128,13 +130,13 @@ class PyiqaMetric:
         return self._sign * found.item()
 
 
-def _create(source: str, device: str | torch.device, options: Mapping[str, Any]) -> Any:
+def _create(source: str, device: torch.device, options: Mapping[str, Any]) -> Any:
     """Let pyiqa make a metric and fetch its weights, or say which file is missing and where."""
     create = import_module("pyiqa").create_metric
     name = source.removeprefix(PYIQA)
     try:
         with _impatient():
-            return create(name, device=torch.device(device), **options)
+            return create(name, device=device, **options)
     except Exception as error:  # of any of its networks and the libraries that they come from
         wanted = _failed_download(error)
         raise CheckpointError(

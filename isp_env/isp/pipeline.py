@@ -65,7 +65,8 @@ class IspPipeline:
 
     def active(self, values: Values) -> Bool[np.ndarray, "b s"]:
         """Tell which stages change pictures at these values of their knobs."""
-        return np.stack([stage.is_active(values) for stage in self.stages], axis=1)
+        columns = [stage.is_active(values) for stage in self.stages]
+        return np.ascontiguousarray(np.stack(columns, axis=1))
 
     def only(self, knobs: Sequence[str]) -> "IspPipeline":
         """Return the same pipeline with fewer knobs, in the order of `knobs`.

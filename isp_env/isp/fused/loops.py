@@ -119,7 +119,8 @@ def fused(pipeline: IspPipeline) -> FusedLoop | None:
 def numbers(pipeline: IspPipeline, constants: Constants) -> Float32[np.ndarray, "b n"]:
     """Return the constants that the loop of `pipeline` takes, a row for each picture."""
     columns = [to_numpy(constants[name]).reshape(-1) for name in _numbered(pipeline)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    # rows of any other layout would make numba compile the loop once more
+    return np.ascontiguousarray(np.stack(columns, axis=1), np.float32)
 
 
 @cache

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from isp_env.color.output_spaces import SPACES
+from isp_env.develop.linear_image import LinearImage
 from isp_env.isp.default import DEFAULT_PIPELINE, default_pipeline
 from isp_env.isp.fused import compiled_pipeline, guided
 from isp_env.isp.fused.compiled_pipeline import compiled
+from isp_env.isp.fused.loops import fused
 from isp_env.isp.pipeline import IspPipeline
+from isp_env.render.frame import render_linear
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward
@@ -140,3 +143,14 @@ def test_a_stage_that_is_idle_in_one_picture_works_in_others(torch_alone):
     found = compiled(DEFAULT_PIPELINE)(linear, theta, noise)
     assert not torch_alone
     assert torch.allclose(found, DEFAULT_PIPELINE(linear, theta, noise), atol=1e-4)
+
+
+def test_previews_and_frames_share_one_compiled_loop():
+    """Arrays of another layout would have it compiled once more, for half a minute."""
+    linear, theta, noise = scenes()
+    compiled(DEFAULT_PIPELINE)(linear, theta, noise)
+    image = LinearImage(linear[0].numpy(), noise[0].numpy())
+    render_linear(image, theta[0])
+    loop = fused(DEFAULT_PIPELINE)
+    assert loop is not None
+    assert len(loop.run.signatures) == len(loop.kernel.signatures) == 1
