@@ -63,7 +63,7 @@ class ScoreReview:
         try:
             scorer = _load(self.judge)
             looks = [scorer.look(x.movedim(0, -1).numpy()) for x in (before, after)]
-            scores, rows = zip(*scorer.score([look.crops for look in looks]), strict=True)
+            scores, rows, _ = zip(*scorer.score([look.crops for look in looks]), strict=True)
         except AttiqaError as error:  # too small or too long: a picture all the same
             return judged | {"reason": f"not scored: {error}"}
         judged["score"] = _change(*scores)

@@ -23,12 +23,14 @@ from safetensors.torch import save_file
 from agents.learning.algorithms import PPOSettings
 from agents.learning.prior import LessonSettings
 from agents.learning.training import Pace
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.datasets import clive, spaq
 from attiqa.labels.loading import Loading
 from attiqa.training.settings import Schedule
-from tests.attiqa.data.datasets.conftest import write_clive, write_koniq, write_spaq
+from tests.attiqa.data.datasets.layouts import write_clive, write_koniq, write_spaq
+from tests.experiments.study.tiny_studies import answered, study_of
 from tests.experiments.tiny_agents import NETWORK, TINY, tiny_agent, tiny_judge
 from tests.isp_env.batch.folders import shoot
 from tests.test_docs import ROOT, commands
@@ -53,8 +55,8 @@ def photo(seed: int) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> dict[str, str]:
-    """Name of a tiny architecture of open_clip, and random weights."""
+def clip(tmp_path_factory) -> dict[str, ClipEncoder]:
+    """A tiny architecture of open_clip, and random weights."""
     vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     path = tmp_path_factory.mktemp("clip") / "tiny-clip-documented.json"
@@ -63,7 +65,7 @@ def clip(tmp_path_factory) -> dict[str, str]:
     torch.manual_seed(0)
     weights = path.with_suffix(".pt")
     torch.save(open_clip.create_model(path.stem).state_dict(), weights)
-    return {"architecture": path.stem, "pretrained": str(weights)}
+    return {"encoder": ClipEncoder(path.stem, str(weights))}
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +120,15 @@ def place(tmp_path, monkeypatch) -> Path:
     backbone(tmp_path / "SIGLIP2.safetensors", "test_vit")
     for name in ("A", "B"):
         tiny_agent(tmp_path / name, "PPO")
+    _, key = study_of(tmp_path / "BEFORE", ("OURS", "THEIRS"), scenes=15, checks=5, repeats=5)
+    for name in ("OURS", "THEIRS"):
+        (tmp_path / "BEFORE" / name).rename(tmp_path / name)
+    for name in ("1", "2"):  # the same names and settings are the same study
+        answered(tmp_path / "ANSWERS", key, name, lambda scene, *_: float(scene < "s3"))
     return tmp_path
 
 
-def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, str]) -> Any:
+def shrunk(program: str, settings: Any, clip: dict[str, ClipEncoder], parts: dict[str, str]) -> Any:
     """Return the settings of a command with smaller networks and numbers."""
 
     def less(**changes: Any) -> Any:
@@ -136,7 +143,7 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
         case "attiqa label":
             return less(loading=Loading(batch_size=4, workers=0, shard_rows=8), **clip)
         case "attiqa select-prompts":
-            return less(short_side=48, spaq_subset=True, **clip)
+            return less(short_side=48, subset=True, **clip)
         case "attiqa pretrain":
             return less(architecture=TINY, pretraining=trained(settings.pretraining), machine=cpu)
         case "attiqa finetune":
@@ -153,8 +160,12 @@ def shrunk(program: str, settings: Any, clip: dict[str, str], parts: dict[str, s
         case "attiqa evaluate":
             finetuning = trained(settings.finetuning)
             return less(finetuning=finetuning, short_side=48, crop=32, splits=1, subset=True)
+        case "experiments/study/analyse_study.py":
+            return less(models=(parts["judge"],), resamples=100)
         case "attiqa compare":
             return less(subset=True, resamples=20)
+        case "experiments/iqa/calibrate_uncertainty.py":
+            return less(part="all", level=0.5, divisions=2)
         case "experiments/tuning/train_prior.py":
             lesson = LessonSettings(light_batches=2, batches=2)
             return less(lesson=lesson, long_side=48, batch_size=3, watched=1, policy=NETWORK)

@@ -13,6 +13,7 @@ PUBLIC = {
         "ATTRIBUTES",
         "AttiqaError",
         "Card",
+        "IntervalPrediction",
         "QualityModel",
         "QualityPrediction",
         "load_model",
@@ -89,7 +90,8 @@ def test_installed_programs_tell_their_version(program):
 
 
 COMMANDS = (
-    *("score", "label", "select-prompts", "pretrain", "finetune", "evaluate", "compare", "export"),
+    *("score", "label", "select-prompts", "pretrain", "finetune"),
+    *("evaluate", "compare", "reproduce", "export"),
 )
 WRONG = {
     "score MISSING.jpg": "no such file",

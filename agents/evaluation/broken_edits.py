@@ -10,7 +10,8 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from isp_env.color.rgb import luminance, srgb_decode, srgb_encode
-from isp_env.isp.stages.color import compress_gamut, scale_chroma
+from isp_env.isp.stages.color import scale_chroma
+from isp_env.isp.stages.output import compress_gamut
 
 Images = Float[Tensor, "b 3 h w"]
 

@@ -1,34 +1,43 @@
-"""`attiqa finetune DATA --model PRETRAINED`: fit a network to mean opinion scores."""
+"""`attiqa finetune DATA --model PRETRAINED`: fit a network to people's opinions.
+
+They are mean opinion scores, preferences between two photographs (`--pairs`), or both.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from rich import print, print_json
+from jaxtyping import Float
+from rich import print_json
+from rich.console import Console
 from torch import nn
 
 from attiqa.cli.settings.finetune import Settings
+from attiqa.cli.views import warn_of_views
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.photo_folder import PhotoFiles, list_photos
+from attiqa.data.preference_pairs import divide_preferences, read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
-from attiqa.data.splits import hold_out_validation, random_splits
+from attiqa.data.splits import OFFICIAL, divide, require_different_scores
 from attiqa.errors import DatasetLayoutError
 from attiqa.evaluation.fits import read_files
 from attiqa.evaluation.predictions import crop_means, quality_scores
+from attiqa.evaluation.preference_parts import by_part, measure_preferences
 from attiqa.evaluation.protocols import Indices, measure_parts, select
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
+from attiqa.model.sources import weight_file
 from attiqa.provenance.versions import versions
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import UNRATED, Scorer, finetune
+from attiqa.training.finetuning import Scorer, finetune
+from attiqa.training.mixture import Mixture, mix
 
 STANDARD = 500
 """Training photographs that fix the scale of the attribute scores."""
@@ -36,23 +45,22 @@ STANDARD = 500
 
 def main(settings: Settings) -> None:
     """Train, compare every epoch with people, then write the last epoch's network and its card."""
-    photos = load_dataset(settings.dataset, settings.data, settings.subset, settings.scale)
-    split = _divide(settings, photos)
-    fabric = settings.machine.launch(settings.out)
+    lesson = _rated(settings) if settings.data else _compared(settings)
+    unrated = _unrated(settings.unlabelled, lesson.kept)
+    mixture = lesson.mixture.with_unrated(unrated)
+    if mixture.preferences is None:
+        devices, nodes = settings.machine.size
+        settings.finetuning.schedule.epoch_steps(len(mixture.paths), devices * nodes)
     torch.manual_seed(settings.finetuning.schedule.seed)
     start, teacher = _start(settings)
     net = QualityNet(start)
+    fabric = settings.machine.launch(settings.out)
+    views = warn_of_views(mixture.paths, settings.finetuning.schedule.crops, settings.protocol)
 
     def evaluate(net: nn.Module, epoch: int) -> Mapping[str, float]:
-        def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
-            files = read_files(photos, rows)
-            return quality_scores(cast(QualityNet, net), files, settings.protocol)
+        last = epoch == settings.finetuning.schedule.epochs
+        return lesson.measure(cast(QualityNet, net), last)
 
-        return measure_parts(predict, photos, split)
-
-    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
-    unrated = _unrated(settings, photos, split)
-    mixture = mixture.with_unrated(unrated)
     scorer = _scorer(settings.distilled, fabric.device) if settings.distilled else None
     history = finetune(
         fabric,
@@ -63,44 +71,48 @@ def main(settings: Settings) -> None:
         settings.finetuning,
         settings.out / "state.ckpt",
         evaluate=evaluate,
-        scale=photos.scale,
+        scale=(lesson.scale.low, lesson.scale.high),
         evaluation={
-            "data": photos.name,
-            "split": split_hash(photos.names, split),
+            "data": lesson.name,
+            "split": lesson.split["sha256"],
             "protocol": asdict(settings.protocol),
         },
         sets=mixture.sets,
         scorer=scorer,
+        deviations=mixture.deviations,
+        preferences=mixture.preferences,
     )
     if not fabric.is_global_zero:
         return
-    some = read_files(photos, split.train[:STANDARD])
+    some = PhotoFiles(mixture.paths[: min(lesson.own, STANDARD)])
     raw = crop_means(net, net.attribute_net, some, settings.protocol)
     net.standardise(torch.from_numpy(raw).float())
-    data = [photos.name, *mixture.others]
+    data = [lesson.name, *mixture.others]
+    if settings.pairs and settings.data:
+        data.append(f"preferences of {settings.pairs.name}")
     if settings.unlabelled:
         data.append(f"unrated photographs of {settings.unlabelled.name}")
     if scorer:  # nothing that was learnt at second hand is zero-shot
         data.append(f"what {scorer.name} was trained on, {scorer.data}")
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
     card = Card(
         name=settings.name,
         kind="QualityNet",
         architecture=net.architecture,
         protocol=settings.protocol,
-        scale=Scale(*photos.scale, meaning=f"{photos.name}: mean opinion score"),
+        scale=lesson.scale,
         teacher=teacher,
         training={
             "data": " and ".join(data),
-            "split": {name: len(rows) for name, rows in parts.items()}
-            | {"sha256": split_hash(photos.names, split)},
+            "split": lesson.split,
             "mixed": dict(mixture.others),
+            "preferences": len(mixture.preferences) if mixture.preferences else 0,
             "distilled": scorer and scorer.name,
             "unrated": len(unrated),
-            "start": str((settings.model or settings.init or Path("random")).name),
+            "start": Path(settings.model or settings.init or "random").name,
+            **({"views": views} if views else {}),
         },
         settings=asdict(settings.finetuning) | {"machine": asdict(settings.machine)},
-        metrics=select(history),
+        metrics=lesson.select(history),
         versions=versions(),
         limits=f"Trained on {' and '.join(data)} alone.",
         attributes=net.architecture.attributes,
@@ -108,76 +120,131 @@ def main(settings: Settings) -> None:
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
     write_atomically(settings.out / "history.json", text.encode())
-    print(f"{path} (last epoch)")
+    Console(soft_wrap=True).print(f"{path} (last epoch)", markup=False, highlight=False)
     print_json(json.dumps(card.metrics))
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Photographs of one or more data sets to learn from.
+class Lesson:
+    """What people said of which photographs, and how a network is compared with them.
 
     Attributes:
-        paths: Their files, those of the main set first.
-        mos: Their scores, those of other sets mapped from their scale to the main one's.
-        sets: Number of the data set of each; 0 is the main one.
-        others: Name of each further set and how many of its photographs are taken.
+        name: Of the data set, or of the table of pairs.
+        mixture: To learn from.
+        own: So many of its photographs are the data set's own.
+        kept: Photographs that are kept aside.
+        scale: Of the scores.
+        split: Sizes of the parts, and what identifies the division.
+        measure: Compares a network with the parts that are kept aside: `PART/METRIC` to value;
+            thoroughly where it is the last one.
+        select: Chooses among the epochs of a history.
     """
 
-    paths: tuple[Path, ...]
-    mos: Float[np.ndarray, " n"]
-    sets: Int[np.ndarray, " n"]
-    others: Mapping[str, int]
-
-    def with_unrated(self, paths: Sequence[Path]) -> "Mixture":
-        """Add photographs that nobody rated."""
-        mos = np.append(self.mos, np.full(len(paths), np.nan))
-        sets = np.append(self.sets, np.full(len(paths), UNRATED))
-        return Mixture((*self.paths, *paths), mos, sets, self.others)
+    name: str
+    mixture: Mixture
+    own: int
+    kept: Sequence[Path]
+    scale: Scale
+    split: Mapping[str, Any]
+    measure: Callable[[QualityNet, bool], Mapping[str, float]]
+    select: Callable[[Sequence[Mapping[str, float]]], Mapping[str, Any]]
 
 
-def mix(
-    photos: RatedPhotos,
-    split: Split,
-    named: tuple[str, ...],
-    subset: bool = False,
-    scale: tuple[float, float] | None = None,
-) -> Mixture:
-    """Put the training part of a data set and further data sets together.
+def _rated(settings: Settings) -> Lesson:
+    """Get mean opinion scores to learn from, and preferences besides where there are any.
 
     Raises:
-        DatasetLayoutError: One of them is given twice: its test photographs would be trained on.
+        DatasetLayoutError: A preference is about a photograph that is kept aside.
     """
-    low, high = photos.scale
-    paths = [photos.paths[row] for row in split.train]
-    mos, sets, others = [photos.mos[split.train]], [np.zeros(len(paths), np.int64)], {}
-    for number, entry in enumerate(named, 1):
-        name, _, folder = entry.partition("=")
-        other = load_dataset(name, Path(folder), subset, scale)
-        if other.name == photos.name or other.name in others:
-            raise DatasetLayoutError(f"mixed: {other.name} is there already; {folder}")
-        rows = np.arange(len(other.paths)) if other.split is None else other.split.train
-        share = (other.mos[rows] - other.scale[0]) / (other.scale[1] - other.scale[0])
-        paths += [other.paths[row] for row in rows]
-        mos.append(low + (high - low) * share)
-        sets.append(np.full(len(rows), number))
-        others[other.name] = len(rows)
-    return Mixture(tuple(paths), np.concatenate(mos), np.concatenate(sets), others)
+    photos = load_dataset(
+        settings.dataset, cast(Path, settings.data), settings.subset, settings.scale
+    )
+    as_published = photos.name in OFFICIAL and photos.split is not None
+    official, seed = settings.official or as_published, settings.split_seed
+    (split,) = divide(photos, 1, settings.validation, official=official, seed=seed)
+    require_different_scores(photos, split)
+    kept = [photos.paths[row] for row in (*split.validation, *split.test)]
+    mixture = mix(photos, split, settings.mixed, settings.subset, settings.scale)
+    if settings.pairs:
+        paths, preferences = read_preferences(settings.pairs)
+        _require_others(paths, kept, "pairs")
+        mixture = mixture.with_preferences(paths, preferences)
+
+    def measure(net: QualityNet, last: bool) -> Mapping[str, float]:
+        def predict(photos: RatedPhotos, rows: Indices) -> Float[np.ndarray, " n"]:
+            return quality_scores(net, read_files(photos, rows), settings.protocol)
+
+        return measure_parts(predict, photos, split, thorough=last)
+
+    return Lesson(
+        photos.name,
+        mixture,
+        len(split.train),
+        kept,
+        Scale(*photos.scale, meaning=f"{photos.name}: mean opinion score"),
+        _described(split, photos.names),
+        measure,
+        select,
+    )
 
 
-def _unrated(settings: Settings, photos: RatedPhotos, split: Split) -> Sequence[Path]:
+def _compared(settings: Settings) -> Lesson:
+    """Get preferences alone to learn from, some of them kept aside."""
+    table = cast(Path, settings.pairs)
+    paths, preferences = read_preferences(table)
+    split = divide_preferences(preferences, 0.2, settings.validation, settings.split_seed)
+    shown = preferences.take(split.train)
+    learnt = sorted({*shown.first.tolist(), *shown.second.tolist()})
+    places = np.full(len(paths), -1)
+    places[learnt] = np.arange(len(learnt))
+    own = [paths[row] for row in learnt]
+    ends = zip(preferences.first, preferences.second, strict=True)
+    names = [f"{paths[first].name}\t{paths[second].name}" for first, second in ends]
+    deviation = settings.finetuning.opinion_deviation
+
+    def measure(net: QualityNet, last: bool) -> Mapping[str, float]:
+        def predict(paths: Sequence[Path]) -> Float[np.ndarray, " n"]:
+            return quality_scores(net, PhotoFiles(paths), settings.protocol)
+
+        return measure_preferences(predict, paths, preferences, split)
+
+    return Lesson(
+        f"preferences of {table.name}",
+        Mixture().with_preferences(own, shown.moved(places)),
+        len(own),
+        [path for path in paths if path not in set(own)],
+        Scale(0.0, 1.0, f"preferences; an opinion deviates by {deviation:g}, zero means nothing"),
+        _described(split, names),
+        measure,
+        lambda history: {"last epoch": {"epoch": len(history)} | by_part(history[-1])},
+    )
+
+
+def _described(split: Split, names: Sequence[str]) -> dict[str, Any]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    sizes = {name: len(rows) for name, rows in parts.items()}
+    return sizes | {"sha256": split_hash(names, split)}
+
+
+def _unrated(folder: Path | None, kept: Sequence[Path]) -> Sequence[Path]:
     """List the photographs that nobody rated.
 
     Raises:
         DatasetLayoutError: One of them is kept aside to compare epochs on, or to test.
     """
-    if settings.unlabelled is None:
+    if folder is None:
         return ()
-    unrated = list_photos(settings.unlabelled)
-    kept = {photos.paths[row].resolve() for row in (*split.validation, *split.test)}
-    for path in unrated:
-        if path.resolve() in kept:
-            raise DatasetLayoutError(f"unlabelled: {path} is kept aside from the training")
+    unrated = list_photos(folder)
+    _require_others(unrated, kept, "unlabelled")
     return unrated
+
+
+def _require_others(paths: Sequence[Path], kept: Sequence[Path], argument: str) -> None:
+    """Refuse to learn from photographs that are kept aside."""
+    aside = {path.resolve() for path in kept}
+    for path in paths:
+        if path.resolve() in aside:
+            raise DatasetLayoutError(f"{argument}: {path} is kept aside from the training")
 
 
 def _scorer(name: str, device: torch.device) -> Scorer:
@@ -192,25 +259,9 @@ def _scorer(name: str, device: torch.device) -> Scorer:
 def _start(settings: Settings) -> tuple[AttributeNet, str]:
     """Get the network to start from, and who taught it."""
     if settings.model:
-        net, card = load_checkpoint(settings.model)
+        net, card = load_checkpoint(weight_file(settings.model))
         return (net.attribute_net if isinstance(net, QualityNet) else net), card.teacher
     net = AttributeNet(settings.architecture)
     if settings.init:
         load_backbone(net, settings.init)
     return net, "none"
-
-
-def _divide(settings: Settings, photos: RatedPhotos) -> Split:
-    """Draw a split, or take the official one.
-
-    Raises:
-        DatasetLayoutError: The official one is wanted of a data set that has none.
-    """
-    count, share = len(photos.paths), settings.validation
-    if not settings.official:
-        return random_splits(count, 1, 0.2, share, photos.groups, settings.split_seed)[0]
-    if photos.split is None:
-        raise DatasetLayoutError(f"{photos.name} has no official split")
-    if share and not len(photos.split.validation):
-        return hold_out_validation(photos.split, share, photos.groups, settings.split_seed)
-    return photos.split

@@ -9,11 +9,13 @@ from datetime import timedelta
 
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from rich import print
+from rich.console import Console
 
+from attiqa.cli.devices import require_device
 from attiqa.cli.settings.label import Settings
 from attiqa.labels.labelling import Labelling, label_folder
 from attiqa.labels.photo_batches import Cut
+from attiqa.labels.score_table import read_score_table
 from attiqa.labels.store import read_labels
 from attiqa.teachers.teacher import ClipTeacher, MeasuredTeacher
 
@@ -24,16 +26,18 @@ def main(settings: Settings) -> None:
         device = settings.device
         if device == "cuda" and processes > 1:
             device = f"cuda:{local_rank}"
+        if settings.table is not None:
+            labelling = read_score_table(settings.table, settings.columns)
+        else:
+            require_device(device)
+            labelling = make_labelling(settings, device)
         label_folder(
-            settings.folder,
-            settings.out,
-            make_labelling(settings, device),
-            settings.loading,
-            settings.retry_rejects,
+            settings.folder, settings.out, labelling, settings.loading, settings.retry_rejects
         )
     if processes == 1:
         labels = read_labels(settings.out)
-        print(f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected")
+        done = f"{settings.out}: {len(labels.paths)} labelled, {len(labels.rejects)} rejected"
+        Console(soft_wrap=True).print(done, markup=False, highlight=False)
 
 
 def make_labelling(settings: Settings, device: str) -> Labelling:
@@ -47,14 +51,15 @@ def make_labelling(settings: Settings, device: str) -> Labelling:
         cut = Cut(settings.view, settings.side or 512)
         return Labelling(MeasuredTeacher(), cut, {"teacher": MeasuredTeacher.name}, device)
     prompts = settings.prompting.read()
+    clip, weights = settings.encoder.clip, settings.encoder.clip_weights
     teacher = ClipTeacher(
-        settings.architecture, settings.pretrained, device, "center", settings.side, prompts
+        clip, weights, device, "center", settings.side, prompts, magnitude=settings.magnitude
     )
     description = teacher.describe() | {"prompts_from": settings.prompting.describe()}
     for name in ("view", "side", "resize"):  # the workers' cut says these
         del description[name]
     cut = Cut(settings.view, teacher.side)
-    return Labelling(teacher, cut, description, device, tuple(prompts))
+    return Labelling(teacher, cut, description, device, teacher.attributes)
 
 
 @contextmanager

@@ -5,14 +5,17 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from rich import print
+from rich.console import Console
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli.settings.pretrain import Settings
+from attiqa.cli.views import warn_of_views
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.photo_folder import PhotoFiles, list_photos
+from attiqa.errors import SettingsError
 from attiqa.files import write_atomically
 from attiqa.labels.rank_averaging import read_averaged_labels
+from attiqa.labels.store import Labels as StoredLabels
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_backbone, save_checkpoint
 from attiqa.model.networks import AttributeNet
@@ -25,13 +28,17 @@ def main(settings: Settings) -> None:
     """Train, then write the network and its card.
 
     Raises:
-        ValueError: The architecture asks for other attributes than the labels have, or averaged
-            ranks are to be Eq. 2's.
+        SettingsError: The architecture asks for other attributes than the labels have, or there
+            are fewer photographs than a step takes.
+        BackboneError: There is no such backbone.
     """
-    fabric = settings.machine.launch(settings.out)
-    photos, teacher, attributes, source = _supervision(settings, fabric.device)
+    labels = read_averaged_labels(settings.labels) if settings.labels else None
+    photos = _photographs(settings, labels)
+    devices, nodes = settings.machine.size
+    settings.pretraining.schedule.epoch_steps(len(photos), devices * nodes)
+    attributes = _attributes(settings, labels)
     if settings.architecture.attributes not in (ATTRIBUTES, attributes):
-        raise ValueError(
+        raise SettingsError(
             f"architecture.attributes: the labels have {attributes}, which the network takes over; "
             f"found {settings.architecture.attributes}"
         )
@@ -40,6 +47,9 @@ def main(settings: Settings) -> None:
     net = AttributeNet(architecture)
     if settings.init:
         load_backbone(net, settings.init)
+    views = warn_of_views(photos.paths, settings.pretraining.schedule.crops)
+    fabric = settings.machine.launch(settings.out)
+    teacher, source = _teacher(settings, labels, fabric.device)  # may be a large download
     state = settings.out / "state.ckpt"
     history = pretrain(fabric, net, photos, teacher, settings.pretraining, state)
     if not fabric.is_global_zero:
@@ -52,7 +62,8 @@ def main(settings: Settings) -> None:
         scale=None,
         teacher=source["teacher"],
         training=source
-        | {"photographs": len(photos), "init": settings.init.name if settings.init else "random"},
+        | {"photographs": len(photos), "init": settings.init.name if settings.init else "random"}
+        | ({"views": views} if views else {}),
         settings=asdict(settings.pretraining) | {"machine": asdict(settings.machine)},
         metrics={"last epoch": history[-1]},
         versions=versions(),
@@ -62,25 +73,34 @@ def main(settings: Settings) -> None:
     path = save_checkpoint(settings.out, net, card)
     text = json.dumps(history, indent=2) + "\n"
     write_atomically(settings.out / "history.json", text.encode())
-    print(f"{path}: {history[-1]}")
+    Console(soft_wrap=True).print(f"{path}: {history[-1]}", markup=False, highlight=False)
 
 
-def _supervision(
-    settings: Settings, device: torch.device
-) -> tuple[PhotoFiles, AttributeTeacher | Labels, tuple[str, ...], dict[str, Any]]:
-    """Get the photographs, what labels them with which attributes, and the card's words for it."""
-    if settings.labels:
-        if settings.pretraining.loss == "eq2" and len(settings.labels) > 1:
-            raise ValueError("pretraining.loss: eq2 needs the differences of one teacher's cosines")
-        labels = read_averaged_labels(settings.labels)
-        photos = PhotoFiles(settings.photos / path for path in labels.paths)
+def _photographs(settings: Settings, labels: StoredLabels | None) -> PhotoFiles:
+    """List the photographs of a folder, or those that have labels."""
+    if labels is None:
+        return PhotoFiles(list_photos(settings.photos))
+    return PhotoFiles(settings.photos / path for path in labels.paths)
+
+
+def _attributes(settings: Settings, labels: StoredLabels | None) -> tuple[str, ...]:
+    """Name what is labelled."""
+    if labels is not None:
+        return labels.attributes
+    return ATTRIBUTES if settings.teacher == "measured" else tuple(settings.prompting.read())
+
+
+def _teacher(
+    settings: Settings, labels: StoredLabels | None, device: torch.device
+) -> tuple[AttributeTeacher | Labels, dict[str, Any]]:
+    """Get what labels the photographs, and the card's words for it."""
+    if labels is not None:
         name = f"labels of {json.dumps(labels.manifest['teacher'])}"
-        source = {"teacher": name, "labels": dict(labels.manifest)}
-        return photos, labels.deltas, labels.attributes, source
-    photos = PhotoFiles(list_photos(settings.photos))
+        return labels.deltas, {"teacher": name, "labels": dict(labels.manifest)}
     if settings.teacher == "measured":
-        return photos, MeasuredTeacher(), ATTRIBUTES, {"teacher": MeasuredTeacher.name}
+        return MeasuredTeacher(), {"teacher": MeasuredTeacher.name}
     prompts = settings.prompting.read()
-    teacher = ClipTeacher(settings.clip, settings.clip_weights, device, prompts=prompts)
-    labels = teacher.describe() | {"prompts_from": settings.prompting.describe()}
-    return photos, teacher, tuple(prompts), {"teacher": teacher.name, "labels": labels}
+    clip, weights = settings.encoder.clip, settings.encoder.clip_weights
+    teacher = ClipTeacher(clip, weights, device, prompts=prompts)
+    described = teacher.describe() | {"prompts_from": settings.prompting.describe()}
+    return teacher, {"teacher": teacher.name, "labels": described}

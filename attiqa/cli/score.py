@@ -5,31 +5,41 @@ from pathlib import Path
 
 from attiqa.cli.settings.score import Settings
 from attiqa.data.photo_folder import list_photos
-from attiqa.errors import AttiqaError, ImageFileError
+from attiqa.errors import ImageFileError
 
 
 def main(settings: Settings) -> int:
     """Score everything; 1 where a file could not be scored, 130 when interrupted, 0 otherwise.
 
     Raises:
-        AttiqaError: A setting is out of range, or nothing can be scored or written.
+        AttiqaError: A device is not there, or nothing can be scored or written.
     """
-    for name, value in (("batch", settings.batch), ("workers", settings.workers)):
-        if value is not None and value < 1:
-            raise AttiqaError(f"--{name} {value}: expected a number of 1 or more")
     paths = _files(settings.paths)
-    # slow to import: not for help, nor to refuse a name
-    from attiqa.scoring.run import score_to_table
+    if settings.device != "cpu":
+        from attiqa.cli.devices import require_device  # imports PyTorch
 
-    return score_to_table(
+        require_device(settings.device)
+    # slow to import: not for help, nor to refuse a name
+    from attiqa.scoring.run import INTERRUPTED, score_to_table
+
+    status = score_to_table(
         paths,
         settings.out,
         model=settings.model,
         device=settings.device,
-        batch=settings.batch,
+        batch=settings.batch_size,
         workers=settings.workers,
         crops=settings.crops,
+        intervals=settings.uncertainty,
     )
+    if settings.map and status != INTERRUPTED:
+        from attiqa.scoring.map_pictures import write_maps  # imports matplotlib
+        from attiqa.scoring.scorers import load_scorer
+
+        scorer = load_scorer(settings.model, settings.device)
+        count = write_maps(scorer, paths, settings.map)
+        print(f"{count} maps in {settings.map}")
+    return status
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

@@ -2,70 +2,41 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rich import print
-from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
+from attiqa.cli.devices import require_device
 from attiqa.cli.settings.select_prompts import Settings
-from attiqa.data.datasets.spaq import read_spaq
-from attiqa.data.photo_folder import content_hash, list_photos, read_photo
-from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
-from attiqa.errors import DatasetLayoutError
+from attiqa.data.photo_folder import list_photos
 from attiqa.files import write_atomically
 from attiqa.provenance.versions import versions
 from attiqa.teachers.embedding_cache import EmbeddingCache
-from attiqa.teachers.prompt_selection import (
-    PairScores,
-    embed_ladders,
-    embed_photos,
-    select_prompts,
-    shrink,
-    to_json,
-)
+from attiqa.teachers.prompt_search import RatedAttributes, rated_attributes, search_prompts
+from attiqa.teachers.prompt_selection import PairScores
 from attiqa.teachers.teacher import ClipTeacher
 
 
 def main(settings: Settings) -> None:
     """Encode, score, write the result, print the chosen pairs."""
-    rated, ratings = _read_spaq(settings.spaq, settings) if settings.spaq else ((), None)
+    rated = RatedAttributes()
+    if settings.spaq:
+        rated = rated_attributes(settings.spaq, settings.spaq_share, settings.subset, settings.seed)
     clean = [path for entry in settings.photos for path in _files(entry)]
-    if not clean:
-        raise DatasetLayoutError("photos: expected image files or folders; none were given")
-    teacher = ClipTeacher(
-        settings.architecture, settings.pretrained, settings.device, settings.view, settings.side
-    )
+    device = require_device(settings.device)
+    clip, weights = settings.encoder.clip, settings.encoder.clip_weights
+    teacher = ClipTeacher(clip, weights, device, settings.view, settings.side)
     cache = EmbeddingCache(teacher, settings.cache, settings.batch_size)
-    photos = _shrunk(clean, settings.short_side, "distorted photographs")
-    ladder_features = embed_ladders(cache, photos, ATTRIBUTE_LADDERS, settings.seed)
-    rated_features = None
-    if ratings is not None:
-        photos = _shrunk(rated, settings.short_side, "rated photographs")
-        rated_features = embed_photos(cache, photos)
-    results = select_prompts(cache, ladder_features, ATTRIBUTE_LADDERS, rated_features, ratings)
-
-    record = {
-        "settings": asdict(settings),
-        "encoder": teacher.encoder,
-        "versions": versions(),
-        "photos": {"count": len(clean), "sha256": content_hash(clean)},
-        "spaq": {"names": [path.name for path in rated], "sha256": content_hash(rated)},
-        "ladders": {
-            attribute: {"name": ladder.name, "unit": ladder.unit, "levels": ladder.levels}
-            for attribute, ladder in ATTRIBUTE_LADDERS.items()
-        },
-        "attributes": to_json(results),
-    }
+    results, found = search_prompts(cache, clean, rated, settings.short_side, settings.seed)
+    record = {"settings": asdict(settings), "versions": versions()} | found
     settings.out.mkdir(parents=True, exist_ok=True)
     picture = io.BytesIO()
     draw(results).savefig(picture, format="png", dpi=100)
@@ -123,20 +94,3 @@ def _table(results: Mapping[str, PairScores]) -> Table:
 
 def _files(entry: Path) -> tuple[Path, ...]:
     return list_photos(entry) if entry.is_dir() else (entry,)
-
-
-def _shrunk(paths: Sequence[Path], short_side: int, task: str) -> Iterator[UInt8[Tensor, "3 h w"]]:
-    for path in track(paths, task):
-        yield shrink(read_photo(path), short_side)
-
-
-def _read_spaq(
-    folder: Path, settings: Settings
-) -> tuple[tuple[Path, ...], Float[np.ndarray, "n 5"]]:
-    """Read the photographs and attribute scores of a share of SPAQ."""
-    photos = read_spaq(folder, settings.spaq_subset)
-    if photos.attributes is None:
-        raise DatasetLayoutError(f"{folder}: expected scores of the five attributes; found none")
-    order = np.random.default_rng(settings.seed).permutation(len(photos.paths))
-    rows = np.sort(order[: round(settings.spaq_share * len(order))])
-    return tuple(photos.paths[row] for row in rows), photos.attributes[rows]

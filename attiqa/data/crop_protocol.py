@@ -48,7 +48,36 @@ class CropSettings:
     Attributes:
         size: Pixels at the side of a crop.
         short_side: Range of the short side that the photograph is resized to before it is cropped.
+
+    Raises:
+        ValueError: A crop is smaller than a pixel or larger than the short side, or the range runs
+            from high to low.
     """
 
     size: int = 224
     short_side: tuple[int, int] = (224, 512)
+
+    def __post_init__(self) -> None:
+        low, high = self.short_side
+        if not 1 <= self.size <= low <= high:
+            raise ValueError(
+                f"crops: expected 1 <= size <= lowest <= highest short_side; found size "
+                f"{self.size} and short_side {low} {high}"
+            )
+
+
+def differing_views(trained: CropSettings, tested: CropProtocol) -> str:
+    """Say how a network's training crops differ from those it is tested on; empty where they agree.
+
+    A network does best at the sizes and scales that it was trained on. The photograph's own size
+    (0) is not compared.
+    """
+    low, high = trained.short_side
+    sides = [side for side in tested.short_sides if side and not low <= side <= high]
+    found = []
+    if trained.size != tested.crop:
+        found.append(f"crops of {trained.size} pixels in training, {tested.crop} in tests")
+    if sides:
+        scales = f"{low}" if low == high else f"{low} to {high}"
+        found.append(f"a short side of {scales} in training, {', '.join(map(str, sides))} in tests")
+    return "; ".join(found)

@@ -8,6 +8,7 @@ their suffixes say so; pipes, sockets and devices are none either.
 import hashlib
 import logging
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,15 +47,22 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
     """
     search = _Search()
     search.run(folder)
-    passed = f"; passed over: {_summary(search.passed)}" if search.passed else ""
-    if not search.photos:
-        raise DatasetLayoutError(
-            f"{folder}: no image files{passed or '; it is empty'}; expected files such as .jpg, "
-            ".png, .tif, .webp or .avif"
-        )
-    if passed:
+    search.require_photos(folder)
+    if passed := search.passed_over():
         logger.info("%s: %d image files%s", _printable(folder), len(search.photos), passed)
     return tuple(sorted(search.photos))
+
+
+def count_photos(folder: Path, most: int) -> int:
+    """Count the image files below a folder, as `list_photos` finds them, and stop after `most`.
+
+    Raises:
+        DatasetLayoutError: There are none, or the folder itself cannot be searched.
+    """
+    search = _Search(most=most)
+    search.run(folder)
+    search.require_photos(folder)
+    return min(len(search.photos), most)
 
 
 class PhotoFiles:
@@ -108,8 +116,13 @@ def cache_photos(paths: Sequence[Path], side: int, folder: Path) -> UInt8[np.nda
 
 @dataclass
 class _Search:
-    """A walk over folders: those that links lead to come last."""
+    """A walk over folders: those that links lead to come last.
 
+    Attributes:
+        most: Photographs after which it need not go on.
+    """
+
+    most: int = sys.maxsize
     photos: list[Path] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
     linked_files: list[Path] = field(default_factory=list)
@@ -123,7 +136,7 @@ class _Search:
         except OSError as error:
             raise DatasetLayoutError(f"{root}: cannot be searched for images: {error}") from error
         folders = deque([root])
-        while folders or self.linked_folders:
+        while (folders or self.linked_folders) and len(self.photos) < self.most:
             folder = folders.popleft() if folders else self.linked_folders.popleft()
             try:
                 key = _key(os.stat(folder))
@@ -136,6 +149,18 @@ class _Search:
                 logger.warning("%s: cannot be searched: %s", _printable(folder), error.strerror)
         for path in self.linked_files:
             self._add_linked(path)
+
+    def passed_over(self) -> str:
+        """Say what was passed over, for the end of a message."""
+        return f"; passed over: {_summary(self.passed)}" if self.passed else ""
+
+    def require_photos(self, root: Path) -> None:
+        """Raise a `DatasetLayoutError` where nothing was found."""
+        if not self.photos:
+            raise DatasetLayoutError(
+                f"{root}: no image files{self.passed_over() or '; it is empty'}; expected files "
+                "such as .jpg, .png, .tif, .webp or .avif"
+            )
 
     def _search_one(self, folder: Path, device: int) -> Iterator[Path]:
         """Take the files of a folder; yields its subfolders that are no links."""

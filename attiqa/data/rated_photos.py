@@ -29,6 +29,9 @@ class RatedPhotos:
         scale: Lowest and highest possible score.
         source: The label files and the image folder that were read.
         attributes: Human scores of the five attributes in the order of `ATTRIBUTES`, on `scale`.
+        deviations: Standard deviation of the opinions about each photograph, on `scale`.
+        votes: Share of the opinions at each of k levels, evenly spaced from the lowest to the
+            highest possible opinion; a row sums to 1.
         groups: What a photograph shows, where several show the same: its reference or its prompt.
         factors: Further facts by name, one value per photograph, such as the type of distortion.
         split: The authors' own division, where they published one.
@@ -41,6 +44,8 @@ class RatedPhotos:
     scale: tuple[float, float]
     source: str = ""
     attributes: Float[np.ndarray, "n 5"] | None = None
+    deviations: Float[np.ndarray, " n"] | None = None
+    votes: Float[np.ndarray, "n k"] | None = None
     groups: tuple[str, ...] | None = None
     factors: Mapping[str, tuple[str, ...] | tuple[int, ...]] = field(default_factory=dict)
     split: Split | None = None

@@ -8,7 +8,52 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from attiqa.data.rated_photos import Split
+from attiqa.data.rated_photos import RatedPhotos, Split
+from attiqa.errors import DatasetLayoutError, SettingsError
+
+OFFICIAL = frozenset({"FLIVE", "AVA"})
+"""Data sets that ATTIQA (section 4.1) divides as their authors did, once."""
+
+
+def divide(
+    photos: RatedPhotos,
+    splits: int | None = None,
+    validation: float = 0.0,
+    labels: float = 1.0,
+    by_group: bool = True,
+    official: bool = False,
+    seed: int = 0,
+) -> tuple[Split, ...]:
+    """Divide a data set as the paper does, or as told.
+
+    Args:
+        photos: The data set.
+        splits: Random divisions of 80 % and 20 %; None for what the paper takes (section 4.1): the
+            official one of FLIVE and AVA, ten random ones of all others.
+        validation: Share of the photographs to take out of those for training; 0 in the paper.
+        labels: Share of all photographs whose labels are used: see `training_subset`.
+        by_group: Photographs of one group share a part.
+        official: Take the authors' division of any data set.
+        seed: Fixes random divisions and the choice of a validation part.
+
+    Raises:
+        DatasetLayoutError: The official division is wanted of a data set that has none.
+        SettingsError: There are too few photographs for a part.
+    """
+    as_published = photos.name in OFFICIAL and photos.split is not None
+    groups = photos.groups if by_group else None
+    if not official and not (splits is None and as_published):
+        repeats = 10 if splits is None else splits
+        divided = random_splits(len(photos.paths), repeats, 0.2, validation, groups, seed)
+    elif photos.split is None:
+        raise DatasetLayoutError(f"{photos.name} has no official split; leave out --official")
+    elif validation and not len(photos.split.validation):
+        divided = (hold_out_validation(photos.split, validation, groups, seed),)
+    else:
+        divided = (photos.split,)
+    if labels < 1:
+        divided = tuple(training_subset(split, labels) for split in divided)
+    return divided
 
 
 def random_splits(
@@ -33,7 +78,7 @@ def random_splits(
         seed: Fixes all splits.
 
     Raises:
-        ValueError: A part with a share has no photographs, or none are left for training.
+        SettingsError: A part with a share has no photographs, or none are left for training.
     """
     labels = np.arange(count) if groups is None else np.asarray(groups)
     if len(labels) != count:
@@ -42,7 +87,12 @@ def random_splits(
     held_out, checked = round(test * len(unique)), round(validation * len(unique))
     empty = (test > 0 and not held_out) or (validation > 0 and not checked)
     if empty or held_out + checked >= len(unique):
-        raise ValueError(f"{len(unique)} groups cannot be divided: test={test}, {validation=}")
+        what = "photographs" if groups is None else "groups of photographs"
+        raise SettingsError(
+            f"validation: {len(unique)} {what} cannot be divided into {test:g} for tests, "
+            f"{validation:g} for validation and a rest for training; found {held_out}, {checked} "
+            f"and {len(unique) - held_out - checked}"
+        )
     splits = []
     for repeat in range(repeats):
         order = np.random.default_rng((seed, repeat)).permutation(len(unique))
@@ -87,7 +137,8 @@ def training_subset(split: Split, share: float, seed: int = 0) -> Split:
         seed: Fixes the choice.
 
     Raises:
-        ValueError: `share` is more than the split has outside its test part, or less than a photo.
+        SettingsError: `share` is more than the split has outside its test part, or less than a
+            photograph.
     """
     labelled = len(split.train) + len(split.validation)
     kept = share * (labelled + len(split.test)) / labelled
@@ -96,8 +147,29 @@ def training_subset(split: Split, share: float, seed: int = 0) -> Split:
         for which, part in enumerate((split.train, split.validation))
     )
     if kept > 1 or not len(train):
-        raise ValueError(f"share: {share} cannot be taken from {len(split.train)} for training")
+        everything = labelled + len(split.test)
+        raise SettingsError(
+            f"labels: {share:g} of {everything} photographs cannot be taken from the {labelled} "
+            f"outside the test part; expected {1 / everything:.2g} to {labelled / everything:.2g}"
+        )
     return Split(train, validation, split.test)
+
+
+def require_different_scores(photos: RatedPhotos, split: Split) -> None:
+    """Refuse a split that cannot be measured, before anything is trained on it.
+
+    Raises:
+        SettingsError: Its test or validation part has fewer than two different scores.
+    """
+    for name in ("test", "validation"):
+        rows = getattr(split, name)
+        if len(rows) and len(np.unique(photos.mos[rows])) < 2:
+            none = " (--validation 0 leaves it out)" if name == "validation" else ""
+            raise SettingsError(
+                f"{name}: a correlation needs two or more different scores; this part has "
+                f"{len(rows)} of {photos.name}'s {len(photos.paths)} photographs; give more, or a "
+                f"larger share{none}"
+            )
 
 
 def _thinned(

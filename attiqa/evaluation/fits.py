@@ -1,11 +1,13 @@
-"""Train what the protocols test (`protocols`): a fine-tuned network, or a linear probe."""
+"""Train what the protocols test (`protocols`): a fine-tuned network, or a probe."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import nn
@@ -15,14 +17,15 @@ from attiqa.data.crops import Photos
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
 from attiqa.evaluation.linear_probe import fit_linear_probe
+from attiqa.evaluation.mlp_probe import MlpProbe, fit_mlp_probe
 from attiqa.evaluation.predictions import quality_scores
-from attiqa.evaluation.protocols import Evaluate, Indices, Predict
-from attiqa.model.networks import QualityNet
+from attiqa.evaluation.protocols import Evaluate, Fitted, Indices, Predict
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.training.finetuning import finetune
 from attiqa.training.settings import FinetuneSettings
 
-Features = Callable[[RatedPhotos, Indices], Float[np.ndarray, "n f"]]
-"""Computes features of some photographs of a data set."""
+Features = Callable[[RatedPhotos, Indices], Float[np.ndarray, "n k f"]]
+"""Computes features of the k crops of some photographs of a data set."""
 Pixels = Callable[[RatedPhotos, Indices], Photos]
 """Gets some photographs of a data set."""
 
@@ -30,6 +33,16 @@ Pixels = Callable[[RatedPhotos, Indices], Photos]
 def read_files(photos: RatedPhotos, indices: Indices) -> PhotoFiles:
     """Get photographs that are decoded when asked."""
     return PhotoFiles(photos.paths[index] for index in indices)
+
+
+def fresh_copies(start: AttributeNet, seed: int) -> Callable[[], QualityNet]:
+    """Make networks with the pretrained weights and a new regressor, the same each time."""
+
+    def make() -> QualityNet:
+        torch.manual_seed(seed)
+        return QualityNet(copy.deepcopy(start).cpu())
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class FinetuneFit:
         protocol: Short sides and crop of the test.
         states: Folder of a state per split; one that was interrupted, or done, is continued.
         crops: Of each scale of a tested photograph: 5, or the centre alone.
-        every: Epochs from one test to the next; the last epoch is tested always.
+        every: Epochs from one test to the next, 0 for none; the last epoch is tested always.
         pixels: Gets the photographs.
         tested: What else the tests depend on, ready for JSON, such as further data sets.
         trained: Is shown the network of each split when it is trained.
@@ -60,14 +73,12 @@ class FinetuneFit:
     tested: Mapping[str, Any] = field(default_factory=dict)
     trained: Callable[[QualityNet, RatedPhotos, Split], None] | None = None
 
-    def __call__(
-        self, photos: RatedPhotos, split: Split, evaluate: Evaluate
-    ) -> list[dict[str, float]]:
+    def __call__(self, photos: RatedPhotos, split: Split, evaluate: Evaluate) -> Fitted:
         """Train on one split."""
 
         def after_epoch(net: nn.Module, done: int) -> dict[str, float]:
-            if done % self.every and done < self.settings.schedule.epochs:
-                return {}
+            if not self.every or done % self.every or done == self.settings.schedule.epochs:
+                return {}  # the protocol tests the finished network itself
             return evaluate(self.predictor(cast(QualityNet, net)))
 
         net = self.start()
@@ -81,6 +92,7 @@ class FinetuneFit:
             self.states / f"{split_hash(photos.names, split)[:16]}.ckpt",
             evaluate=after_epoch,
             scale=photos.scale,
+            deviations=None if photos.deviations is None else photos.deviations[split.train],
             evaluation={
                 "split": split_hash(photos.names, split),
                 "protocol": asdict(self.protocol),
@@ -91,7 +103,7 @@ class FinetuneFit:
         )
         if self.trained:
             self.trained(net, photos, split)
-        return history
+        return Fitted(history, self.predictor(net))
 
     def predictor(self, net: QualityNet) -> Predict:
         """Score photographs by the protocol."""
@@ -102,18 +114,26 @@ class FinetuneFit:
 
 @dataclass(frozen=True)
 class ProbeFit:
-    """Linear probing as a fit of one epoch: ridge regression on frozen features.
+    """Probing as a fit of one epoch: a small model on frozen features.
 
     Attributes:
         features: Computes them, without any training.
+        mlp: Settings of the network that the paper probes with; None for ridge regression on the
+            mean of the crops' features, its penalty chosen on the training part by leaving one out.
     """
 
     features: Features
+    mlp: MlpProbe | None = None
 
-    def __call__(
-        self, photos: RatedPhotos, split: Split, evaluate: Evaluate
-    ) -> list[dict[str, float]]:
-        """Fit the training part; the penalty is chosen on it by leaving one out."""
-        probe = fit_linear_probe(self.features(photos, split.train), photos.mos[split.train])
-        found = evaluate(lambda photos, indices: probe(self.features(photos, indices)))
-        return [{"alpha": probe.alpha, **found}]
+    def __call__(self, photos: RatedPhotos, split: Split, evaluate: Evaluate) -> Fitted:
+        """Fit the training part."""
+        features, mos = self.features(photos, split.train), photos.mos[split.train]
+        if self.mlp is None:
+            ridge = fit_linear_probe(features.mean(1), mos)
+            return Fitted(
+                [{"alpha": ridge.alpha}], lambda p, rows: ridge(self.features(p, rows).mean(1))
+            )
+        probe = fit_mlp_probe(features, mos, self.mlp)
+        return Fitted(
+            [{"training error": probe.error}], lambda p, rows: probe(self.features(p, rows))
+        )

@@ -26,21 +26,31 @@ def quality_scores(
     return crop_means(net, lambda x: net(x).score[:, None], photos, protocol, crops)[:, 0]
 
 
+def attribute_scores(
+    net: AttributeNet | QualityNet, photos: Photos, protocol: CropProtocol
+) -> Float[np.ndarray, "n a"]:
+    """Score the attributes of photographs, as the heads do."""
+
+    def forward(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b a"]:
+        return net(images).attributes if isinstance(net, QualityNet) else net(images)
+
+    return crop_means(net, forward, photos, protocol)
+
+
 def backbone_features(
     net: AttributeNet, photos: Photos, protocol: CropProtocol, crops: Literal[1, 5] = 5
-) -> Float[np.ndarray, "n d"]:
-    """Compute the backbone's pooled features: what all five heads see."""
-    return crop_means(net, net.pooled, photos, protocol, crops)
+) -> Float[np.ndarray, "n k d"]:
+    """Compute the backbone's pooled features of each crop: what all five heads see."""
+    return of_crops(net, net.pooled, photos, protocol, crops)
 
 
 def head_features(
     net: AttributeNet, photos: Photos, protocol: CropProtocol, crops: Literal[1, 5] = 5
-) -> Float[np.ndarray, "n d"]:
-    """Compute the hidden features of all five heads: what the quality regressor sees."""
-    return crop_means(net, lambda x: net.features(x).flatten(1), photos, protocol, crops)
+) -> Float[np.ndarray, "n k d"]:
+    """Compute the hidden features of all five heads of each crop: what the regressor sees."""
+    return of_crops(net, lambda x: net.features(x).flatten(1), photos, protocol, crops)
 
 
-@torch.no_grad()
 def crop_means(
     net: nn.Module,
     forward: Forward,
@@ -48,7 +58,19 @@ def crop_means(
     protocol: CropProtocol,
     crops: Literal[1, 5] = 5,
 ) -> Float[np.ndarray, "n d"]:
-    """Average over the crops of each photograph what a network says about them.
+    """Average over the crops of each photograph what a network says about them: see `of_crops`."""
+    return of_crops(net, forward, photos, protocol, crops).astype(np.float64).mean(1)
+
+
+@torch.no_grad()
+def of_crops(
+    net: nn.Module,
+    forward: Forward,
+    photos: Photos,
+    protocol: CropProtocol,
+    crops: Literal[1, 5] = 5,
+) -> Float[np.ndarray, "n k d"]:
+    """Ask a network about each crop of each photograph.
 
     Args:
         net: In evaluation mode meanwhile; its parameters say on which device.
@@ -62,12 +84,12 @@ def crop_means(
     net.eval()
     try:
         parts = [
-            forward(batch.to(device)).unflatten(0, (-1, seen)).mean(1).cpu()
+            forward(batch.to(device)).unflatten(0, (-1, seen)).float().cpu()
             for batch in _batches(photos, protocol, crops)
         ]
     finally:
         net.train(training)
-    return torch.cat(parts).double().numpy()
+    return torch.cat(parts).numpy()
 
 
 def _batches(

@@ -20,7 +20,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,9 +36,26 @@ Predict = Callable[[RatedPhotos, Indices], Float[np.ndarray, " n"]]
 """Scores some photographs of a data set."""
 Evaluate = Callable[[Predict], dict[str, float]]
 """Measures a model as it is now: `PART/METRIC` to value, for the history of its training."""
-Fit = Callable[[RatedPhotos, Split, Evaluate], list[dict[str, float]]]
-"""Trains on `split.train`; returns the history, one entry per epoch. Each entry holds what
-`evaluate` returned after that epoch, the last entry always, others where the fit chose to ask."""
+
+
+class Fitted(NamedTuple):
+    """A model that was trained on one split.
+
+    Attributes:
+        history: One entry per epoch. Each holds what `evaluate` returned after that epoch where the
+            fit chose to ask; what the finished model shows joins the last one.
+        predict: Of the finished model.
+    """
+
+    history: list[dict[str, float]]
+    predict: Predict
+
+
+Fit = Callable[[RatedPhotos, Split, Evaluate], Fitted]
+"""Trains on `split.train`."""
+
+Predictions = Mapping[str, Float[np.ndarray, " n"]]
+"""Scores by part of the data: "test", "validation", and all photographs of further data sets."""
 
 SELECTIONS = ("last epoch", "selected on validation", "best on test")
 
@@ -49,6 +66,7 @@ def over_splits(
     fit: Fit,
     others: Sequence[RatedPhotos] = (),
     settings: Mapping[str, Any] | None = None,
+    keep: Callable[[int, Predictions], None] | None = None,
 ) -> dict[str, Any]:
     """Train and test on every split of a data set; report each of them, medians and quartiles.
 
@@ -59,14 +77,18 @@ def over_splits(
         others: Data sets that every model is tested on, for cross-dataset results: on the official
             test part of those that have one, on the others whole.
         settings: Of `fit`, for the record.
+        keep: Is given what the model of each split predicts, and the split's number from 0.
     """
     names = {photos.name, *(other.name for other in others)}
     if len(names) != 1 + len(others):
         raise ValueError(f"data sets must have different names: {sorted(names)}")
     runs = []
-    for number, split in enumerate(splits, 1):
-        runs.append(one_split(photos, split, fit, others))
-        logger.info("split %d of %d: %s", number, len(splits), _headline(runs[-1]))
+    for number, split in enumerate(splits):
+        run, predictions = one_split(photos, split, fit, others)
+        runs.append(run)
+        if keep:
+            keep(number, predictions)
+        logger.info("split %d of %d: %s", number + 1, len(splits), _headline(run))
     return {
         "summary": summarise([run["selected"] for run in runs]),
         "runs": runs,
@@ -77,32 +99,68 @@ def over_splits(
 
 def one_split(
     photos: RatedPhotos, split: Split, fit: Fit, others: Sequence[RatedPhotos] = ()
-) -> dict[str, Any]:
-    """Train on one split and select among the epochs."""
-    history = fit(photos, split, lambda predict: measure_parts(predict, photos, split, others))
+) -> tuple[dict[str, Any], Predictions]:
+    """Train on one split, select among the epochs, and predict with the finished model.
+
+    Returns:
+        The result, ready for JSON, with intervals for the finished model alone; and its scores.
+    """
+    fitted = fit(photos, split, lambda predict: measure_parts(predict, photos, split, others))
+    parts = {"test": (photos, split.test), "validation": (photos, split.validation)}
+    parts |= {other.name: (other, np.arange(len(other.paths))) for other in others}
+    predictions: dict[str, np.ndarray] = {}
+    last: dict[str, float] = {}
+    for part, (rated, indices) in parts.items():
+        if not len(indices):
+            continue
+        scores = predictions[part] = fitted.predict(rated, indices)
+        if rated is photos:
+            last |= _prefixed(part, measure_scores(scores, rated, indices))
+            continue
+        tested = cross_test(rated)
+        last |= _prefixed(part, measure_scores(scores[tested], rated, tested))
+        if len(tested) < len(indices):
+            last |= _prefixed(f"{part}, all", measure_scores(scores, rated, indices))
+    history = [*fitted.history[:-1], fitted.history[-1] | last]
     sizes = {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
     identity = split_hash(photos.names, split)
-    return {
+    record = {
         "split": {"sha256": identity, **sizes},
         "selected": select(history),
         "history": history,
     }
+    return record, predictions
 
 
 def measure_parts(
-    predict: Predict, photos: RatedPhotos, split: Split, others: Sequence[RatedPhotos] = ()
+    predict: Predict,
+    photos: RatedPhotos,
+    split: Split,
+    others: Sequence[RatedPhotos] = (),
+    thorough: bool = False,
 ) -> dict[str, float]:
     """Measure a model on the test and validation parts and on other data sets, for a history.
+
+    Args:
+        predict: Scores photographs.
+        photos: The data set that is divided.
+        split: How.
+        others: Further data sets.
+        thorough: Intervals and pairs of the test part, too, which take long after every epoch.
 
     Returns:
         `PART/METRIC` to value.
     """
-    found = {"test": measure(predict, photos, split.test)}
+    tested = measure_scores if thorough else agreement
+    scores = predict(photos, split.test)
+    found = _prefixed("test", tested(scores, photos, split.test))
     if len(split.validation):
-        found["validation"] = measure(predict, photos, split.validation, resamples=0)
+        scores = predict(photos, split.validation)
+        found |= _prefixed("validation", agreement(scores, photos, split.validation))
     for other in others:
-        found[other.name] = measure(predict, other, cross_test(other))
-    return {f"{part}/{name}": value for part in found for name, value in found[part].items()}
+        rows = cross_test(other)
+        found |= _prefixed(other.name, agreement(predict(other, rows), other, rows))
+    return found
 
 
 def cross_test(photos: RatedPhotos) -> Indices:
@@ -148,26 +206,40 @@ def setting_of(dataset: str, trained_on: str | None) -> str:
     return "unknown" if names("unknown") else "zero-shot"
 
 
-def measure(
-    predict: Predict, photos: RatedPhotos, indices: Indices, resamples: int = 1000
+def measure(predict: Predict, photos: RatedPhotos, indices: Indices) -> dict[str, float]:
+    """Score some photographs and compare with people's scores: see `measure_scores`."""
+    return measure_scores(predict(photos, indices), photos, indices)
+
+
+def agreement(
+    scores: Float[np.ndarray, " n"], photos: RatedPhotos, indices: Indices
+) -> dict[str, float]:
+    """Correlate scores of some photographs with people's; `mapped` is 1 where the logistic fitted.
+
+    Linear in the photographs but for their sorting: cheap enough for every epoch.
+    """
+    found = correlations(scores, photos.mos[indices])
+    return {name: float(value) for name, value in found.items()}
+
+
+def measure_scores(
+    scores: Float[np.ndarray, " n"], photos: RatedPhotos, indices: Indices, resamples: int = 1000
 ) -> dict[str, float]:
     """Compare the scores of some photographs with people's.
 
     Args:
-        predict: Scores them.
+        scores: Theirs.
         photos: The data set.
         indices: Which of its photographs.
-        resamples: Of the bootstrap of the SROCC (95 %); 0 leaves it out.
+        resamples: Of the bootstrap of the SROCC (95 %).
 
     Returns:
-        The correlations (`mapped` is 1 where the logistic fitted), and the share of pairs in the
-        right order: of all pairs and, for photographs with groups, of those within a group.
+        The correlations, the interval, and the share of pairs in the right order: of all pairs
+        and, for photographs with groups, of those within a group.
     """
-    scores, mos = predict(photos, indices), photos.mos[indices]
-    found = {name: float(value) for name, value in correlations(scores, mos).items()}
-    if resamples:
-        interval = bootstrap_interval(scores, mos, resamples=resamples)
-        found |= {"srocc_low": interval.low, "srocc_high": interval.high}
+    found, mos = agreement(scores, photos, indices), photos.mos[indices]
+    interval = bootstrap_interval(scores, mos, resamples=resamples)
+    found |= {"srocc_low": interval.low, "srocc_high": interval.high}
     everything = pair_accuracy(scores, mos)
     found |= {"pair_accuracy": everything.share, "pairs": float(everything.pairs)}
     if photos.groups is not None:
@@ -227,6 +299,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 for metric in ("srocc", "plcc", "plcc_mapped", "krocc", "rmse")
             }
             for part in parts
+            if all(part in found for found in chosen)
         }
     return summary
 
@@ -276,6 +349,10 @@ def labels_hash(photos: RatedPhotos) -> str:
     rows = zip(photos.paths, photos.mos, strict=True)
     text = "\n".join(f"{path.name}\t{float(mos)!r}" for path, mos in rows)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _prefixed(part: str, found: Mapping[str, float]) -> dict[str, float]:
+    return {f"{part}/{name}": value for name, value in found.items()}
 
 
 def _tested_part(photos: RatedPhotos) -> dict[str, Any]:

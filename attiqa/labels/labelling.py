@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -35,7 +35,8 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.data.photo_folder import list_photos
 from attiqa.errors import LabelStoreError
 from attiqa.labels.loading import Loading
-from attiqa.labels.photo_batches import Cut, PhotoBatches, PhotoRow, Reject
+from attiqa.labels.photo_batches import Cut, PhotoBatch, PhotoBatches, PhotoRow, Reject
+from attiqa.labels.score_table import ScoreTable
 from attiqa.labels.store import (
     KINDS,
     ShardWriter,
@@ -54,7 +55,7 @@ LIBRARIES = ("attiqa", "torch", "torchvision", "pillow", "numpy")
 DECIDING = (
     *("data/photos/decoding", "data/photos/formats", "data/photos/deep_images"),
     *("data/photos/color_spaces", "data/photos/color_profiles", "data/photos/code_points"),
-    *("data/views", "labels/photo_batches"),
+    *("data/views", "labels/photo_batches", "labels/score_table"),
     *("teachers/measurements", "teachers/clip_model", "teachers/teacher"),
 )
 """Modules that a label depends on."""
@@ -70,6 +71,7 @@ class Labelling:
         description: Of the teacher, ready for JSON: weights, prompts, normalisation.
         device: Where the squares are brought.
         attributes: Of the teacher's columns.
+        lack: Why a photograph has no label though it can be read.
     """
 
     teacher: AttributeTeacher
@@ -77,17 +79,23 @@ class Labelling:
     description: Mapping[str, Any]
     device: str = "cpu"
     attributes: tuple[str, ...] = ATTRIBUTES
+    lack: ClassVar[str] = "the teacher's label is not finite"
 
     def __call__(self, squares: UInt8[Tensor, "b v 3 s s"]) -> Float[Tensor, "b a"]:
         """Label photographs; on a GPU this returns before the labels are there."""
         images = squares.to(self.device, non_blocking=True).flatten(0, 1).float() / 255
         return self.teacher(images).unflatten(0, squares.shape[:2]).mean(1)
 
+    def label(self, batch: PhotoBatch) -> Float[Tensor, "b a"]:
+        """Label what a worker hands over."""
+        assert batch.squares is not None
+        return self(batch.squares)
+
 
 def label_folder(
     folder: Path,
     store: Path,
-    labelling: Labelling,
+    labelling: Labelling | ScoreTable,
     loading: Loading | None = None,
     retry_rejects: bool = False,
 ) -> None:
@@ -99,18 +107,22 @@ def label_folder(
     Args:
         folder: Searched at any depth.
         store: Folder of the labels, see `attiqa.labels.store`; made where it does not exist.
-        labelling: Must be the same in each call for one store.
+        labelling: Must be the same in each call for one store. A photograph that a table has no
+            row for is a reject.
         loading: May differ from call to call.
         retry_rejects: Try the images again that could not be read in an earlier run.
 
     Raises:
-        LabelStoreError: The store was begun under other conditions, or another run is writing it.
+        LabelStoreError: The store was begun under other conditions, another run is writing it, or
+            a table has no row for any photograph.
         DatasetLayoutError: The folder holds no images, or a file name that is not Unicode.
     """
     loading = loading or Loading()
     distributed = dist.is_available() and dist.is_initialized()
     rank, processes = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
     paths = sorted(path.relative_to(folder).as_posix() for path in list_photos(folder))
+    if isinstance(labelling, ScoreTable) and rank == 0:
+        labelling.require_rows(paths)
     manifest = describe(labelling, paths)
     store.mkdir(parents=True, exist_ok=True)
     with (store / "lock").open("a+") as lock:
@@ -131,13 +143,14 @@ def label_folder(
         _label(folder, store, mine, labelling, loading, rank)
 
 
-def describe(labelling: Labelling, paths: Sequence[str]) -> dict[str, Any]:
+def describe(labelling: Labelling | ScoreTable, paths: Sequence[str]) -> dict[str, Any]:
     """Return the manifest: all that the labels of a sorted list of images depend on."""
     return {
         "format": 1,
         "attributes": list(labelling.attributes),
         "teacher": dict(labelling.description),
-        "cut": asdict(labelling.cut) | {"resize": "bicubic, antialiased, rounded to 8 bits"},
+        "cut": labelling.cut
+        and asdict(labelling.cut) | {"resize": "bicubic, antialiased, rounded to 8 bits"},
         "images": {"count": len(paths), "sha256": hash_paths(paths)},
         "versions": {name: version(name) for name in LIBRARIES},
         "code_sha256": code_hash(DECIDING),
@@ -153,7 +166,12 @@ class _Labelled(NamedTuple):
 
 
 def _label(
-    folder: Path, store: Path, paths: list[str], labelling: Labelling, loading: Loading, rank: int
+    folder: Path,
+    store: Path,
+    paths: list[str],
+    labelling: Labelling | ScoreTable,
+    loading: Loading,
+    rank: int,
 ) -> None:
     """Label one process' share; what was stored stays, whatever ends it."""
     on_gpu = torch.device(labelling.device).type == "cuda"
@@ -172,14 +190,14 @@ def _label(
 
     def land(left: int) -> None:
         while len(flying) > left:
-            _store(flying.popleft(), labels, rejects)
+            _store(flying.popleft(), labels, rejects, labelling.lack)
 
     try:
         with _progress(rank) as progress:
             task = progress.add_task("labelling", total=len(paths))
             for batch in loader:
-                if batch.squares is not None:
-                    flying.append(_launch(batch.rows, batch.squares, labelling))
+                if batch.rows:
+                    flying.append(_launch(batch, labelling))
                 land(left=int(on_gpu))  # the GPU computes one while the one before it is stored
                 rejects.append(batch.rejects)
                 progress.advance(task, len(batch.rows) + len(batch.rejects))
@@ -189,26 +207,24 @@ def _label(
         rejects.close()
 
 
-def _launch(
-    rows: list[PhotoRow], squares: UInt8[Tensor, "b v 3 s s"], labelling: Labelling
-) -> _Labelled:
-    deltas = labelling(squares)
+def _launch(batch: PhotoBatch, labelling: Labelling | ScoreTable) -> _Labelled:
+    deltas = labelling.label(batch)
     if not deltas.is_cuda:
-        return _Labelled(rows, deltas.cpu(), None)
+        return _Labelled(batch.rows, deltas.cpu(), None)
     deltas = deltas.to("cpu", non_blocking=True)
     arrival = torch.cuda.Event()
     arrival.record(torch.cuda.current_stream(labelling.device))
-    return _Labelled(rows, deltas, arrival)
+    return _Labelled(batch.rows, deltas, arrival)
 
 
-def _store(batch: _Labelled, labels: ShardWriter, rejects: ShardWriter) -> None:
+def _store(batch: _Labelled, labels: ShardWriter, rejects: ShardWriter, lack: str) -> None:
     if batch.arrival is not None:
         batch.arrival.synchronize()
     pairs = list(zip(batch.rows, batch.deltas.tolist(), strict=True))
     finite = batch.deltas.isfinite().all(dim=1).tolist()
     labels.append((*row, *deltas) for (row, deltas), ok in zip(pairs, finite, strict=True) if ok)
     rejects.append(
-        Reject(row.path, f"the teacher's label is not finite: {deltas}")
+        Reject(row.path, f"{lack}: {deltas}")
         for (row, deltas), ok in zip(pairs, finite, strict=True)
         if not ok
     )

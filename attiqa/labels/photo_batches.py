@@ -71,7 +71,7 @@ class Reject(NamedTuple):
 
 
 class PhotoBatch(NamedTuple):
-    """What a worker hands over."""
+    """What a worker hands over; no squares where nothing of the photographs is to be seen."""
 
     rows: list[PhotoRow]
     squares: UInt8[Tensor, "b v 3 s s"] | None
@@ -81,7 +81,7 @@ class PhotoBatch(NamedTuple):
 class PhotoBatches(Dataset[PhotoBatch]):
     """Batches of photographs by their paths; this is what runs in the workers."""
 
-    def __init__(self, folder: Path, cut: Cut) -> None:
+    def __init__(self, folder: Path, cut: Cut | None) -> None:
         self.folder = folder
         self.cut = cut
 
@@ -98,5 +98,6 @@ class PhotoBatches(Dataset[PhotoBatch]):
                 rejects.append(Reject(path, str(error)))
                 continue
             rows.append(PhotoRow(path, photo.shape[1], photo.shape[0], size, digest))
-            squares.append(self.cut(photo))
+            if self.cut:
+                squares.append(self.cut(photo))
         return PhotoBatch(rows, torch.stack(squares) if squares else None, rejects)

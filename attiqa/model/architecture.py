@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from attiqa.attributes import ATTRIBUTES
 
-Activation = Literal["relu", "gelu", "sigmoid"]
+Activation = Literal["relu", "gelu", "sigmoid", "gated"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Architecture:
         attributes: What the heads score, in this order; the paper's five but for ablations.
         development_features: Width of the head that compares developments of one shot; 0 for none.
         regressor_activation: After that hidden layer. `sigmoid` gave better results than the
-            others on several data sets in a study of six backbones (arXiv:2509.17374).
+            others on several data sets in a study of six backbones (arXiv:2509.17374), and `gated`,
+            learnable, on others (see `activations.GatedActivation`).
 
     Raises:
         ValueError: There is no such activation.

@@ -10,6 +10,7 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import CheckpointError
 from attiqa.model.architecture import Architecture
+from attiqa.model.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Card:
         versions: Of the libraries.
         limits: What the weights must not be used for.
         attributes: Order of the attribute scores.
+        uncertainty: Calibrated intervals around its scores; None where nobody has calibrated any.
         sha256: Of the weight file; filled in when saved.
     """
 
@@ -59,7 +61,22 @@ class Card:
     versions: Mapping[str, str]
     limits: str
     attributes: tuple[str, ...] = ATTRIBUTES
+    uncertainty: Uncertainty | None = None
     sha256: str = ""
+
+    def calibrated(self) -> tuple[Uncertainty, Scale]:
+        """Return what intervals around scores are made of.
+
+        Raises:
+            CheckpointError: Nobody has calibrated any for these weights.
+        """
+        if self.uncertainty is None or self.scale is None:
+            raise CheckpointError(
+                f"{self.name}: its card has no calibrated uncertainty; "
+                "experiments/iqa/calibrate_uncertainty.py --write adds it, from photographs with "
+                "opinion scores that the model was not trained on"
+            )
+        return self.uncertainty, self.scale
 
 
 def read_card(path: Path) -> Card:
@@ -75,11 +92,13 @@ def read_card(path: Path) -> Card:
         architecture |= {key: tuple(architecture[key]) for key in names if key in architecture}
         protocol = {"further": ()} | fields.pop("protocol")
         scale = fields.pop("scale")
+        uncertainty = fields.pop("uncertainty", None)
         card = Card(
             architecture=Architecture(**architecture),
             protocol=CropProtocol(**protocol | {"further": tuple(protocol["further"])}),
             scale=scale and Scale(**scale),
             attributes=tuple(fields.pop("attributes")),
+            uncertainty=uncertainty and Uncertainty(**uncertainty),
             **fields,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

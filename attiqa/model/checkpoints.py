@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +15,9 @@ from attiqa.errors import CheckpointError
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card, read_card
 from attiqa.model.networks import AttributeNet, QualityNet
+
+COUNTERS = "num_batches_tracked"
+"""Batch normalisation's step counters, which nothing reads."""
 
 
 def save_checkpoint(
@@ -68,7 +72,7 @@ def load_checkpoint(path: Path) -> tuple[AttributeNet | QualityNet, Card]:
 
 
 def load_backbone(net: AttributeNet, path: Path) -> None:
-    """Initialise the backbone from a safetensors file of timm weights without a classifier.
+    """Initialise the backbone from a safetensors file of timm; a classifier in it is left out.
 
     Raises:
         CheckpointError: The file is missing or broken, or does not fit the backbone.
@@ -77,21 +81,31 @@ def load_backbone(net: AttributeNet, path: Path) -> None:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from error
+    classifier = cast(dict[str, Any], net.backbone.pretrained_cfg).get("classifier") or ()
+    layers = (classifier,) if isinstance(classifier, str) else classifier
+    known = net.backbone.state_dict()
+    for name in list(state):
+        if name not in known and name.startswith(tuple(f"{layer}." for layer in layers)):
+            del state[name]
     _load_state(net.backbone, state, path)
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:
-    """Get the state without batch normalisation's step counters, which nothing reads."""
-    return {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    """Get the state without `COUNTERS`."""
+    return {k: v for k, v in net.state_dict().items() if not k.endswith(COUNTERS)}
 
 
 def _load_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Load all weights or raise, naming the file and the first weight that does not fit."""
     expected = {name: tuple(value.shape) for name, value in _weights(net).items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise CheckpointError(
-                f"{path}: {name}: the network has {expected.get(name)}, the file {found.get(name)}"
-            )
-    net.load_state_dict(state, strict=False)
+    found = {name: shape for name, shape in found.items() if not name.endswith(COUNTERS)}
+    names = sorted(expected.keys() | found.keys())
+    wrong = [name for name in names if expected.get(name) != found.get(name)]
+    if wrong:
+        first = wrong[0]
+        raise CheckpointError(
+            f"{path}: {first}: the network has {expected.get(first)}, the file {found.get(first)}; "
+            f"{len(wrong)} of {len(names)} weights do not fit"
+        )
+    net.load_state_dict({name: state[name] for name in found}, strict=False)

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import save_checkpoint
+from attiqa.model.hub_card import LIBRARY, hub_card
 from attiqa.model.networks import QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.model.sources import fetch
@@ -18,11 +19,7 @@ from attiqa.model.sources import fetch
 class HubModel(
     QualityModel,
     PyTorchModelHubMixin,
-    library_name="attiqa",
-    license="other",  # the model's card says which
-    pipeline_tag="image-classification",
-    tags=["image-quality-assessment"],
-    paper_url="https://arxiv.org/abs/2406.01020",
+    library_name=LIBRARY,
 ):
     """A `QualityModel` that the hub's functions know; stored as safetensors with its JSON card."""
 
@@ -59,31 +56,18 @@ class HubModel(
         model = load_model(folder, map_location)
         return cls(model.net, model.card)
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """Write what a user of the repository must know, from the card."""
-        return ModelCard(f"---\n{self._hub_mixin_info.model_card_data}\n---\n{_readme(self.card)}")
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload weights, JSON card and README, which names the repository.
 
+        Args:
+            repo_id: `owner/name`.
+            options: Of `PyTorchModelHubMixin.push_to_hub`: `token`, `private`, `revision`, ...
+        """
+        named = {"repository": repo_id}
+        return super().push_to_hub(repo_id, model_card_kwargs=named, **options)
 
-def _readme(card: Card) -> str:
-    """Say in Markdown what the scores mean and where they come from."""
-    assert card.scale is not None
-    return "\n".join(
-        (
-            f"# {card.name}",
-            "",
-            f"No-reference image quality, {card.scale.low:g} to {card.scale.high:g}, higher is "
-            f"better ({card.scale.meaning}), and five attributes: {', '.join(card.attributes)}.",
-            "",
-            f"- Network: {card.architecture.backbone}",
-            f"- Teacher of the attributes: {card.teacher}",
-            *(f"- Training, {key}: {value}" for key, value in card.training.items()),
-            f"- Limits: {card.limits}",
-            "",
-            "```python",
-            "from attiqa.model.quality_model import load_model",
-            "",
-            'load_model("hf://owner/repository").score("photo.jpg")',
-            "```",
-            "",
-        )
-    )
+    def generate_model_card(  # type: ignore[override]
+        self, repository: str = "owner/repository"
+    ) -> ModelCard:
+        """Write what a user of the repository must know, from the card (see `hub_card`)."""
+        return hub_card(self.card, repository)

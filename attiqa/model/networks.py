@@ -11,15 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attiqa.errors import AttiqaError
+from attiqa.errors import AttiqaError, did_you_mean
+from attiqa.model.activations import ACTIVATIONS
 from attiqa.model.architecture import Architecture
 from attiqa.model.development_head import DevelopmentHead, colors
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid}
-
 
 class BackboneError(AttiqaError):
-    """A backbone cannot compute pictures of this size, or learn in this way."""
+    """There is no such backbone, or it cannot compute pictures of this size or learn this way."""
 
 
 class QualityPrediction(NamedTuple):
@@ -29,6 +28,26 @@ class QualityPrediction(NamedTuple):
     """Mean opinion score on the scale of the model's card, not clamped."""
     attributes: Float[Tensor, "b a"]
     """As in `Architecture.attributes`, in standard deviations of the training photographs."""
+
+
+class CropPredictions(NamedTuple):
+    """What the model says about k crops of each photograph of a batch."""
+
+    score: Float[Tensor, "b k"]
+    attributes: Float[Tensor, "b k a"]
+
+
+class IntervalPrediction(NamedTuple):
+    """A `QualityPrediction` and, around each score, an interval for the opinion of people."""
+
+    score: Float[Tensor, " b"]
+    attributes: Float[Tensor, "b a"]
+    spread: Float[Tensor, " b"]
+    """Standard deviation of the scores of the crops of a photograph (divided by their number)."""
+    low: Float[Tensor, " b"]
+    """Lower end of the interval, not below the scale."""
+    high: Float[Tensor, " b"]
+    """Upper end, not above it."""
 
 
 class Perception(NamedTuple):
@@ -106,7 +125,16 @@ class AttributeNet(nn.Module):
 
 
 def _create_backbone(name: str) -> nn.Module:
-    """Create a timm model that takes pictures of any size, where it can."""
+    """Create a timm model that takes pictures of any size, where it can.
+
+    Raises:
+        BackboneError: timm has no such model.
+    """
+    if ":" not in name and not timm.is_model(name):
+        raise BackboneError(
+            f"backbone: expected a model name of timm (timm.list_models()); found {name!r}"
+            + did_you_mean(name, timm.list_models())
+        )
     try:
         return timm.create_model(name, num_classes=0, dynamic_img_size=True)
     except TypeError as error:
@@ -133,7 +161,7 @@ class QualityNet(nn.Module):
         self.dropout = nn.Dropout(0.0)  # its rate is a setting of the fine-tuning
         self.regressor = nn.Sequential(
             nn.Linear(attributes * architecture.head_features, architecture.regressor_features),
-            ACTIVATIONS[architecture.regressor_activation](),
+            ACTIVATIONS[architecture.regressor_activation](architecture.regressor_features),
             nn.Linear(architecture.regressor_features, 1),
         )
         if architecture.development_features:

@@ -20,7 +20,14 @@ from attiqa.errors import CheckpointError, ImageFormatError
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_checkpoint
 from attiqa.model.inputs import Photo, check_range, check_shape, checked, to_pixels
-from attiqa.model.networks import Perception, QualityNet, QualityPrediction
+from attiqa.model.networks import (
+    CropPredictions,
+    IntervalPrediction,
+    Perception,
+    QualityNet,
+    QualityPrediction,
+)
+from attiqa.model.quality_map import WindowGrid, quality_map
 from attiqa.model.sizes import check_size
 from attiqa.model.sources import WEIGHTS, weight_file
 
@@ -193,13 +200,21 @@ class QualityModel(nn.Module):
         Raises:
             ImageFormatError: As in `predict`.
         """
+        seen = self.score_crops(crops)
+        return QualityPrediction(seen.score.mean(1), seen.attributes.mean(1))
+
+    def score_crops(self, crops: Float[Tensor, "b k 3 c c"]) -> CropPredictions:
+        """Predict each of the k crops of each photograph.
+
+        Raises:
+            ImageFormatError: As in `predict`.
+        """
         prediction = self.predict(crops.flatten(0, 1))
-        return QualityPrediction(
-            prediction.score.unflatten(0, crops.shape[:2]).mean(1),
-            prediction.attributes.unflatten(0, crops.shape[:2]).mean(1),
+        return CropPredictions(
+            prediction.score.unflatten(0, crops.shape[:2]),
+            prediction.attributes.unflatten(0, crops.shape[:2]),
         )
 
-    @torch.no_grad()
     def score(self, images: Photo | Sequence[Photo]) -> QualityPrediction:
         """Score whole photographs of any size by the card's protocol, one after the other.
 
@@ -217,6 +232,55 @@ class QualityModel(nn.Module):
             ImageFileError: A file cannot be read.
             ImageFormatError: A type, shape or range that `Photo` does not list, too small or long.
         """
+        score, attributes, _ = self._score_each(images)
+        return QualityPrediction(score, attributes)
+
+    def score_with_interval(self, images: Photo | Sequence[Photo]) -> IntervalPrediction:
+        """Score as `score` does; add the interval that the card's uncertainty gives.
+
+        Args:
+            images: As in `score`.
+
+        Raises:
+            CheckpointError: Nobody has calibrated the uncertainty of these weights.
+            ImageFileError: As in `score`.
+            ImageFormatError: As in `score`.
+        """
+        uncertainty, scale = self.card.calibrated()
+        score, attributes, spread = self._score_each(images)
+        pairs = zip(score.tolist(), spread.tolist(), strict=True)
+        ends = [uncertainty.interval(*pair, scale.low, scale.high) for pair in pairs]
+        low, high = torch.tensor(ends, dtype=score.dtype).reshape(-1, 2).T
+        return IntervalPrediction(score, attributes, spread, low, high)
+
+    @torch.no_grad()
+    def quality_map(self, image: Photo, grid: WindowGrid | None = None) -> Float[np.ndarray, "h w"]:
+        """Say where in a photograph the quality is: scores of overlapping windows.
+
+        Args:
+            image: One photograph, as in `score`.
+            grid: The windows; chosen by the card's protocol if None.
+
+        Returns:
+            A score for each pixel of the photograph, resized to the grid's short side.
+
+        Raises:
+            ImageFileError: As in `score`.
+            ImageFormatError: As in `score`.
+        """
+
+        def predict(windows: np.ndarray) -> np.ndarray:
+            images = torch.from_numpy(windows).to(self.device)
+            return self.predict(images).score.float().cpu().numpy()
+
+        pixels = to_pixels(image).movedim(0, -1).cpu().numpy()
+        return quality_map(predict, pixels, grid or WindowGrid.of(self.card.protocol)).scores
+
+    @torch.no_grad()
+    def _score_each(
+        self, images: Photo | Sequence[Photo]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b a"], Float[Tensor, " b"]]:
+        """Score photographs one by one: means over the crops, and the scores' deviation."""
         single = isinstance(images, str | Path | Image.Image)
         if not isinstance(images, Iterable) and not single:
             raise ImageFormatError(
@@ -227,11 +291,10 @@ class QualityModel(nn.Module):
         photos = cast(Sequence[Photo], [images] if single else images)
         rows = [self._score_one(photo) for photo in photos]
         if not rows:
-            return QualityPrediction(
-                *self._no_perception(torch.empty(0, 3, 1, 1, dtype=self.dtype))[:2]
-            )
-        scores, attributes = zip(*rows, strict=True)
-        return QualityPrediction(torch.cat(scores), torch.cat(attributes))
+            nothing = self._no_perception(torch.empty(0, 3, 1, 1, dtype=self.dtype))
+            return nothing.score, nothing.attributes, nothing.score
+        score, attributes, spread = map(torch.cat, zip(*rows, strict=True))
+        return score, attributes, spread
 
     def _no_perception(self, images: Float[Tensor, "0 3 h w"]) -> Perception:
         """Perceive nothing in no images: not every backbone does.
@@ -247,10 +310,11 @@ class QualityModel(nn.Module):
             nothing[:, None].expand(-1, attributes * architecture.head_features),
         )
 
-    def _score_one(self, photo: Photo) -> QualityPrediction:
+    def _score_one(self, photo: Photo) -> tuple[Tensor, Tensor, Tensor]:
         pixels = to_pixels(photo).to(self.device)
-        prediction = self.score_views(views(pixels[None], self.card.protocol))
-        return QualityPrediction(prediction.score.cpu(), prediction.attributes.cpu())
+        seen = self.score_crops(views(pixels[None], self.card.protocol))
+        spread, score = torch.std_mean(seen.score, dim=1, correction=0)
+        return score.cpu(), seen.attributes.mean(1).cpu(), spread.cpu()
 
 
 def load_model(source: str | Path = "embedded", device: str | torch.device = "cpu") -> QualityModel:

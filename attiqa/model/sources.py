@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, did_you_mean
+from attiqa.hub import why_unreachable
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -37,7 +38,7 @@ def weight_file(source: str | Path) -> Path:
     if not path.is_file():
         raise CheckpointError(
             f"{source}: no such model; expected one of {names}, a .safetensors file, a folder that "
-            f"holds one, or {HUB}owner/repository[@revision]"
+            f"holds one, or {HUB}owner/repository[@revision]{did_you_mean(name, names)}"
         )
     return path
 
@@ -57,14 +58,18 @@ def fetch(repository: str, revision: str | None = None, **options: Any) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     patterns = ["*.safetensors", "*.json", "*.onnx"]
+    offline = "" if options.get("local_files_only") else why_unreachable()
+    if offline:  # the cache alone, at once: the client would ask for minutes
+        options["local_files_only"] = True
     try:
         folder = snapshot_download(
             repository, revision=revision, allow_patterns=patterns, **options
         )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{HUB}{repository}: cannot be fetched: {error}; without a network, copy the "
-            "repository's .safetensors and .json files and give their folder"
+            f"{HUB}{repository}: cannot be fetched: {offline or error}; without a network, copy "
+            f"the .safetensors and .json files of https://huggingface.co/{repository}/tree/"
+            f"{revision or 'main'} and give their folder"
         ) from error
     return Path(folder)
 

@@ -102,8 +102,8 @@ def _score_batch(scorer: Scorer, decoded: list[_Decoded]) -> list[FileScore]:
     for item in decoded:
         row = item.row
         if item.crops is not None:
-            score, attributes = next(scores)
-            row = replace(row, score=score, attributes=tuple(attributes))
+            score, attributes, spread = next(scores)
+            row = replace(row, score=score, attributes=attributes, spread=spread)
             if not all(map(isfinite, (score, *attributes))):
                 row = replace(item.row, error=f"{row.path}: the model gave {score}, {attributes}")
         rows.append(row)

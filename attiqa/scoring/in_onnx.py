@@ -14,7 +14,7 @@ from attiqa.data.views_in_numpy import views
 from attiqa.errors import CheckpointError
 from attiqa.model.cards import Card
 from attiqa.model.sizes import check_size
-from attiqa.scoring.rows import Crops
+from attiqa.scoring.rows import Crops, PhotoScore
 from attiqa.scoring.scorers import Look
 
 
@@ -56,14 +56,16 @@ class GraphScorer:
         check_size((height, width), name)
         return Look(width, height, views(photo, self.card.protocol, self.crops))
 
-    def score(
-        self, crops: Sequence[Float32[np.ndarray, "k 3 c c"]]
-    ) -> list[tuple[float, tuple[float, ...]]]:
-        """Return score and attributes of each photograph."""
+    def predict(self, images: Float32[np.ndarray, "b 3 h w"]) -> Float32[np.ndarray, " b"]:
+        """Score images as they are."""
+        return np.asarray(self.session.run(["score"], {"images": images})[0])
+
+    def score(self, crops: Sequence[Float32[np.ndarray, "k 3 c c"]]) -> list[PhotoScore]:
+        """Return score, attributes and spread of each photograph."""
         images = np.concatenate(list(crops))
         found = self.session.run(["score", "attributes"], {"images": images})
         score, attributes = map(np.asarray, found)
-        scores = score.reshape(len(crops), -1).mean(1)
+        score = score.reshape(len(crops), -1)
         attributes = attributes.reshape(len(crops), -1, attributes.shape[1]).mean(1)
-        rows = map(tuple, attributes.tolist())
-        return list(zip(scores.tolist(), rows, strict=True))
+        rows = zip(score.mean(1).tolist(), attributes.tolist(), score.std(1).tolist(), strict=True)
+        return [PhotoScore(mean, tuple(row), spread) for mean, row, spread in rows]

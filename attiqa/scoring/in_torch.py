@@ -11,7 +11,7 @@ from torch import Tensor
 from attiqa.data.views import views
 from attiqa.model.inputs import to_pixels
 from attiqa.model.quality_model import QualityModel
-from attiqa.scoring.rows import Crops
+from attiqa.scoring.rows import Crops, PhotoScore
 from attiqa.scoring.scorers import Look
 
 
@@ -31,10 +31,16 @@ class TorchScorer:
         return Look(width, height, views(pixels[None], self.card.protocol, self.crops)[0])
 
     @torch.inference_mode()
-    def score(
-        self, crops: Sequence[Float[Tensor, "k 3 c c"]]
-    ) -> list[tuple[float, tuple[float, ...]]]:
-        """Return score and attributes of each photograph."""
-        prediction = self.model.score_views(torch.stack(list(crops)).to(self.model.device))
-        attributes = map(tuple, prediction.attributes.tolist())
-        return list(zip(prediction.score.tolist(), attributes, strict=True))
+    def predict(self, images: Float[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, " b"]:
+        """Score images as they are."""
+        tensors = torch.from_numpy(images).to(self.model.device)
+        return self.model.predict(tensors).score.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def score(self, crops: Sequence[Float[Tensor, "k 3 c c"]]) -> list[PhotoScore]:
+        """Return score, attributes and spread of each photograph."""
+        seen = self.model.score_crops(torch.stack(list(crops)).to(self.model.device))
+        spread, score = torch.std_mean(seen.score, dim=1, correction=0)
+        attributes = seen.attributes.mean(1)
+        rows = zip(score.tolist(), attributes.tolist(), spread.tolist(), strict=True)
+        return [PhotoScore(mean, tuple(row), spread) for mean, row, spread in rows]

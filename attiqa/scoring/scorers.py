@@ -12,7 +12,7 @@ from jaxtyping import Float
 from attiqa.errors import CheckpointError
 from attiqa.model.cards import Card, read_card
 from attiqa.model.sources import weight_file
-from attiqa.scoring.rows import Crops
+from attiqa.scoring.rows import Crops, PhotoScore
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,12 @@ class Scorer(Protocol):
         """
         ...
 
-    def score(self, crops: Sequence[Any]) -> list[tuple[float, tuple[float, ...]]]:
-        """Return score and attributes of each photograph, means over its crops."""
+    def predict(self, images: Float[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, " b"]:
+        """Score images in [0, 1] as they are."""
+        ...
+
+    def score(self, crops: Sequence[Any]) -> list[PhotoScore]:
+        """Return score and attributes of each photograph, means over its crops, and the spread."""
         ...
 
 

@@ -26,7 +26,7 @@ from attiqa.data.photos.formats import kind_of_file
 from attiqa.errors import AttiqaError
 from attiqa.files import companion
 from attiqa.model.cards import Card
-from attiqa.scoring.rows import Crops, Row, named_file, protocol_text
+from attiqa.scoring.rows import INTERVAL, Crops, Row, named_file, protocol_text
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +43,18 @@ class ScoreTableError(AttiqaError):
     """A table of scores cannot be written, has another format, or belongs to another model."""
 
 
-def table_schema(attributes: Sequence[str] = ATTRIBUTES) -> pa.Schema:
+def table_schema(attributes: Sequence[str] = ATTRIBUTES, intervals: bool = False) -> pa.Schema:
     """Name the columns and their types.
 
     Args:
         attributes: What the model scores, in standard deviations of the training photographs.
+        intervals: With the columns of the uncertainty, on the scale of the score.
     """
     return pa.schema(
         [
             ("path", pa.string()),
             ("score", pa.float64()),
+            *((name, pa.float64()) for name in (INTERVAL if intervals else ())),
             *((name, pa.float64()) for name in attributes),
             ("scale_low", pa.float64()),
             ("scale_high", pa.float64()),
@@ -79,7 +81,7 @@ class ScoreJournal:
             not among them.
     """
 
-    def __init__(self, out: Path, card: Card, crops: Crops = 5) -> None:
+    def __init__(self, out: Path, card: Card, crops: Crops = 5, intervals: bool = False) -> None:
         """Continue where an earlier run stopped.
 
         Raises:
@@ -90,7 +92,7 @@ class ScoreJournal:
         if _suffix(out) not in SUFFIXES:
             raise ScoreTableError(f"{out}: expected one of the suffixes {SUFFIXES}")
         self.out = out
-        self.schema = table_schema(card.attributes)
+        self.schema = table_schema(card.attributes, intervals)
         self.part = companion(out, ".part")
         _require_table_or_nothing(self.part)
         with self._writing():
@@ -106,7 +108,7 @@ class ScoreJournal:
         self.done = set[str]()
         for row in read_rows(self.part, ".jsonl"):
             found = (row["weights_sha256"], row["protocol"])
-            if found != (card.sha256, protocol_text(card, crops)):
+            if found != (card.sha256, protocol_text(card, crops, intervals)):
                 raise ScoreTableError(
                     f"{out}: holds scores of {row['model']} ({found}), not of {card.name} "
                     f"({card.sha256}); name another file, or remove it and {self.part.name}"
@@ -181,7 +183,7 @@ def read_rows(path: Path, suffix: str = "") -> Iterator[Row]:
                     yield from (_required(json.loads(line), path) for line in lines)
             case ".csv":
                 options = csv.ConvertOptions(
-                    column_types=table_schema(),
+                    column_types=table_schema(intervals=True),
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=False,
                 )

@@ -5,8 +5,13 @@ from typing import Literal
 Task = Literal["distortion", "human", "sum"]
 """What pairs of prompts are ordered by: task 1, task 2, or both (section 3.2)."""
 
-Place = Literal["best", "median", "worst"]
-"""Which pair of an attribute in that order."""
+Place = Literal["best", "median", "worst", "median-informative", "least-informative"]
+"""Which pair of an attribute in that order.
+
+The lowest scores, as section 4.5 of the paper has it, belong to pairs that order photographs the
+wrong way round (`worst`); the pairs that say least have scores near zero (`least-informative`).
+`median` and `median-informative` are the medians of the scores and of their sizes.
+"""
 
 View = Literal["center", "native5", "whole"]
 """How a photograph is shown to CLIP.

@@ -7,21 +7,24 @@ et al., ICML 2021, section 5.3 (position embeddings resized in two dimensions fo
 import hashlib
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import open_clip
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from jaxtyping import Float, Int
 from open_clip import get_pretrained_cfg
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import download_pretrained_from_hf
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, center_crop, five_crop, resize
 
-from attiqa.errors import CheckpointError, TeacherError
+from attiqa.errors import CheckpointError, TeacherError, did_you_mean
+from attiqa.hub import why_unreachable
 from attiqa.teachers.choices import View
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,9 @@ _POSITIONS = ("positional_embedding", "attnpool.positional_embedding", "trunk.po
 
 HUB = "hf-hub:"
 """Before the name of a repository of the Hugging Face hub that holds a model of open_clip."""
+
+WEIGHT_NAMES = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+"""Names of the weights in a repository of open_clip; the first is the better."""
 
 _LOADING_ERRORS = (
     *(OSError, RuntimeError, ValueError, KeyError, AttributeError, EOFError),
@@ -68,18 +74,28 @@ def load_clip(
     if config is None:
         raise TeacherError(
             f"{architecture!r} is neither a model name of open_clip.list_models() nor {HUB}..."
+            + did_you_mean(architecture, open_clip.list_models())
         )
     quick_gelu = bool(config.get("quick_gelu", False))
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     is_tag = isinstance(pretrained, str) and pretrained in tags
     if is_tag:
         weights = f"tag {pretrained}"
-        if bool(get_pretrained_cfg(architecture, str(pretrained)).get("quick_gelu")) != quick_gelu:
+        published = get_pretrained_cfg(architecture, str(pretrained))
+        if bool(published.get("quick_gelu")) != quick_gelu:
             activation = "QuickGELU" if quick_gelu else "GELU"
             raise TeacherError(
                 f"{architecture} computes {activation}, but {pretrained!r} was not trained with "
                 f"it: its features would be wrong. Use {_sibling(architecture)}"
             )
+        repository, _, file = str(published.get("hf_hub", "")).rpartition("/")
+        if repository:
+            files = (file,) if file else WEIGHT_NAMES
+            advice = (
+                f"download https://huggingface.co/{repository}/resolve/main/{files[0]}, copy it "
+                "here and give it by --clip-weights FILE"
+            )
+            _require_within_reach(f"{architecture}, {pretrained}", repository, files, advice)
     elif pretrained is None:
         weights = f"random, seed {seed}"
     elif Path(pretrained).is_file():
@@ -91,7 +107,10 @@ def load_clip(
                 _sibling(architecture),
             )
     else:
-        raise TeacherError(f"{pretrained!r} is no tag of {architecture} ({tags}) and no file")
+        raise TeacherError(
+            f"{pretrained!r} is no tag of {architecture} ({', '.join(tags)}) and no file"
+            + did_you_mean(str(pretrained), tags)
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -106,6 +125,9 @@ def load_clip(
 
 def _load_from_hub(architecture: str) -> tuple[ClipModel, dict[str, Any]]:
     """Load what a repository of the hub holds: configuration, weights and normalisation."""
+    repository = architecture.removeprefix(HUB)
+    advice = f"run `hf download {repository}`, and copy the cache that it writes to here"
+    _require_within_reach(architecture, repository, WEIGHT_NAMES, advice)
     try:
         config = cast(dict[str, Any], open_clip.get_model_config(architecture))
         file = download_pretrained_from_hf(architecture.removeprefix(HUB))
@@ -117,6 +139,27 @@ def _load_from_hub(architecture: str) -> tuple[ClipModel, dict[str, Any]]:
     mean, std = list(shown["mean"]), list(shown["std"])
     quick_gelu = bool(config.get("quick_gelu", False))
     return _frozen(model), _description(architecture, quick_gelu, weights, mean, std)
+
+
+def _require_within_reach(name: str, repository: str, files: Sequence[str], advice: str) -> None:
+    """Refuse a download where neither the hub's cache nor the hub can be reached.
+
+    Args:
+        name: Of what is to be loaded.
+        repository: `owner/name` on the hub.
+        files: Any of them holds the weights.
+        advice: What to do without a network.
+
+    Raises:
+        TeacherError: They cannot be had.
+    """
+    if any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+        return
+    if why := why_unreachable():
+        raise TeacherError(
+            f"{name}: its weights are not on this machine, and the hub cannot be reached ({why}). "
+            f"Where there is a network, {advice}"
+        )
 
 
 def _frozen(model: nn.Module) -> ClipModel:

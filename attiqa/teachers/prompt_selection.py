@@ -10,11 +10,9 @@ A pair is judged by the rank correlation (SROCC) of its label `cos+ - cos-` with
 The paper takes the pair with the highest sum of the two.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,9 +21,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torchvision.transforms.functional import InterpolationMode, resize
 
-from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates, PromptPair
+from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates
 from attiqa.distortions.ladders import Ladder, distort
-from attiqa.errors import CheckpointError
 from attiqa.teachers.choices import Place, Task
 from attiqa.teachers.embedding_cache import EmbeddingCache, image_hash
 
@@ -55,8 +52,10 @@ class PairScores:
     def place(self, place: Place, task: Task = "sum") -> tuple[int, int]:
         """Find row and column of a pair in a task's order; the first of equals is the better."""
         table = self.table(task)
-        falling = np.argsort(-table, axis=None, kind="stable")
-        index = {"best": 0, "median": table.size // 2, "worst": -1}[place]
+        kind, _, informative = place.partition("-")
+        order = np.abs(table) if informative else table
+        falling = np.argsort(-order, axis=None, kind="stable")
+        index = {"best": 0, "median": table.size // 2}.get(kind, -1)
         row, column = np.unravel_index(falling[index], table.shape)
         return int(row), int(column)
 
@@ -200,27 +199,11 @@ def to_json(results: Mapping[str, PairScores]) -> dict[str, Any]:
     return {attribute: _to_json(attribute, scores) for attribute, scores in results.items()}
 
 
-def read_prompts(path: Path, place: Place = "best", task: Task = "sum") -> dict[str, PromptPair]:
-    """Read the pairs of a selection's JSON file, for a teacher.
-
-    Raises:
-        CheckpointError: The file is missing, no selection, or without this task.
-    """
-    try:
-        attributes = json.loads(path.read_text(encoding="utf-8"))["attributes"]
-        chosen = {name: attributes[name]["selected"][task][place] for name in ATTRIBUTES}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a selection of prompts with {task}/{place}: {error!r}"
-        ) from error
-    return {name: PromptPair(pair["positive"], pair["negative"]) for name, pair in chosen.items()}
-
-
 def _to_json(attribute: str, scores: PairScores) -> dict[str, Any]:
     tasks: tuple[Task, ...] = ("distortion", "human", "sum")
     if scores.human is None:
         tasks = ("distortion", "sum")
-    places: tuple[Place, ...] = ("best", "median", "worst")
+    places: tuple[Place, ...] = get_args(Place)
     return {
         "selected": {
             task: {place: scores.describe(*scores.place(place, task)) for place in places}

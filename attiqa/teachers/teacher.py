@@ -32,6 +32,9 @@ from attiqa.teachers.measurements import colorfulness, lightness, noise_deviatio
 LOGIT_SCALE = 100.0
 """Of Eq. 2: what CLIP's own converged to. The paper prints the equation with 1."""
 
+MAGNITUDE = "magnitude"
+"""The column of `normalised_magnitude`."""
+
 
 @runtime_checkable
 class AttributeTeacher(Protocol):
@@ -58,6 +61,23 @@ def antonym_score(
     return torch.sigmoid(logit_scale * (positive - negative))
 
 
+def normalised_magnitude(features: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
+    """Summarise the magnitudes of a feature's components in one number that rises with quality.
+
+    The components' absolute values x are divided by their standard deviation; the mean of their
+    Box-Cox transforms `2 (sqrt(x + 1) - 1)` is returned: the magnitude cue of MA-CLIP (Liao et al.,
+    Beyond cosine similarity: magnitude-aware CLIP, AAAI 2026, arXiv:2511.09948), with the lambda of
+    1/2 and the offset of 1 of the authors' program. No longer feature has a higher one: it tells
+    how evenly the components share the length.
+
+    Args:
+        features: Of an image encoder, not scaled to length 1 (which would change nothing).
+    """
+    magnitudes = features.abs()
+    magnitudes = magnitudes / (magnitudes.std(dim=-1, keepdim=True) + 1e-6)
+    return 2 * ((magnitudes + 1).sqrt() - 1).mean(-1)
+
+
 class ClipTeacher:
     """CLIP's zero-shot opinion on the five attributes with the prompts of Table 1.
 
@@ -75,6 +95,7 @@ class ClipTeacher:
             resized position embeddings, where the model has them or needs none.
         prompts: One antonym pair per column of the result.
         seed: Of random weights.
+        magnitude: Add a last column, the feature's `normalised_magnitude`.
 
     Raises:
         TeacherError: The model cannot be had or does not work at this side.
@@ -90,6 +111,7 @@ class ClipTeacher:
         side: int | None = None,
         prompts: Mapping[str, PromptPair] = PROMPTS,
         seed: int = 0,
+        magnitude: bool = False,
     ) -> None:
         model, self._description = load_clip(architecture, pretrained, seed)
         self.model = model.to(device)
@@ -104,6 +126,9 @@ class ClipTeacher:
         if not architecture.startswith(HUB):
             self.name += f"/{pretrained and Path(pretrained).name}"
         self.prompts = dict(prompts)
+        self.magnitude = magnitude
+        if magnitude and MAGNITUDE in self.prompts:
+            raise TeacherError(f"prompts: expected none of {MAGNITUDE!r} where it is a column")
         self.tokenizer = load_tokenizer(architecture)
         texts = [prompt for pair in prompts.values() for prompt in pair]
         self.text = self.encode_prompts(texts).unflatten(0, (len(prompts), 2))  # (a, +-, d)
@@ -121,7 +146,13 @@ class ClipTeacher:
             **self.encoder,
             "prompts": prompts,
             "logit_scale": LOGIT_SCALE,
+            **({MAGNITUDE: "mean Box-Cox transform, lambda 1/2"} if self.magnitude else {}),
         }
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What the columns of a call are."""
+        return (*self.prompts, *((MAGNITUDE,) if self.magnitude else ()))
 
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
@@ -129,7 +160,6 @@ class ClipTeacher:
         tokens = self.tokenizer(list(prompts)).to(self.device)
         return F.normalize(self.model.encode_text(tokens).float(), dim=-1)
 
-    @torch.no_grad()
     def encode_images(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Encode photographs as features whose products with a prompt's are cosines (Eq. 1).
 
@@ -139,19 +169,29 @@ class ClipTeacher:
         Args:
             images: Display RGB in [0, 1], of any size.
         """
+        return F.normalize(self._features(images), dim=-1).mean(0)
+
+    @torch.no_grad()
+    def _features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "v b d"]:
+        """Encode each view of photographs, as long as the features come."""
         views = cut_views(images.to(self.device), self.view, self.side, patch_side(self.model))
         mean, std = self._description["mean"], self._description["std"]
         features = encode_views(self.model, normalize(views.flatten(0, 1), mean, std)).float()
-        return F.normalize(features, dim=-1).unflatten(0, views.shape[:2]).mean(0)
+        return features.unflatten(0, views.shape[:2])
 
     def similarities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a 2"]:
         """Return the cosine similarity to the (positive, negative) prompts (Eq. 1)."""
         return torch.einsum("bd,apd->bap", self.encode_images(images), self.text)
 
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b a"]:
-        """Return `cos+ - cos-` per prompt pair."""
-        positive, negative = self.similarities(images).unbind(-1)
-        return positive - negative
+        """Return `cos+ - cos-` per prompt pair, and the magnitude where it is asked for."""
+        features = self._features(images)
+        unit = F.normalize(features, dim=-1).mean(0)
+        positive, negative = torch.einsum("bd,apd->bap", unit, self.text).unbind(-1)
+        deltas = positive - negative
+        if not self.magnitude:
+            return deltas
+        return torch.cat([deltas, normalised_magnitude(features).mean(0)[:, None]], dim=1)
 
     def scores(
         self, images: Float[Tensor, "b 3 h w"], logit_scale: float = LOGIT_SCALE

@@ -18,7 +18,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from attiqa.data.crops import Photos, RandomCrops
+from attiqa.data.preference_pairs import Preferences
 from attiqa.distortions.training_pairs import DistortedPairs, attribute_pairs, distorted_pairs
+from attiqa.errors import SettingsError
 from attiqa.model.lora import add_lora, merge_lora
 from attiqa.model.networks import QualityNet
 from attiqa.provenance.identity import array_hash, qualified_name, teacher_record
@@ -27,20 +29,14 @@ from attiqa.training.loop import Batch, Evaluation, gather, labels_of, train
 from attiqa.training.losses import (
     attribute_pairs_loss,
     distortion_ranking_loss,
-    distribution,
-    empirical_cdf,
     margin_ranking_loss,
-    norm_in_norm_loss,
-    plcc_loss,
-    within_sets,
 )
+from attiqa.training.opinion_terms import UNRATED, opinions
+from attiqa.training.preference_losses import preference_loss
 from attiqa.training.settings import FinetuneSettings
 
 PairMaker = Callable[[Tensor, Tensor, Sequence[torch.Generator]], DistortedPairs]
 """(images (b, 3, h, w), rows of those to distort (n,), random numbers of each image) -> pairs."""
-
-UNRATED = -1
-"""Number of the set of photographs that nobody rated: they are learnt from a scorer alone."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,8 @@ def finetune(
     evaluation: Mapping[str, Any] | None = None,
     sets: Int[np.ndarray, " n"] | None = None,
     scorer: Scorer | None = None,
+    deviations: Float[np.ndarray, " n"] | None = None,
+    preferences: Preferences | None = None,
 ) -> list[dict[str, float]]:
     """Fit the network to mean opinion scores.
 
@@ -98,59 +96,48 @@ def finetune(
             of another evaluation is refused, too.
         sets: Number of the data set of each photograph; one set without. The squared error is that
             of set 0, whose scale is learnt; the others are compared within themselves alone, by
-            PLCC, norm-in-norm and ranking. `UNRATED` photographs have a scorer's opinion alone.
+            PLCC, norm-in-norm, ranking and fidelity. `UNRATED` photographs have a scorer's opinion
+            or preferences alone.
         scorer: Sees the very crops that the network sees; needed where `distillation_weight` is not
             zero.
+        deviations: Standard deviation of the opinions about each photograph, on the scale of `mos`;
+            nan where unknown.
+        preferences: Between photographs, by their rows. The two of a pair are drawn together, and
+            an epoch goes over all pairs besides the rated photographs. Without any rated
+            photographs the unit of the scores is `opinion_deviation`.
 
     Returns:
         The mean of each term of the loss in each epoch.
 
     Raises:
-        ValueError: Attributes without a teacher, distillation without a scorer, unrated photographs
-            without distillation, further sets without a loss that takes them, or quantiles of
-            scores that are all the same.
+        SettingsError: Fewer photographs than a step takes, attributes without a teacher,
+            distillation without a scorer, unrated photographs without distillation, further sets
+            without a loss that takes them, or quantiles of scores that are all the same.
         BackboneError: LoRA for a backbone without linear layers.
     """
     sets = np.zeros(len(mos), np.int64) if sets is None else sets
-    within = settings.plcc_weight + settings.norm_in_norm_weight + settings.rank_weight
-    if (sets > 0).any() and not within:
-        raise ValueError("further sets need plcc_weight, norm_in_norm_weight or rank_weight")
     if settings.distillation_weight and scorer is None:
-        raise ValueError(f"distillation_weight {settings.distillation_weight} needs a scorer")
-    if (sets == UNRATED).any() and not settings.distillation_weight:
-        raise ValueError("unrated photographs need a distillation_weight")
+        raise SettingsError(f"distillation_weight {settings.distillation_weight} needs a scorer")
+    draws = _draws(sets, preferences)
+    settings.schedule.epoch_steps(len(draws), fabric.world_size)
+    alone = [draw[0] for draw in draws if len(draw) == 1]
+    if (sets[alone] == UNRATED).any() and not settings.distillation_weight:
+        raise SettingsError("unrated photographs need a distillation_weight")
     if settings.attribute_weight and teacher is None:
-        raise ValueError(f"attribute_weight {settings.attribute_weight} needs a teacher")
+        raise SettingsError(f"attribute_weight {settings.attribute_weight} needs a teacher")
     schedule, names = settings.schedule, net.architecture.attributes
     heads = settings.attribute_weight > 0 or settings.ladder_weight > 0
     net.attribute_net.last.requires_grad_(heads)
     net.dropout.p = settings.dropout
-    low, high = scale
-    targets = torch.from_numpy((mos - low) / (high - low)).float()
-    numbers = torch.from_numpy(sets)
-    good = torch.zeros(len(mos), dtype=torch.bool)
-    for each in numbers[numbers != UNRATED].unique():
-        rows = numbers == each
-        good[rows] = targets[rows] >= targets[rows].quantile(settings.good_quantile)
-    learnt = targets[numbers == 0]
-    torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, learnt.mean().item())
-    rank_margin = settings.rank_margin * learnt.std().item()
-    values, shares = (part.to(fabric.device) for part in distribution(learnt))
-    if settings.quantile_weight and len(values) < 2:
-        raise ValueError("quantiles need different scores; all MOS are the same")
+    said = opinions(settings, mos, scale, sets, deviations)
+    good = said.above(settings.good_quantile)
+    torch.nn.init.constant_(cast(nn.Linear, net.regressor[-1]).bias, said.start)
     if settings.lora_rank:
         seeded = torch.Generator().manual_seed(schedule.seed)
         backbone = net.attribute_net.backbone
         add_lora(backbone, settings.lora_rank, settings.lora_alpha, seeded)
     model = fabric.setup(net)
     ladders = round(settings.ladder_share * schedule.batch_size) if settings.ladder_weight else 0
-
-    def quantile_error(found: Tensor, wanted: Tensor) -> Tensor:
-        off = empirical_cdf(found, values, shares) - empirical_cdf(wanted, values, shares)
-        return off.square()
-
-    def ranking(scores: Tensor, truth: Tensor) -> Tensor:
-        return margin_ranking_loss(scores[:, None], truth[:, None], rank_margin)
 
     def objective(batch: Batch, random: Sequence[torch.Generator]) -> dict[str, Tensor]:
         indices, images = batch
@@ -162,23 +149,17 @@ def finetune(
         prediction = model(views)
         parts = [len(images), len(pairs.sources), len(pairs.sources), ladders, ladders]
         score, mild, strong, _, _ = prediction.score.split(parts)
-        scores, truth = gather(fabric, score), gather(fabric, targets[indices].to(score))
-        own = gather(fabric, numbers[indices].to(score)).long()
-        main = own == 0
-        found, wanted = scores[main], truth[main]
-        error = _mean((found - wanted).square())
-        rated = own != UNRATED
-        scores, truth, own = scores[rated], truth[rated], own[rated]
-        linear = within_sets(plcc_loss, scores, truth, own) if settings.plcc_weight else 0.0
-        terms = {"mos": error + settings.plcc_weight * linear}
-        if settings.quantile_weight:
-            terms["quantiles"] = settings.quantile_weight * _mean(quantile_error(found, wanted))
-        if settings.norm_in_norm_weight:
-            shape = within_sets(norm_in_norm_loss, scores, truth, own)
-            terms["norm in norm"] = settings.norm_in_norm_weight * shape
-        if settings.rank_weight:
-            order = within_sets(ranking, scores, truth, own)
-            terms["ranking"] = settings.rank_weight * order
+        truth, own, spread = (
+            gather(fabric, known[indices].to(score))
+            for known in (said.mos, said.sets, said.deviations)
+        )
+        terms = dict(said.terms(gather(fabric, score), truth, own.long(), spread))
+        if preferences is not None:
+            first, second, shares = _within(preferences, indices)
+            advantage = score[first] - score[second]
+            terms["preferences"] = settings.preference_weight * preference_loss(
+                advantage, shares.to(score), said.unit, settings.preference_loss
+            )
         if settings.ranked_distortions_weight:
             above = torch.cat([score[pairs.sources], mild])
             steps = torch.cat([pairs.mild_steps, pairs.strong_steps - pairs.mild_steps])
@@ -190,7 +171,7 @@ def finetune(
                 opinion = (scorer.score(images) - scorer.scale[0]) / np.ptp(scorer.scale).item()
             off = (score - opinion).square()
             if settings.quantile_weight:
-                off = off + settings.quantile_weight * quantile_error(score, opinion)
+                off = off + settings.quantile_weight * said.quantile_errors(score, opinion)
             terms["distillation"] = settings.distillation_weight * off.mean()
         if settings.attribute_weight and teacher is not None:
             labels = labels_of(teacher, views, names)
@@ -209,6 +190,9 @@ def finetune(
         "scale": scale,
         "labels": array_hash(mos),
         "sets": array_hash(sets),
+        "deviations": None if deviations is None else array_hash(deviations),
+        "preferences": preferences
+        and {name: array_hash(part) for name, part in vars(preferences).items()},
         "teacher": teacher_record(teacher),
         "pair_maker": qualified_name(pair_maker),
         "scorer": scorer and {"name": scorer.name, "sees": "photographs"},
@@ -218,20 +202,42 @@ def finetune(
     def finished(net: QualityNet) -> QualityNet:
         if settings.lora_rank:
             merge_lora(net.attribute_net.backbone)
-        return _scaled(net, low, high)
+        return _scaled(net, *scale)
 
     def evaluate_finished(net: nn.Module, epoch: int) -> Mapping[str, float]:
         return cast(Evaluation, evaluate)(finished(copy.deepcopy(cast(QualityNet, net))), epoch)
 
     asked = evaluate and evaluate_finished
-    history = train(fabric, model, crops, objective, schedule, state, record, asked)
+    history = train(fabric, model, crops, objective, schedule, state, record, asked, draws)
     finished(net)
     return history
 
 
-def _mean(errors: Tensor) -> Tensor:
-    """Return the mean, or zero of none."""
-    return errors.sum() / max(len(errors), 1)
+def _draws(sets: Int[np.ndarray, " n"], preferences: Preferences | None) -> list[tuple[int, ...]]:
+    """List what is drawn together: a photograph that is rated, or in no pair; and each pair."""
+    rows = np.arange(len(sets))
+    if preferences is None:
+        return [(row,) for row in rows.tolist()]
+    first, second = preferences.first, preferences.second
+    alone = (sets != UNRATED) | ~(np.isin(rows, first) | np.isin(rows, second))
+    pairs = zip(first.tolist(), second.tolist(), strict=True)
+    return [*((row,) for row in rows[alone].tolist()), *pairs]
+
+
+def _within(
+    preferences: Preferences, indices: Int[Tensor, " b"]
+) -> tuple[Int[Tensor, " q"], Int[Tensor, " q"], Float[Tensor, " q"]]:
+    """Find the pairs with both photographs in a batch: their places in it, and the shares."""
+    rows = indices.numpy()
+    count = 1 + max(part.max() for part in (rows, preferences.first, preferences.second))
+    places = np.full(count, -1)
+    places[rows] = np.arange(len(rows))
+    found = preferences.moved(places)
+    there = (found.first >= 0) & (found.second >= 0)
+    first, second, shares = (
+        torch.from_numpy(part[there]) for part in (found.first, found.second, found.shares)
+    )
+    return first, second, shares
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from attiqa.data.crops import RandomCrops
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, SettingsError
 from attiqa.provenance.identity import differences, network_hash, photos_hash
 from attiqa.teachers.teacher import AttributeTeacher
 from attiqa.training.settings import Schedule
@@ -56,6 +56,7 @@ def train(
     state: Path,
     settings: Mapping[str, Any],
     evaluate: Evaluation | None = None,
+    draws: Sequence[Sequence[int]] | None = None,
 ) -> list[dict[str, float]]:
     """Minimise an objective over random crops; continue from `state` where it exists.
 
@@ -70,6 +71,8 @@ def train(
             refused, and so is one of other photographs or initial weights.
         evaluate: Asked after each epoch, in the main process, about the network that training would
             return if it ended there.
+        draws: Photographs that are drawn together, by their rows, such as the two of a pair: an
+            epoch goes over all draws, and a batch is of so many of them. One at a time without.
 
     Returns:
         Of each epoch, the mean of each term and the results of `evaluate`.
@@ -79,14 +82,16 @@ def train(
     """
     begun = {"photographs": photos_hash(crops.photos), "initial weights": network_hash(net)}
     record = dict(settings) | begun
-    run = _Run(fabric, cast(_FabricModule, net), len(crops), schedule, state, record)
+    draws = draws or [(row,) for row in range(len(crops))]
+    run = _Run(fabric, cast(_FabricModule, net), len(draws), schedule, state, record)
     run.resume()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices), _progress(fabric) as progress:
         bar = progress.add_task("", total=schedule.epochs * run.epoch_steps)
         while run.epoch < schedule.epochs:
             crops.epoch = run.epoch
-            loader = _loader(fabric, crops, run.remaining_batches(), schedule)
+            batches = [_rows(draws, batch) for batch in run.remaining_batches()]
+            loader = _loader(fabric, crops, batches, schedule)
             done = run.epoch * run.epoch_steps + run.step
             progress.update(bar, description=f"epoch {run.epoch + 1}", completed=done)
             run.mode()
@@ -119,12 +124,7 @@ class _Run:
         self.fabric, self.net, self.schedule, self.state = fabric, net, schedule, state
         self.photos = photos
         self.together = schedule.batch_size * fabric.world_size
-        self.epoch_steps = photos // (self.together * schedule.accumulate)
-        if self.epoch_steps == 0:
-            raise ValueError(
-                f"a step takes {self.together * schedule.accumulate} photographs "
-                f"(batch_size x processes x accumulate); there are {photos}"
-            )
+        self.epoch_steps = schedule.epoch_steps(photos, fabric.world_size)
         self.optimizer = cast(Optimizer, fabric.setup_optimizers(_optimizer(net, schedule)))
         self.rate = OneCycleLR(
             self.optimizer,
@@ -174,7 +174,15 @@ class _Run:
         if micro == 0:
             self.optimizer.zero_grad()
         with self.fabric.no_backward_sync(self.net, enabled=not last):
-            terms = objective(batch, random)
+            try:
+                terms = objective(batch, random)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise SettingsError(
+                    f"batch_size: BatchNorm needs more than {len(batch[0])} photograph of this "
+                    "size; expected 2 or more, larger crops, or freeze_batch_statistics"
+                ) from error
             loss = torch.stack(list(terms.values())).sum()
             self.fabric.backward(loss / schedule.accumulate)
         for name, term in terms.items():
@@ -195,8 +203,9 @@ class _Run:
         count = self.epoch_steps * self.schedule.accumulate
         means = {name: total.item() / count for name, total in self.sums.items()}
         self.fabric.log_dict(means | {"learning rate": self.rate.get_last_lr()[-1]}, self.epoch)
-        logger.info("epoch %d: %s", self.epoch + 1, means)
         results = self._evaluate(evaluate) if evaluate else {}
+        if self.fabric.is_global_zero:
+            logger.info(epoch_line(self.epoch + 1, self.schedule.epochs, means, results))
         self.history.append(means | results)
         self.step, self.sums = 0, {}
         self.save()
@@ -208,7 +217,6 @@ class _Run:
             with self.average.applied(self.net) if self.average else contextlib.nullcontext():
                 results = dict(evaluate(self.net.module, self.epoch + 1))
             self.fabric.log_dict(results, self.epoch)
-            logger.info("epoch %d: %s", self.epoch + 1, results)
         return self.fabric.broadcast(results)
 
     def _share_sums(self) -> None:
@@ -225,7 +233,13 @@ class _Run:
         self._share_sums()
         rest = {"history": self.history, "step": self.step, "sums": self.sums}
         part = self.state.with_name(self.state.name + ".part")
-        self.fabric.save(part, self._parts() | rest | {"settings": self.settings})
+        try:
+            self.fabric.save(part, self._parts() | rest | {"settings": self.settings})
+        except (OSError, RuntimeError) as error:  # a full disk is either
+            raise CheckpointError(
+                f"{part}: cannot be written: {str(error).splitlines()[0]}; an earlier state is "
+                "kept: make room, and the same command continues from it"
+            ) from error
         if self.fabric.is_global_zero:
             os.replace(part, self.state)
         self.fabric.barrier()
@@ -250,6 +264,32 @@ class _Run:
         logger.info("resuming from %s after epoch %d, step %d", self.state, self.epoch, self.step)
 
 
+def epoch_line(
+    epoch: int, epochs: int, terms: Mapping[str, float], results: Mapping[str, float]
+) -> str:
+    """Write an epoch as one line of a log; the history has everything.
+
+    >>> epoch_line(2, 10, {"mos": 0.0123456}, {"test/srocc": 0.8, "test/plcc": 0.7, "test/rmse": 1})
+    'epoch 2/10: mos 0.01235; test SROCC 0.800 PLCC 0.700'
+
+    Args:
+        epoch: Counted from 1.
+        epochs: Of the training.
+        terms: Means of the terms of the loss.
+        results: PART/METRIC to value; shown are SROCC and PLCC, and what has no part.
+    """
+    shown = [" ".join(f"{name} {value:.4g}" for name, value in terms.items())]
+    parts: dict[str, list[str]] = {}
+    for name, value in results.items():
+        part, _, metric = name.rpartition("/")
+        if metric in ("srocc", "plcc"):
+            parts.setdefault(part, [part]).append(f"{metric.upper()} {value:.3f}")
+        elif not part:
+            parts[name] = [f"{name} {value:.4g}"]
+    shown += [" ".join(words) for words in parts.values()]
+    return f"epoch {epoch}/{epochs}: {'; '.join(shown)}"
+
+
 def labels_of(
     teacher: AttributeTeacher, images: Float[Tensor, "b 3 h w"], attributes: Sequence[str]
 ) -> Float[Tensor, "b a"]:
@@ -271,13 +311,23 @@ def gather(fabric: Fabric, rows: Float[Tensor, "b ..."]) -> Float[Tensor, "n ...
     """Concatenate the rows of all processes; those of this one carry its gradient.
 
     That gradient is multiplied by the number of processes: averaged over them, the gradients of the
-    parameters are those of one process with all the rows.
+    parameters are those of one process with all the rows. Processes may have different numbers of
+    them.
     """
     if fabric.world_size == 1:
         return rows
-    parts = list(cast(Tensor, fabric.all_gather(rows.detach())).unbind(0))
+    counts = cast(Tensor, fabric.all_gather(torch.tensor(len(rows), device=rows.device))).tolist()
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded[: len(rows)] = rows.detach()
+    gathered = cast(Tensor, fabric.all_gather(padded))
+    parts = [part[:count] for part, count in zip(gathered, counts, strict=True)]
     parts[fabric.global_rank] = rows + (fabric.world_size - 1) * (rows - rows.detach())
     return torch.cat(parts)
+
+
+def _rows(draws: Sequence[Sequence[int]], batch: Sequence[int]) -> list[int]:
+    """List the photographs of some draws, each once."""
+    return list(dict.fromkeys(row for draw in batch for row in draws[draw]))
 
 
 def _loader(

@@ -90,23 +90,32 @@ def regression_loss(
 
 
 def within_sets(
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[..., Tensor],
     scores: Float[Tensor, " b"],
     mos: Float[Tensor, " b"],
     sets: Int[Tensor, " b"],
+    *further: Float[Tensor, " b"],
 ) -> Float[Tensor, ""]:
     """Return a loss that compares photographs, of those of each data set among themselves.
 
     People who rated one set saw no other: their scores cannot be compared across sets. The mean
     over the sets, by their photographs in the batch; zero where no set has two.
+
+    Args:
+        loss: Takes scores, opinions and what is further known of photographs of one set.
+        scores: Predictions.
+        mos: Mean opinion scores.
+        sets: Number of the data set of each photograph.
+        further: More that the loss takes of each photograph.
     """
+    columns = (scores, mos, *further)
     if len(sets.unique()) == 1:
-        return loss(scores, mos)
+        return loss(*columns)
     total, count = scores.sum() * 0, 0
     for each in sets.unique():
         rows = torch.nonzero(sets == each).flatten()
         if len(rows) > 1:
-            total = total + len(rows) * loss(scores[rows], mos[rows])
+            total = total + len(rows) * loss(*(column[rows] for column in columns))
             count += len(rows)
     return total / max(count, 1)
 

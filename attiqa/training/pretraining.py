@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attiqa.data.crops import Photos, RandomCrops
 from attiqa.distortions.training_pairs import attribute_pairs, distort_some
+from attiqa.errors import SettingsError
 from attiqa.model.networks import AttributeNet
 from attiqa.provenance.identity import array_hash, teacher_record
 from attiqa.teachers.teacher import AttributeTeacher, antonym_score
@@ -49,10 +50,15 @@ def pretrain(
 
     Returns:
         The mean of each term of the loss in each epoch.
+
+    Raises:
+        SettingsError: A ranking of batches of one, or distortions of stored labels.
     """
     if not isinstance(teacher, AttributeTeacher):
         _check_labels(teacher, net, photos, settings)
     schedule, names = settings.schedule, net.architecture.attributes
+    if settings.loss == "ranking" and schedule.batch_size * fabric.world_size < 2:
+        raise SettingsError("batch_size: a batch of one photograph has no pairs to rank")
     crops = RandomCrops(photos, schedule.crops, schedule.seed)
     model = fabric.setup(net)
     mean, std = 0.0, 1.0
@@ -100,7 +106,7 @@ def _check_labels(
     if labels.shape != expected or not np.isfinite(labels).all():
         raise ValueError(f"labels: expected finite numbers {expected}, found {labels.shape}")
     if settings.distorted:
-        raise ValueError(
+        raise SettingsError(
             f"stored labels know no distortion: distorted must be 0, not {settings.distorted}"
         )
 

@@ -27,8 +27,11 @@ from skimage import data
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label as label_command
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.data.crop_protocol import CropSettings
+from attiqa.data.crops import RandomCrops
 from attiqa.data.photo_folder import PhotoFiles, list_photos
+from attiqa.data.pixel_cache import cache_pixels
 from attiqa.data.views import views
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS
 from attiqa.files import write_atomically
@@ -83,6 +86,9 @@ def main(settings: Settings) -> None:
         figures: dict[str, Any] = {
             name: ratio(*pair, settings.rounds) for name, pair in parts.items()
         }
+    figures["share of a fine-tuning epoch that reads photographs of 12 megapixels"] = reading_share(
+        settings
+    )
     figures["all-pairs loss / step, batch of 256"] = loss_share(settings)
     figures["embedded model, images of 224 pixels"] = model_rate(settings)
     figures["prompt search, 5 x 2,500 pairs over 1,000 images"] = search_time()
@@ -114,7 +120,7 @@ def write_photos(folder: Path, count: int) -> None:
 def labelling(settings: Settings, folder: Path) -> tuple[Run, Run]:
     """Time `attiqa label` into an empty store, and its teacher alone on squares that are ready."""
     label = label_command.Settings(
-        folder, Path(), architecture=settings.clip, pretrained=None, device=settings.device
+        folder, Path(), encoder=ClipEncoder(settings.clip, None), device=settings.device
     )
     loading = Loading(batch_size=16, workers=2)
     whole = label_command.make_labelling(label, settings.device)
@@ -197,6 +203,35 @@ def folder_scoring(settings: Settings, folder: Path) -> tuple[Run, Run]:
         return batches * len(crops) / clock.seconds
 
     return ours, bare
+
+
+def reading_share(settings: Settings, count: int = 8) -> dict[str, float]:
+    """Time crops of the paper's fine-tuning from JPEG files and from cached pixels, beside a step.
+
+    One process decodes; a share is the reading's part of reading and step together.
+    """
+    crops, batch = CropSettings(320, (340, 340)), 8
+    net = AttributeNet(Architecture(settings.backbone)).to(settings.device)
+    images = torch.rand(batch, 3, 320, 320, device=settings.device)
+
+    def step() -> None:
+        net(images).square().mean().backward()
+
+    learning = _seconds(step, settings.device) / batch
+    found = {"seconds of a step per crop": learning}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        photo = Image.fromarray(data.astronaut()).resize((4000, 3000), Image.Resampling.BICUBIC)
+        for index in range(count):
+            photo.rotate(index).save(folder / f"{index}.jpg", quality=92)
+        paths = list_photos(folder)
+        sources = {"files": PhotoFiles(paths), "cache": cache_pixels(paths, 340, folder)}
+        for name, photos in sources.items():
+            drawn = RandomCrops(photos, crops, seed=0)
+            reading = _seconds(lambda d=drawn: [d[i] for i in range(count)], "cpu", 3) / count
+            found[f"seconds of reading a crop from {name}"] = reading
+            found[f"share, {name}"] = reading / (reading + learning)
+    return {name: round(value, 5) for name, value in found.items()}
 
 
 class _Clock:

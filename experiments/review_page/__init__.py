@@ -7,13 +7,10 @@ be linked, by its fragment: `index.html#sort=gain&order=asc&filter=IMG_12&hide=u
 `size=large`, and `split` and `strength` (0 to 100).
 """
 
-import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +18,7 @@ from urllib.parse import quote
 import numpy as np
 
 from attiqa.attributes import ATTRIBUTES
+from experiments.html_pages import embedded_json, filled, part
 from isp_env.files import atomic_path, shown
 from isp_env.isp.parameters import Parameter
 
@@ -32,11 +30,11 @@ DIGITS = 5  # of numbers in the page
 def write_review_page(data: Mapping[str, Any], path: Path) -> None:
     """Write the page of `page_data`, whole or not at all."""
     parts = {
-        "style": _part("page.css"),
-        "script": _part("page.js"),
+        "style": part(__name__, "page.css"),
+        "script": part(__name__, "page.js"),
         "data": embedded_json(data),
     }
-    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _part("page.html"))
+    page = filled(part(__name__, "page.html"), parts)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -64,16 +62,6 @@ def page_data(
             for failure in failures
         ],
     }
-
-
-def embedded_json(data: Mapping[str, Any]) -> str:
-    """Return JSON that can stand in a script element: ASCII, without "<" and "&".
-
-    Raises:
-        ValueError: A number is infinite or none, which JSON does not know.
-    """
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("&", "\\u0026")
 
 
 def relative_url(path: PurePosixPath | str) -> str:
@@ -118,7 +106,3 @@ def _change(pair: Mapping[str, float] | None) -> list[float] | None:
     if pair is None or not all(math.isfinite(pair[when]) for when in ("before", "after")):
         return None
     return [round(pair["before"], DIGITS), round(pair["after"], DIGITS)]
-
-
-def _part(name: str) -> str:
-    return (files(__name__) / name).read_text(encoding="utf-8")

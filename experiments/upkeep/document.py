@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich import print as show
 
+from experiments.iqa.attack_table import HEAD, attack_rows
 from experiments.settings import parsed
 from isp_env import (
     DEFAULT_PIPELINE,
@@ -87,7 +88,7 @@ def main(settings: Settings) -> None:
     if settings.pictures:
         folder = settings.docs / "figures" / "stages"
         folder.mkdir(parents=True, exist_ok=True)
-        for stage in DEFAULT_PIPELINE.stages:
+        for stage in (s for s in DEFAULT_PIPELINE.stages if s.parameters):
             path = folder / f"{stage.name.replace(' ', '_')}.jpg"
             with atomic_path(path) as temporary:
                 picture(stage).save(temporary, quality=85)
@@ -215,6 +216,11 @@ def whole_commands() -> str:
     return told + table(["command", "seconds", "as fast as ..."], rows)
 
 
+def attacks() -> str:
+    """Return the table of what adversarial pictures do to the score."""
+    return table(HEAD, attack_rows(_results("attacks.json")))
+
+
 PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "parameters": parameters,
@@ -224,6 +230,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "by distance": by_distance,
         "starts": starts,
         "whole commands": whole_commands,
+        "attacks": attacks,
     }
 )
 

@@ -152,22 +152,65 @@ def malvar(root, top, cfa, matrix, offset, clip, out):
 
 
 @jit
+def quads(samples, row, cfa, pixels):
+    """Fill red, green and blue of a row of 2x2 blocks, (3, w): the mean green, no highlight lost.
+
+    Both samples of a row are read and one is chosen: unlike a stride of two that begins anywhere,
+    that vectorises.
+    """
+    half, one = np.float32(0.5), np.float32(1)
+    red_below = cfa[1, 0] == RED or cfa[1, 1] == RED
+    red_left = cfa[0, 0] == RED or cfa[1, 0] == RED
+    with_red, with_blue = samples[row], samples[row + 1]
+    if red_below:
+        with_red, with_blue = with_blue, with_red
+    for x in range(pixels.shape[1]):
+        first, second = with_red[2 * x], with_red[2 * x + 1]
+        third, fourth = with_blue[2 * x], with_blue[2 * x + 1]
+        red = first if red_left else second
+        blue = fourth if red_left else third
+        green = half * (second + third) if red_left else half * (first + fourth)
+        pixels[RED, x], pixels[GREEN, x], pixels[BLUE, x] = recover_highlights(
+            red, green, blue, one
+        )
+
+
+@jit
 def sum_quads(samples, cfa, matrix, sums):
     """Sum Y, R - Y, B - Y of 2x2 blocks, and their squares, over rows of them, in float64."""
-    half, one = np.float32(0.5), np.float32(1)
-    red_y, red_x = (0, 0) if cfa[0, 0] == RED else (0, 1) if cfa[0, 1] == RED else (1, 0)
-    if cfa[1, 1] == RED:
-        red_y, red_x = 1, 1
     sums[:] = 0.0
     pixels = np.empty((3, sums.shape[1]), np.float32)
     for row in range(0, len(samples), 2):
-        with_red, with_blue = samples[row + red_y], samples[row + 1 - red_y]
-        for x in range(sums.shape[1]):
-            green = half * (with_red[2 * x + 1 - red_x] + with_blue[2 * x + red_x])
-            pixels[RED, x], pixels[GREEN, x], pixels[BLUE, x] = recover_highlights(
-                with_red[2 * x + red_x], green, with_blue[2 * x + 1 - red_x], one
-            )
+        quads(samples, row, cfa, pixels)
         add(pixels, matrix, sums)
+
+
+@jit
+def block_means(samples, cfa, matrix, factor, out):
+    """Compute means of R, G, B over factor x factor samples, the last ones fewer, (3, r, w)."""
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.ravel()
+    pixels = np.empty((3, samples.shape[1] // 2), np.float32)
+    sums = np.empty_like(pixels)
+    across = factor // 2
+    for block in range(out.shape[1]):
+        first_row, end_row = block * factor, min((block + 1) * factor, len(samples))
+        quads(samples, first_row, cfa, sums)
+        for row in range(first_row + 2, end_row, 2):
+            quads(samples, row, cfa, pixels)
+            for channel in range(3):
+                for x in range(pixels.shape[1]):
+                    sums[channel, x] += pixels[channel, x]
+        for column in range(out.shape[2]):
+            first, end = column * across, min((column + 1) * across, sums.shape[1])
+            red, green, blue = sums[RED, first], sums[GREEN, first], sums[BLUE, first]
+            for x in range(first + 1, end):
+                red += sums[RED, x]
+                green += sums[GREEN, x]
+                blue += sums[BLUE, x]
+            share = np.float32(1) / np.float32((end_row - first_row) // 2 * (end - first))
+            out[RED, block, column] = (m00 * red + m01 * green + m02 * blue) * share
+            out[GREEN, block, column] = (m10 * red + m11 * green + m12 * blue) * share
+            out[BLUE, block, column] = (m20 * red + m21 * green + m22 * blue) * share
 
 
 @jit

@@ -36,29 +36,51 @@ def widen(maps, line, columns, out):
 
 
 @jit
-def gather(linear, row, start, wide, weight, planes):
-    """Lay out a chunk of a row (3, r, w), and of the maps between two lines, for the kernel."""
+def gather(linear, row, start, wide, places, weight, planes):
+    """Lay out a chunk of a row (3, r, w), and of the maps between two lines, for the kernel.
+
+    `places` (m,) are the columns of the maps.
+    """
     end = min(start + CHUNK, linear.shape[2])
     into = planes[0]
     for channel in range(3):
         into[channel * CHUNK : channel * CHUNK + end - start] = linear[channel, row, start:end]
     for index in range(wide.shape[1]):
         first, second = wide[0, index, start:end], wide[1, index, start:end]
-        part = into[(3 + index) * CHUNK : (3 + index) * CHUNK + end - start]
+        place = places[index] * CHUNK
+        part = into[place : place + end - start]
         for i in range(end - start):
             part[i] = first[i] + weight * (second[i] - first[i])
 
 
 @jit
-def scatter(finished, row, start, levels, pixels):
-    """Quantise a chunk of the kernel into a row of interleaved pixels (r, w, 3).
+def lay(inputs, places, start, planes):
+    """Lay out a chunk of planes (m, n) for the kernel, in the columns `places` (m,)."""
+    count = min(CHUNK, inputs.shape[1] - start)
+    for index in range(len(inputs)):
+        place = places[index] * CHUNK
+        planes[0, place : place + count] = inputs[index, start : start + count]
+
+
+@jit
+def take(planes, start, out):
+    """Copy the first planes of a chunk to where they belong in `out` (q, n)."""
+    count = min(CHUNK, out.shape[1] - start)
+    for index in range(len(out)):
+        place = index * CHUNK
+        out[index, start : start + count] = planes[0, place : place + count]
+
+
+@jit
+def scatter(planes, row, start, levels, pixels):
+    """Quantise the first three planes of a chunk into a row of interleaved pixels (r, w, 3).
 
     `levels` (3 CHUNK,), of the type of the pixels, is room to work in: quantised first and
     interleaved then, it takes a third of the time.
     """
     most = np.float32(np.iinfo(pixels.dtype).max)
     half, zero = np.float32(0.5), np.float32(0)
-    values, out = finished[0], pixels[row]
+    values, out = planes[0], pixels[row]
     for i in range(3 * CHUNK):
         value = values[i] * most + half
         value = value if value > zero else zero

@@ -92,8 +92,7 @@ class MosaicSource:
         Raises:
             ValueError: `factor` is odd.
         """
-        if factor % 2 or factor < 2:
-            raise ValueError(f"a mosaic is reduced by even factors, got {factor}")
+        _require_even(factor)
         height, width = self.shape
         result = np.empty((6, -(-height // factor), -(-width // factor)), np.float32)
         samples = np.empty((factor, width), np.float32)
@@ -104,6 +103,25 @@ class MosaicSource:
             sensor.sum_quads(part, self.cfa, self.matrix, sums)
             sensor.block_statistics(sums, factor // 2, len(part) // 2, result[:, block])
         return result[:3], result[3:]
+
+    def means(self, factor: int) -> Float32[np.ndarray, "3 h2 w2"]:
+        """Return the means of `reduced` alone, in less than half the time.
+
+        Raises:
+            ValueError: `factor` is odd.
+        """
+        _require_even(factor)
+        height, width = self.shape
+        result = np.empty((3, -(-height // factor), -(-width // factor)), np.float32)
+        blocks = max(1, TILE // factor)  # of rows at a time
+        samples = np.empty((blocks * factor, width), np.float32)
+        for block in range(0, result.shape[1], blocks):
+            first = block * factor
+            part = samples[: min(blocks * factor, height - first)]
+            self._white_balanced(np.arange(first, first + len(part)), part)
+            out = result[:, block : block + blocks]
+            sensor.block_means(part, self.cfa, self.matrix, factor, out)
+        return result
 
     def _white_balanced(
         self, places: Num[np.ndarray, " r"], out: Float32[np.ndarray, "r w"]
@@ -179,6 +197,14 @@ class ArraySource:
             self._to_rec709((pairs[..., ::2] + pairs[..., 1::2]) / 4, out)
 
         return block_statistics(halved, (height // 2, width // 2), factor // 2)
+
+    def means(self, factor: int) -> Float32[np.ndarray, "3 h2 w2"]:
+        """Return the means of `reduced`; see there.
+
+        Raises:
+            ValueError: As `reduced`.
+        """
+        return self.reduced(factor)[0]
 
     def _camera(self, top: int, bottom: int) -> Float32[np.ndarray, "3 r w"]:
         """Return rows of camera RGB, 0 = black, 1 = white, shading applied."""
@@ -282,6 +308,11 @@ def _array_source(
 def plane_maps(raw: RawImage, plane: int) -> tuple[GainMap, ...]:
     """Return the gain maps of a linear image that are for its red (0), green (1) or blue (2)."""
     return tuple(m for m in raw.gain_maps if m.plane <= plane < m.plane + m.planes)
+
+
+def _require_even(factor: int) -> None:
+    if factor % 2 or factor < 2:
+        raise ValueError(f"a mosaic is reduced by even factors, got {factor}")
 
 
 def _ceiling(samples: Num[np.ndarray, "..."]) -> np.float32:

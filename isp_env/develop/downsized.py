@@ -21,7 +21,7 @@ def reduced(source: LinearSource, block: int) -> LinearImage:
         source: Sensor data.
         block: Even.
     """
-    return source.shown(source.reduced(block)[0], block)
+    return source.shown(source.means(block), block)
 
 
 def halved(source: LinearSource) -> LinearImage:

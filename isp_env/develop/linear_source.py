@@ -48,6 +48,14 @@ class LinearSource:
         """
         return self.samples.reduced(factor)
 
+    def means(self, factor: int) -> Float32[ndarray, "3 h2 w2"]:
+        """Return the means of `reduced` alone: of a mosaic in less than half the time.
+
+        Raises:
+            ValueError: `factor` is odd, of a mosaic.
+        """
+        return self.samples.means(factor)
+
     def noise(self, block: int = 1) -> Float32[ndarray, "3 2"]:
         """Return shot and read terms of scene-linear pixels that average block x block samples.
 

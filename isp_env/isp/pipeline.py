@@ -12,7 +12,8 @@ version of the picture (`guide`). So a full frame can be rendered row by row, an
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Bool, Float
 
 from isp_env.arrays import Array, constant
 from isp_env.color.rgb import Planes
@@ -62,6 +63,11 @@ class IspPipeline:
         """Whether all stages take numpy arrays as well as tensors."""
         return all(stage.in_numpy for stage in self.stages)
 
+    def active(self, values: Values) -> Bool[np.ndarray, "b s"]:
+        """Tell which stages change pictures at these values of their knobs."""
+        columns = [stage.is_active(values) for stage in self.stages]
+        return np.ascontiguousarray(np.stack(columns, axis=1))
+
     def only(self, knobs: Sequence[str]) -> "IspPipeline":
         """Return the same pipeline with fewer knobs, in the order of `knobs`.
 
@@ -87,7 +93,9 @@ class IspPipeline:
             ValueError: A word that names neither a knob nor a stage.
         """
         own = {_spaced(p.name): {p.name} for p in self.parameters}
-        known = own | {_spaced(s.name): {p.name for p in s.parameters} for s in self.stages}
+        known = own | {
+            _spaced(s.name): {p.name for p in s.parameters} for s in self.stages if s.parameters
+        }
         if unknown := [word for word in words if _spaced(word) not in known]:
             names = ", ".join(name.replace(" ", "-") for name in known)
             raise ValueError(f"unknown knob {', '.join(unknown)}; known: {names}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from PIL import Image
 
 from isp_env.arrays import Array, to_numpy
@@ -21,7 +21,8 @@ from isp_env.develop.downsized import small
 from isp_env.develop.linear_image import LinearImage
 from isp_env.develop.linear_source import LinearSource, linear_source
 from isp_env.isp.default import DEFAULT_PIPELINE
-from isp_env.isp.fused.loops import fused, numbers
+from isp_env.isp.fused.guided import columns, measure
+from isp_env.isp.fused.loops import FusedLoop, fused, numbers
 from isp_env.isp.guide import Guide, Maps, guide_factor
 from isp_env.isp.pipeline import IspPipeline
 from isp_env.isp.stage import Constants
@@ -150,23 +151,26 @@ def _render_rows(
 ) -> Pixels:
     """Measure the maps on the guide, then render strip after strip."""
     height, width = shape
-    measured, constants = _measured(pipeline, guide, noise, theta)
     loop = fused(pipeline)
     if loop is None:
-        from isp_env.render.frame_in_torch import render_rows_in_torch
+        from isp_env.render.frame_in_torch import measured_in_torch, render_rows_in_torch
 
+        measured, constants = measured_in_torch(pipeline, guide, noise, theta)
         return render_rows_in_torch(rows, shape, measured, constants, pipeline, bits, tile)
-    maps = np.stack([measured[name][0] for name in pipeline.maps])
+    active, measured, constants = _measured(pipeline, loop, guide, noise, theta)
+    maps = np.empty((len(measured), *guide.planes[0].shape[-2:]), np.float32)
+    for index, each in enumerate(measured.values()):
+        maps[index] = each[0]
+    places = columns(pipeline, tuple(measured))
     own = numbers(pipeline, constants)[0]
     factor = guide_factor(max(shape))
-    columns = neighbours(width, factor, maps.shape[2])
-    lines = neighbours(height, factor, maps.shape[1])
+    across = neighbours(width, factor, maps.shape[2])
+    down = neighbours(height, factor, maps.shape[1])
     level = np.uint8 if bits == 8 else np.uint16
     room = (
         np.empty((2, len(maps), width), np.float32),
         np.array([-1, -1]),
         np.zeros((1, loop.columns * CHUNK), np.float32),
-        np.empty((1, 3 * CHUNK), np.float32),
         np.empty(3 * CHUNK, level),
     )
     linear = np.empty((3, tile, width), np.float32)
@@ -175,26 +179,30 @@ def _render_rows(
         bottom = min(top + tile, height)
         part = linear[:, : bottom - top]
         rows(top, bottom, part)
-        between = tuple(x[top:bottom] for x in lines)
+        between = tuple(x[top:bottom] for x in down)
         assert loop.render_rows is not None  # as the pipeline makes three planes
-        loop.render_rows(part, maps, between, columns, own, room, pixels[top:bottom])
+        settings = own, active
+        loop.render_rows(part, maps, places, between, across, *settings, room, pixels[top:bottom])
     return pixels
 
 
 def _measured(
     pipeline: IspPipeline,
+    loop: FusedLoop,
     guide: Guide,
     noise: Float32[np.ndarray, "3 2"],
     theta: Float[Array, " d"],
-) -> tuple[Maps, Constants]:
-    """Return the maps of a guide and the constants of the stages: numpy arrays."""
+) -> tuple[Bool[np.ndarray, " s"], Maps, Constants]:
+    """Return which stages are active, their maps of a guide, and all constants: numpy arrays."""
+    values = pipeline.values(to_numpy(theta).astype(np.float32)[None])
+    (active,) = pipeline.active(values)
     if not pipeline.in_numpy:
         from isp_env.render.frame_in_torch import measured_in_torch  # imports torch
 
-        return measured_in_torch(pipeline, guide, noise, theta)
-    values = pipeline.values(to_numpy(theta).astype(np.float32)[None])
-    _, maps = pipeline.measure(guide, noise[None], values)
-    return maps, pipeline.constants(values)
+        maps, constants = measured_in_torch(pipeline, guide, noise, theta)
+        return active, maps, constants
+    _, maps, _, constants = measure(pipeline, loop, guide, noise[None], values)
+    return active, maps, constants
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

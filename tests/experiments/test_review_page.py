@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from attiqa.attributes import ATTRIBUTES
-from experiments.review_page import embedded_json, page_data, relative_url, write_review_page
+from experiments.html_pages import embedded_json
+from experiments.review_page import page_data, relative_url, write_review_page
 from isp_env.isp.default import DEFAULT_PIPELINE
 from isp_env.isp.parameters import to_theta
 

@@ -77,14 +77,19 @@ def run_fused() -> Callable[..., np.ndarray]:
     """Runs a fused loop on planes whose size is a multiple of a chunk: results (q, n)."""
 
     def run(
-        loop: FusedLoop, planes: Sequence[torch.Tensor], numbers: Sequence[float], results: int
+        loop: FusedLoop,
+        planes: Sequence[torch.Tensor],
+        numbers: Sequence[float],
+        results: int,
+        steps: int = 1,
     ) -> np.ndarray:
         chunks = planes[0].numel() // CHUNK
         laid = np.full((chunks, loop.columns, CHUNK), np.nan, np.float32)
         for column, plane in enumerate(planes):
             laid[:, column] = plane.reshape(chunks, CHUNK)
-        out = np.empty((chunks, results * CHUNK), np.float32)
-        loop.kernel(laid.reshape(chunks, -1), np.array(numbers, np.float32), out)
-        return out.reshape(chunks, results, CHUNK).swapaxes(0, 1).reshape(results, -1)
+        rows = laid.reshape(chunks, -1)
+        loop.kernel(rows, np.array(numbers, np.float32), np.ones(steps, bool))
+        found = rows.reshape(laid.shape)[:, :results]
+        return found.swapaxes(0, 1).reshape(results, -1)
 
     return run

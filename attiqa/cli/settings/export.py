@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from attiqa.cli.settings.checks import require_model
+from attiqa.cli.settings.checks import require_folder_to_write, require_model
 
 
 @dataclass(frozen=True)
@@ -22,5 +22,7 @@ class Settings:
     `attiqa score` runs without PyTorch."""
 
     def check(self) -> None:
-        """Refuse a model that is not there."""
-        require_model(self.model)
+        """Refuse a model that is not there or has no quality score."""
+        require_model(self.model, scores=True)
+        if not self.graph:
+            require_folder_to_write(self.out.parent)

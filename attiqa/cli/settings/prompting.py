@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from attiqa.attributes import PROMPTS, QUALITY_PROMPT, PromptPair
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, did_you_mean
 from attiqa.labels.columns import PHOTO_COLUMNS
 from attiqa.teachers.choices import Place, Task
+from attiqa.teachers.selected_prompts import read_prompts
 
 NAMED = {"paper": PROMPTS, "quality": QUALITY_PROMPT}
 
@@ -40,8 +41,6 @@ class Prompting:
         path = Path(self.prompts)
         content = _read_json(path)
         if _is_selection(content):
-            from attiqa.teachers.prompt_selection import read_prompts
-
             return read_prompts(path, self.place, self.task)
         self._require_best("is no file of select-prompts")
         return _own_pairs(path, content)
@@ -71,6 +70,7 @@ def _read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"prompts: expected {', '.join(NAMED)} or a JSON file; {path}: {error}"
+            + did_you_mean(str(path), NAMED)
         ) from error
 
 

@@ -1,11 +1,20 @@
 """Settings of `attiqa select-prompts`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from attiqa.cli.settings.checks import require
+from attiqa.cli.settings.checks import (
+    require,
+    require_between,
+    require_device_name,
+    require_folder_to_write,
+    require_photos,
+)
+from attiqa.cli.settings.clip import ClipEncoder
+from attiqa.errors import DatasetLayoutError
 from attiqa.teachers.choices import View
 
 
@@ -22,12 +31,10 @@ class Settings:
     spaq_share: float = 1.0
     """Random share of SPAQ that is used (the paper: all). The result names the photographs: they
     are no test set any more."""
-    spaq_subset: bool = False
-    """The folder holds a part of SPAQ."""
-    architecture: str = "ViT-B-16-quickgelu"
-    """Model name of open_clip."""
-    pretrained: str = "openai"
-    """Tag of open_clip or a local weight file."""
+    subset: bool = False
+    """The folder holds a part of SPAQ on purpose."""
+    encoder: Annotated[ClipEncoder, tyro.conf.arg(name="")] = field(default_factory=ClipEncoder)
+    """Which CLIP model."""
     view: View = "center"
     """How a photograph is shown to the model."""
     side: int | None = None
@@ -44,8 +51,14 @@ class Settings:
     """Where the model runs."""
 
     def check(self) -> None:
-        """Refuse files that are not there."""
+        """Refuse what is not there, before a model is downloaded for it."""
+        if not self.photos:
+            raise DatasetLayoutError("photos: expected image files or folders; none were given")
         for path in self.photos:
-            require(path, "file or folder")
+            require_photos(path, "file or folder")
         if self.spaq is not None:
             require(self.spaq)
+        require_between("spaq_share", self.spaq_share, 0, 1)
+        require_between("batch_size", self.batch_size, 1)
+        require_device_name(self.device)
+        require_folder_to_write(self.out)

@@ -22,7 +22,7 @@ def agiqa3k_labels(folder: Path, subset: bool = False) -> Labels:
         DatasetLayoutError: The file is missing or not as published.
     """
     path = find_file(folder, ("data.csv",), "AGIQA-3K")
-    table = read_table(path, COLUMNS)
+    table = read_table(path, COLUMNS, optional={"std_quality": "deviation"})
     origin = table["name"].str.extract(r"^(.+?)_(.+)_\d+\.jpg$")
     if origin.isna().any(axis=None):
         strange = table["name"][origin[0].isna()].tolist()

@@ -39,15 +39,18 @@ def ava_labels(folder: Path, subset: bool = False) -> Labels:
     if (counts < 0).any() or not counts.sum(axis=1).all():
         raise DatasetLayoutError(f"{path}: expected votes in every row")
     unknown = np.setdiff1d(tested, votes[:, 1])
+    shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(1, 11)
+    mos = shares @ levels
     table = pd.DataFrame(
         {
             "name": [f"{number}.jpg" for number in votes[:, 1]],
-            "mos": counts @ np.arange(1, 11) / counts.sum(axis=1),
+            "mos": mos,
+            "deviation": ((levels - mos[:, None]) ** 2 * shares).sum(axis=1) ** 0.5,
             "part": np.where(np.isin(votes[:, 1], tested), "test", "train"),
         }
     )
     dropped = tuple(f"{number}.jpg" for number in unknown)
-    labels = Labels("AVA", f"{path.name}, {listed.name}", (1.0, 10.0), table, dropped)
+    labels = Labels("AVA", f"{path.name}, {listed.name}", (1.0, 10.0), table, dropped, shares)
     labels = verify(labels, ROWS, subset)
     if not subset and (len(tested) != TESTED or len(unknown) > ABSENT):
         raise DatasetLayoutError(

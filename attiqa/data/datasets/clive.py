@@ -18,20 +18,30 @@ from attiqa.errors import DatasetLayoutError
 
 ROWS = 1162
 RATER_TRAINING = 7
+DEVIATIONS = "AllStdDev_release"
 
 
 def clive_labels(folder: Path) -> Labels:
     """Read Data/AllImages_release.mat and Data/AllMOS_release.mat.
 
+    Data/AllStdDev_release.mat, which some copies lack, has the deviations of the opinions.
+
     Raises:
-        DatasetLayoutError: One is missing or not as published.
+        DatasetLayoutError: One of the two is missing, or one of the three not as published.
     """
     names = [str(np.squeeze(name)) for name in _variable(folder, "AllImages_release")]
     mos = _variable(folder, "AllMOS_release")
-    if len(names) != len(mos):
-        raise DatasetLayoutError(f"{folder}/Data: {len(names)} images but {len(mos)} scores")
-    table = pd.DataFrame({"name": names, "mos": mos}).iloc[RATER_TRAINING:]
+    columns = {"name": names, "mos": mos}
     source = "AllImages_release.mat, AllMOS_release.mat"
+    if (folder / "Data" / f"{DEVIATIONS}.mat").is_file():
+        columns["deviation"] = _variable(folder, DEVIATIONS)
+        source += f", {DEVIATIONS}.mat"
+    for column, values in columns.items():
+        if len(values) != len(names):
+            raise DatasetLayoutError(
+                f"{folder}/Data: {len(names)} images but {len(values)} values of {column}"
+            )
+    table = pd.DataFrame(columns).iloc[RATER_TRAINING:]
     return verify(Labels("CLIVE", source, (0.0, 100.0), table), ROWS, subset=False)
 
 

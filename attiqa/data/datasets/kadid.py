@@ -1,15 +1,19 @@
 """KADID-10k: 81 clean photographs, each with 25 distortions at 5 levels.
 
 Lin, Hosu and Saupe, KADID-10k: a large-scale artificially distorted IQA database, 2019;
-database.mmsp-kn.de. The column is called dmos, but higher is better, from 1 to 5.
+database.mmsp-kn.de. The column is called dmos, but higher is better, from 1 to 5; var is the
+variance of the opinions.
 """
 
 from pathlib import Path
+
+import numpy as np
 
 from attiqa.data.datasets.label_tables import (
     Labels,
     find_file,
     find_folder,
+    numbers,
     rate,
     read_table,
     reference_type_level,
@@ -27,7 +31,10 @@ def kadid_labels(folder: Path, subset: bool = False) -> Labels:
         DatasetLayoutError: The file is missing or not as published.
     """
     path = find_file(folder, ("dmos.csv",), "KADID-10k")
-    table = read_table(path, {"dist_img": "name", "dmos": "mos"})
+    table = read_table(path, {"dist_img": "name", "dmos": "mos"}, optional={"var": "deviation"})
+    if "deviation" in table:
+        variance = numbers(table, "deviation")
+        table["deviation"] = np.sqrt(np.where(variance >= 0, variance, np.nan))
     return verify(
         reference_type_level(Labels("KADID-10k", path.name, (1.0, 5.0), table)), ROWS, subset
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.datasets.image_names import ImageNames, name_key
@@ -34,9 +35,11 @@ class Labels:
         source: The label files.
         scale: Lowest and highest possible score, of attributes too.
         table: `name` of the image file, `mos`, and where the data set has them `part` (one of
-            `PARTS`), `group` and the five attributes; other columns become factors. All are as
-            published: text, but for the scores that a reader computes.
+            `PARTS`), `group`, the five attributes, and `deviation`, the standard deviation of the
+            opinions on `scale`; other columns become factors. All are as published: text, but for
+            the scores that a reader computes.
         dropped: Published entries that the table leaves out, by file name.
+        votes: Share of the opinions at each level for each row of the table.
     """
 
     dataset: str
@@ -44,6 +47,7 @@ class Labels:
     scale: tuple[float, float]
     table: pd.DataFrame
     dropped: tuple[str, ...] = ()
+    votes: Float[np.ndarray, "n k"] | None = None
 
 
 def find_file(folder: Path, candidates: Sequence[str], dataset: str) -> Path:
@@ -75,7 +79,9 @@ def find_folder(folder: Path, candidates: Sequence[str], dataset: str) -> Path:
     )
 
 
-def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Read columns of a .csv or .xlsx file as text and give them our names.
 
     Text stays as it is written: 0001, NA, null, 1e5 and True may be names of files. Case is ignored
@@ -85,6 +91,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Args:
         path: The file.
         columns: Published name to ours; other columns are left out.
+        optional: The same of columns that some copies of the file lack.
 
     Raises:
         DatasetLayoutError: The file cannot be read or has no rows, or a column is missing
@@ -95,6 +102,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     missing = [column for column in columns if _plain(column) not in found]
     if missing:
         raise DatasetLayoutError(f"{path}: no column {missing}; found {[str(c) for c in table]}")
+    there = {name: ours for name, ours in (optional or {}).items() if _plain(name) in found}
+    columns = {**columns, **there}
     counts = Counter(_plain(str(column)) for column in table.columns)
     if twice := [column for column in columns if counts[_plain(column)] > 1]:
         raise DatasetLayoutError(f"{path}: columns {twice} occur twice; expected each once")
@@ -110,6 +119,11 @@ def read_columns(path: Path) -> list[str]:
         DatasetLayoutError: The file cannot be read.
     """
     return [_plain(str(column)) for column in open_table(path)]
+
+
+def numbers(table: pd.DataFrame, column: str) -> Float[np.ndarray, " n"]:
+    """Turn the text of a column into numbers; nan where it is none, which `verify` refuses."""
+    return np.asarray(pd.to_numeric(table[column], errors="coerce"), np.float64)
 
 
 def reference_type_level(labels: Labels) -> Labels:
@@ -164,16 +178,27 @@ def verify(
             f"{where}: {len(twice)} names occur twice, or are the same but for their spelling: "
             + _some(twice)
         )
-    for column in ("mos", *(name for name in ATTRIBUTES if name in table)):
-        values = np.asarray(pd.to_numeric(table[column], errors="coerce"), np.float64)
-        outside = ~((values >= low) & (values <= high))
+    ranges = dict.fromkeys(("mos", *ATTRIBUTES), (low, high)) | {"deviation": (0, high - low)}
+    for column, (least, most) in ranges.items():
+        if column not in table:
+            continue
+        values = numbers(table, column)
+        outside = ~((values >= least) & (values <= most))
         if outside.any():
             strange = (f"{table['name'][i]} {table[column][i]}" for i in np.flatnonzero(outside))
             raise DatasetLayoutError(
-                f"{where}: expected {column} in [{low:g}, {high:g}]; {outside.sum()} rows differ: "
-                + _some(strange)
+                f"{where}: expected {column} in [{least:g}, {most:g}]; {outside.sum()} rows "
+                f"differ: {_some(strange)}"
             )
         table[column] = values
+    if labels.votes is not None:
+        total = labels.votes.sum(axis=1)
+        strange = table["name"][~((labels.votes >= 0).all(axis=1) & (abs(total - 1) < 1e-3))]
+        if len(strange):
+            raise DatasetLayoutError(
+                f"{where}: expected shares of votes that sum to 1; {len(strange)} rows differ: "
+                + _some(strange)
+            )
     if rows is not None and len(table) != rows:
         message = f"{where}: expected {rows} rows, found {len(table)}"
         if len(table) > rows:
@@ -215,7 +240,7 @@ def rate(labels: Labels, images: Path, subset: bool, absent_at_most: int = 0) ->
         )
     there = np.flatnonzero([path is not None for path in found])
     table = labels.table.iloc[there]
-    known = {"name", "mos", "part", "group", *ATTRIBUTES}
+    known = {"name", "mos", "deviation", "part", "group", *ATTRIBUTES}
     return RatedPhotos(
         name=labels.dataset,
         paths=tuple(path for path in found if path is not None),
@@ -225,6 +250,8 @@ def rate(labels: Labels, images: Path, subset: bool, absent_at_most: int = 0) ->
         attributes=np.asarray(table[list(ATTRIBUTES)], np.float64)
         if ATTRIBUTES[0] in table
         else None,
+        deviations=np.asarray(table["deviation"], np.float64) if "deviation" in table else None,
+        votes=None if labels.votes is None else labels.votes[there],
         groups=tuple(table["group"].tolist()) if "group" in table else None,
         factors={str(c): tuple(table[c].tolist()) for c in table if c not in known},
         split=_split(np.asarray(table["part"])) if "part" in table else None,

@@ -1,8 +1,6 @@
 """Names of the data sets, known before any of their readers is imported."""
 
-import difflib
-
-from attiqa.errors import DatasetLayoutError
+from attiqa.errors import DatasetLayoutError, did_you_mean
 
 PLAIN = "plain"
 """Photographs of one's own with a scores.csv."""
@@ -13,6 +11,7 @@ NAMES = (
     "spaq",
     "flive",
     "ava",
+    "uhdiqa",
     "agiqa3k",
     "kadid",
     "tid2013",
@@ -33,12 +32,16 @@ def check_name(name: str, scale: tuple[float, float] | None = None) -> None:
         DatasetLayoutError: There is no such data set, or "plain" comes without a scale.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise DatasetLayoutError(
-            f"dataset: expected one of {', '.join(NAMES)}; found {name!r}{hint}"
+            f"dataset: expected one of {', '.join(NAMES)}; found {name!r}"
+            + did_you_mean(name, NAMES)
         )
     if name == PLAIN and scale is None:
         raise DatasetLayoutError(
-            "scale: scores of your own need their lowest and highest possible one"
+            "scale: scores of your own need their lowest and highest possible one, such as "
+            "--scale 1 5"
+        )
+    if name == PLAIN and scale is not None and not scale[0] < scale[1]:
+        raise DatasetLayoutError(
+            f"scale: expected the lowest possible score, then the highest; found {scale}"
         )

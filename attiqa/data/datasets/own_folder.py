@@ -1,7 +1,8 @@
 """Photographs and scores of one's own: a folder, and a table whose columns the caller names.
 
-`read_plain_folder` expects FOLDER/scores.csv with the columns name (relative to the folder), mos
-and, where several photographs show the same, group.
+`read_plain_folder` expects FOLDER/scores.csv with the columns name (relative to the folder), mos,
+where it is known std, the standard deviation of the opinions, and where several photographs show
+the same, group.
 """
 
 from dataclasses import replace
@@ -20,6 +21,7 @@ def read_plain(
     mos: str = "mos",
     group: str | None = None,
     subset: bool = False,
+    std: str | None = None,
 ) -> RatedPhotos:
     """Read a .csv or .xlsx file of scores and the folder of its images.
 
@@ -31,11 +33,14 @@ def read_plain(
         mos: Column of the score.
         group: Column that says what a photograph shows, where several show the same.
         subset: Rows without an image are left out.
+        std: Column of the standard deviation of the opinions about a photograph.
 
     Raises:
         DatasetLayoutError: A file, column or image is missing, or a score is out of range.
     """
-    columns = {name: "name", mos: "mos"} | ({group: "group"} if group else {})
+    further = {group: "group", std: "deviation"}
+    known = {theirs: ours for theirs, ours in further.items() if theirs}
+    columns = {name: "name", mos: "mos"} | known
     if not images.is_dir():
         raise DatasetLayoutError(f"{images}: no such folder of images")
     table = read_table(labels, columns)
@@ -53,6 +58,7 @@ def read_plain_folder(
         DatasetLayoutError: The table, a column or an image is missing, or a score is out of range.
     """
     labels = folder / "scores.csv"
-    grouped = labels.is_file() and "group" in read_columns(labels)
-    photos = read_plain(labels, folder, scale, group="group" if grouped else None, subset=subset)
+    there = read_columns(labels) if labels.is_file() else ()
+    group, std = (name if name in there else None for name in ("group", "std"))
+    photos = read_plain(labels, folder, scale, group=group, subset=subset, std=std)
     return replace(photos, name=folder.resolve().name)

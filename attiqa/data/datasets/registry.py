@@ -16,6 +16,7 @@ from attiqa.data.datasets.names import PLAIN, check_name
 from attiqa.data.datasets.own_folder import read_plain_folder
 from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.datasets.tid2013 import read_tid2013
+from attiqa.data.datasets.uhdiqa import read_uhdiqa
 from attiqa.data.rated_photos import RatedPhotos
 
 DATASETS: Mapping[str, Callable[..., RatedPhotos]] = MappingProxyType(
@@ -25,6 +26,7 @@ DATASETS: Mapping[str, Callable[..., RatedPhotos]] = MappingProxyType(
         "spaq": read_spaq,
         "flive": read_flive,
         "ava": read_ava,
+        "uhdiqa": read_uhdiqa,
         "agiqa3k": read_agiqa3k,
         "kadid": read_kadid,
         "tid2013": read_tid2013,

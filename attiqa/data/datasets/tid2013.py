@@ -25,15 +25,27 @@ ROWS = 25 * 24 * 5
 def tid2013_labels(folder: Path, subset: bool = False) -> Labels:
     """Read mos_with_names.txt; the reference is the group, type (1..24) and level are factors.
 
+    mos_std.txt, which some copies lack, has the deviations of the opinions in the same order.
+
     Raises:
-        DatasetLayoutError: The file is missing or not as published.
+        DatasetLayoutError: The first file is missing, or one of them not as published.
     """
     path = find_file(folder, ("mos_with_names.txt",), "TID2013")
     text = path.read_text(encoding="utf-8", errors="replace")
     rows = [line.split() for line in text.splitlines() if line.strip()]
     if not rows or any(len(row) != 2 for row in rows):
         raise DatasetLayoutError(f"{path}: expected a score and a file name in every line")
-    labels = Labels("TID2013", path.name, (0.0, 9.0), pd.DataFrame(rows, columns=["mos", "name"]))
+    table, source = pd.DataFrame(rows, columns=["mos", "name"]), path.name
+    deviations = folder / "mos_std.txt"
+    if deviations.is_file():
+        values = deviations.read_text(encoding="utf-8", errors="replace").split()
+        if len(values) != len(table):
+            raise DatasetLayoutError(
+                f"{deviations}: expected {len(table)} numbers as {path.name} has rows, found "
+                f"{len(values)}"
+            )
+        table["deviation"], source = values, f"{source}, {deviations.name}"
+    labels = Labels("TID2013", source, (0.0, 9.0), table)
     return verify(reference_type_level(labels), ROWS, subset)
 
 

@@ -27,8 +27,9 @@
 | more than 2 x `PIL.Image.MAX_IMAGE_PIXELS` (179 million) pixels | refused before decoding |
 
 The last line is Pillow's guard against decompression bombs; whoever trusts larger files raises
-Pillow's limit. Files are decoded whole: JPEG's cheaper decoding at half size (`Image.draft`) would
-give a file another score than its pixels have.
+Pillow's limit. Files are decoded whole: JPEG's cheaper decoding at half size (`Image.draft`) takes
+means of 2 x 2 pixels, whose blur a model sees. The embedded one's scores of photographs of 9 and 12
+megapixels change by up to 0.002, with four times its pixels left; with twice, by up to 0.008.
 """
 
 import logging

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from platformdirs import user_cache_path
 
 from isp_env.arrays import Array, to_numpy
@@ -23,7 +23,7 @@ from isp_env.compiled import strips
 from isp_env.files import atomic_path
 from isp_env.isp.guide import Maps
 from isp_env.isp.pipeline import IspPipeline
-from isp_env.isp.stage import Constants
+from isp_env.isp.stage import Constants, Stage
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,11 @@ Elementwise = Callable[[list[Array], list[Array]], Sequence[Array]]
 """(planes of one shape, numbers) -> planes, in torch."""
 
 Kernel = Callable[
-    [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Float32[np.ndarray, "n q"]], None
+    [Float32[np.ndarray, "n p"], Float32[np.ndarray, " u"], Bool[np.ndarray, " s"]], None
 ]
-"""(planes, numbers, out): fills `out`. Each row is a chunk: its first plane, its second, ...; then,
-in `planes`, room to work in."""
+"""(planes, numbers, active): puts the results in place of the first planes. Each row of `planes` is
+a chunk: its first plane, its second, ...; then room to work in. Steps that are not active are
+skipped."""
 
 
 @dataclass(frozen=True)
@@ -44,60 +45,71 @@ class FusedLoop:
     """A compiled loop.
 
     Attributes:
-        kernel: Fills the results from planes and numbers.
+        kernel: Computes the results from planes and numbers.
+        run: Does so for planes of any number of pixels, (inputs, places, numbers, active, room,
+            out): `inputs` (m, n) go to the columns `places` (m,), `room` is a chunk.
         render_rows: Renders rows of a picture by it, with maps and quantisation; None where there
             are fewer than three planes or results.
         columns: How many chunks a row of planes holds: the planes, then room to work in.
     """
 
     kernel: Kernel
+    run: Callable[..., None]
     render_rows: Callable[..., None] | None
     columns: int
 
 
-def fuse(function: Elementwise, planes: int, numbers: int, key: str | None = None) -> FusedLoop:
-    """Compile an elementwise function of torch tensors to one pass over pixels.
+def fuse(
+    steps: Sequence[Elementwise], planes: int, numbers: int, key: str | None = None
+) -> FusedLoop:
+    """Compile elementwise functions of torch tensors to one pass over pixels.
 
     Args:
-        function: Uses only operations of `TEMPLATES`, clamp and powers of positive tensors.
-        planes: How many planes it takes.
-        numbers: How many numbers it takes.
-        key: Changes whenever the function does: a kernel that is in the cache is then found
+        steps: Done one after the other; the results of each take the place of the first planes.
+            They use only operations of `TEMPLATES`, clamp and powers of positive tensors.
+        planes: How many planes each takes.
+        numbers: How many numbers each takes.
+        key: Changes whenever the functions do: a kernel that is in the cache is then found
             without tracing, which takes seconds.
 
     Returns:
         The loop, compiled once and kept in the user's cache folder.
 
     Raises:
-        NotImplementedError: The function uses another operation.
+        NotImplementedError: A function uses another operation.
     """
     folder = user_cache_path("attiqa", ensure_exists=True)
-    text = _source(function, planes, numbers) if key is None else ""
+    text = _source(steps, planes, numbers) if key is None else ""
     inlined = Path(strips.__file__).read_text()  # in the machine code, which numba keeps by `name`
     name = f"kernel_{_digest(inlined + (text or f'{key} {version(TRACED_BY)}'))}"
     if not (folder / f"{name}.py").exists():
         log.warning("compiling a loop over pixels: once on a machine, up to half a minute")
-        _write(folder / f"{name}.py", text or _source(function, planes, numbers))
+        _write(folder / f"{name}.py", text or _source(steps, planes, numbers))
     module = _import(name, folder / f"{name}.py")
     render_rows = getattr(module, "render_rows", None)
-    return FusedLoop(module.kernel, render_rows, module.COLUMNS)
+    return FusedLoop(module.kernel, module.run, render_rows, module.COLUMNS)
 
 
 @cache
 def fused(pipeline: IspPipeline) -> FusedLoop | None:
     """Return the elementwise part of a pipeline as one loop over planes, maps and `numbers`.
 
-    None where a stage uses an operation that cannot be fused; the log says so once.
+    Each stage is a step. None where a stage uses an operation that cannot be fused; the log says so
+    once.
     """
     names = _numbered(pipeline)
 
-    def apply(planes: list[Array], numbers: list[Array]) -> tuple[Array, ...]:
-        maps: Maps = dict(zip(pipeline.maps, planes[3:], strict=True))
-        constants: Constants = dict(zip(names, numbers, strict=True))
-        return pipeline.apply(tuple(planes[:3]), maps, constants)
+    def step(stage: Stage) -> Elementwise:
+        def apply(planes: list[Array], numbers: list[Array]) -> tuple[Array, ...]:
+            maps: Maps = dict(zip(pipeline.maps, planes[3:], strict=True))
+            constants: Constants = dict(zip(names, numbers, strict=True))
+            return stage.apply(tuple(planes[:3]), maps, constants)
 
+        return apply
+
+    steps = [step(stage) for stage in pipeline.stages]
     try:
-        return fuse(apply, 3 + len(pipeline.maps), len(names), _key(pipeline))
+        return fuse(steps, 3 + len(pipeline.maps), len(names), _key(pipeline))
     except NotImplementedError as error:
         named = ", ".join(stage.name for stage in pipeline.stages)
         log.warning("rendered by torch, which is slower (%s): %s", named, error)
@@ -107,7 +119,8 @@ def fused(pipeline: IspPipeline) -> FusedLoop | None:
 def numbers(pipeline: IspPipeline, constants: Constants) -> Float32[np.ndarray, "b n"]:
     """Return the constants that the loop of `pipeline` takes, a row for each picture."""
     columns = [to_numpy(constants[name]).reshape(-1) for name in _numbered(pipeline)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    # rows of any other layout would make numba compile the loop once more
+    return np.ascontiguousarray(np.stack(columns, axis=1), np.float32)
 
 
 @cache
@@ -133,10 +146,10 @@ def _key(pipeline: IspPipeline) -> str | None:
     return f"{named} {bound} {code.hexdigest()}"
 
 
-def _source(function: Elementwise, planes: int, numbers: int) -> str:
+def _source(steps: Sequence[Elementwise], planes: int, numbers: int) -> str:
     from isp_env.isp.fused.tracing import source  # imports torch, which a filled cache does without
 
-    return source(function, planes, numbers)
+    return source(steps, planes, numbers)
 
 
 def _digest(text: str) -> str:

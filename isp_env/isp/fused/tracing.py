@@ -114,54 +114,69 @@ def exact_power(x, p):
 '''
 
 
-def source(function: Elementwise, planes: int, numbers: int) -> str:
+def source(steps: Sequence[Elementwise], planes: int, numbers: int) -> str:
     """Write the Python source of the loop (see `loops.fuse`)."""
-    traced = _trace(function, planes, numbers)
-    segments = cut(traced.statements, traced.results)
-    slots = [slot for segment in segments for slot in segment.keeps.values()]
-    lines = [f"{name} = F({value!r})" for value, name in traced.constants.items()]
-    lines += [f"COLUMNS = {planes + max(slots, default=-1) + 1}"]
+    constants: dict[float, str] = {}
+    traced = [_trace(step, planes, numbers, f"v{k}_", constants) for k, step in enumerate(steps)]
+    parts = [cut(step.statements, step.results) for step in traced]
+    first = max(planes, *(len(step.results) for step in traced))  # column to keep values in
+    slots = [slot for part in parts for segment in part for slot in segment.keeps.values()]
+    lines = [f"{name} = F({value!r})" for value, name in constants.items()]
+    lines += [f"COLUMNS = {first + max(slots, default=-1) + 1}"]
     lines += ["", "", '@numba.njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)']
-    lines += ["def kernel(planes, numbers, out):"]
-    lines += [f"    {line}" for line in traced.once]
+    lines += ["def kernel(planes, numbers, active):"]
+    once = dict.fromkeys(line for step in traced for line in step.once)
+    lines += [f"    {line}" for line in once]
     lines += ["    for chunk in range(len(planes)):"]
-    for segment in segments:
-        results = traced.results if segment is segments[-1] else []
-        lines += [f"        for i in range({CHUNK}):"]
-        lines += [f"            {line}" for line in _body(segment, planes, results)]
-    lines += RENDER_ROWS if planes >= 3 and len(traced.results) == 3 else []
+    for number, (step, part) in enumerate(zip(traced, parts, strict=True)):
+        lines += [f"        if active[{number}]:"]
+        for segment in part:
+            results = step.results if segment is part[-1] else []
+            lines += [f"            for i in range({CHUNK}):"]
+            lines += [f"                {line}" for line in _body(segment, planes, first, results)]
+    lines += RUN
+    lines += RENDER_ROWS if planes >= 3 and len(traced[-1].results) == 3 else []
     return HEADER + "\n".join(lines) + "\n"
 
 
-def _body(segment: Segment, planes: int, results: Sequence[str]) -> list[str]:
+def _body(segment: Segment, planes: int, first: int, results: Sequence[str]) -> list[str]:
     """Return the lines of one loop: fetch, compute, keep for later ones."""
     needed = {name for s in segment.statements for name in s.operands} | set(results)
     columns = {f"p{index}": index for index in range(planes)}
-    columns |= {name: planes + slot for name, slot in segment.reads.items()}
+    columns |= {name: first + slot for name, slot in segment.reads.items()}
     lines = [
         f"{name} = planes[chunk, i + {column * CHUNK}]"
         for name, column in columns.items()
         if name in needed
     ]
     lines += [f"{s.name} = {s.expression}" for s in segment.statements]
-    lines += [
-        f"planes[chunk, i + {(planes + slot) * CHUNK}] = {name}"
-        for name, slot in segment.keeps.items()
-    ]
-    return lines + [f"out[chunk, i + {k * CHUNK}] = {name}" for k, name in enumerate(results)]
+    kept = {first + slot: name for name, slot in segment.keeps.items()}
+    kept |= dict(enumerate(results))
+    return lines + [f"planes[chunk, i + {c * CHUNK}] = {name}" for c, name in kept.items()]
 
+
+RUN = f"""
+
+@numba.njit(nogil=True, cache=True)
+def run(inputs, places, numbers, active, room, out):
+    for start in range(0, inputs.shape[1], {CHUNK}):
+        strips.lay(inputs, places, start, room)
+        kernel(room, numbers, active)
+        strips.take(room, start, out)
+""".splitlines()
+"""Planes in memory, (m, n); a chunk of them stays in the fastest cache."""
 
 RENDER_ROWS = f"""
 
 @numba.njit(nogil=True, cache=True)
-def render_rows(linear, maps, lines, columns, numbers, room, pixels):
-    wide, held, planes, finished, levels = room
+def render_rows(linear, maps, places, lines, columns, numbers, active, room, pixels):
+    wide, held, planes, levels = room
     for row in range(linear.shape[1]):
         strips.widen_two(maps, lines[0][row], lines[1][row], columns, wide, held)
         for start in range(0, linear.shape[2], {CHUNK}):
-            strips.gather(linear, row, start, wide, lines[2][row], planes)
-            kernel(planes, numbers, finished)
-            strips.scatter(finished, row, start, levels, pixels)
+            strips.gather(linear, row, start, wide, places, lines[2][row], planes)
+            kernel(planes, numbers, active)
+            strips.scatter(planes, row, start, levels, pixels)
 """.splitlines()
 """A picture of three planes, row by row; a chunk of it stays in the fastest cache."""
 
@@ -173,11 +188,15 @@ class _Traced:
     once: list[str]
     statements: list[Statement]
     results: list[str]
-    constants: dict[float, str]
 
 
-def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
-    """Follow a function through torch: planes are p0, p1, ..., numbers u0, u1, ..."""
+def _trace(
+    function: Elementwise, planes: int, numbers: int, prefix: str, constants: dict[float, str]
+) -> _Traced:
+    """Follow a function through torch: planes are p0, p1, ..., numbers u0, u1, ...
+
+    Names of what it computes begin with `prefix`; `constants` gets those that are new.
+    """
     from torch.fx.experimental.proxy_tensor import make_fx  # slow to import, and seldom needed
 
     examples = [torch.full((1, 4), 0.5) for _ in range(planes)]
@@ -186,7 +205,7 @@ def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
         graph = make_fx(lambda x, u: tuple(function(x, u)))(examples, uniforms).graph
     except Exception as error:  # whatever somebody's stage does with planes of one row
         raise NotImplementedError(f"cannot trace: {error}") from error
-    traced = _Traced([], [], [], {})
+    traced = _Traced([], [], [])
     names: dict[fx.Node, str] = {}
     known: dict[str, str] = {}  # expression: the name that it has already
     uniform: set[str] = set()
@@ -194,7 +213,7 @@ def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
     def operand(value: Any) -> str:
         if isinstance(value, fx.Node):
             return names[value]
-        return traced.constants.setdefault(float(value), f"C{len(traced.constants)}")
+        return constants.setdefault(float(value), f"C{len(constants)}")
 
     inputs = iter([f"p{i}" for i in range(planes)] + [f"u{i}" for i in range(numbers)])
     for node in graph.nodes:
@@ -208,7 +227,7 @@ def _trace(function: Elementwise, planes: int, numbers: int) -> _Traced:
             if expression in known:
                 names[node] = known[expression]
                 continue
-            name = names[node] = known[expression] = f"v{len(names)}"
+            name = names[node] = known[expression] = f"{prefix}{len(names)}"
             operands = tuple(names[n] for n in node.all_input_nodes)
             if uniform.issuperset(operands):
                 uniform.add(name)

@@ -1,17 +1,13 @@
-"""Colour: chroma, gamut, and the transfer function of the output space.
+"""Colour: chroma, by hue and lightness that stay.
 
 Source: Ottosson, A perceptual color space for image processing (2020).
 """
-
-from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
 from isp_env.arrays import Array, namespace
-from isp_env.color.output_spaces import SRGB, OutputSpace
-from isp_env.color.rgb import REC709_LUMINANCE, Planes, luminance, mix
+from isp_env.color.rgb import Planes, mix
 from isp_env.isp.guide import Maps
 from isp_env.isp.parameters import Parameter
 from isp_env.isp.stage import Constants, Stage
@@ -39,12 +35,9 @@ _LAB_FROM_LMS = OKLAB_FROM_LMS.ravel().tolist()
 _LMS_FROM_AB = np.linalg.inv(OKLAB_FROM_LMS)[:, 1:].tolist()
 
 
-def apply(linear: Planes, maps: Maps, k: Constants, *, space: OutputSpace) -> Planes:
-    """Scale chroma, bring the colours into the gamut of `space` and encode them."""
-    linear = scale_chroma(linear, k["saturation"], k["vibrance"])
-    if space is not SRGB:
-        linear = mix(linear, space.from_rec709.ravel().tolist())
-    return tuple(space.encode(x) for x in compress_gamut(linear, space.luminance))
+def apply(linear: Planes, maps: Maps, k: Constants) -> Planes:
+    """Scale chroma."""
+    return scale_chroma(linear, k["saturation"], k["vibrance"])
 
 
 def scale_chroma(
@@ -71,33 +64,13 @@ def scale_chroma(
     return tuple(x + d for x, d in zip(linear, moved, strict=True))
 
 
-def compress_gamut(linear: Planes, weight: Sequence[float] = REC709_LUMINANCE) -> Planes:
-    """Bring display-linear RGB into [0, 1] by moving each colour towards the grey of its luminance.
-
-    Clipping single channels would turn hues; this keeps hue and luminance and gives up chroma.
-    Luminance outside [0, 1] becomes black or white; colours inside the gamut stay as they are.
-
-    Args:
-        linear: RGB of any primaries.
-        weight: Of red, green and blue in the luminance.
-    """
-    xp = namespace(linear[0])
-    grey = xp.clip(luminance(linear, weight), 0, 1)
-    offsets = [x - grey for x in linear]
-    room = [xp.where(offset > 0, 1 - grey, grey) for offset in offsets]
-    over = [xp.abs(x) / xp.clip(y, 1e-4, None) for x, y in zip(offsets, room, strict=True)]
-    most = xp.clip(xp.maximum(xp.maximum(over[0], over[1]), over[2]), 1, None)
-    return tuple(xp.clip(grey + offset / most, 0, 1) for offset in offsets)
-
-
-def color(space: OutputSpace) -> Stage:
-    """Build the stage for an output space."""
-    return Stage(
-        "color",
-        (
-            Parameter("saturation", "", -0.5, 0.0, 0.5, help="relative change of Oklab chroma"),
-            Parameter("vibrance", "", -0.5, 0.0, 0.5, help="the same, for muted colours"),
-        ),
-        partial(apply, space=space),
-        in_numpy=True,
-    )
+COLOR = Stage(
+    "color",
+    (
+        Parameter("saturation", "", -0.5, 0.0, 0.5, help="relative change of Oklab chroma"),
+        Parameter("vibrance", "", -0.5, 0.0, 0.5, help="the same, for muted colours"),
+    ),
+    apply,
+    in_numpy=True,
+    idle_at=(0.0, 0.0),
+)

@@ -80,4 +80,5 @@ DENOISE = Stage(
     MAPS,
     measure,
     in_numpy=True,
+    idle_at=(0.0,),
 )

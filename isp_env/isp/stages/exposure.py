@@ -24,4 +24,5 @@ EXPOSURE = Stage(
     apply,
     prepare=prepare,
     in_numpy=True,
+    idle_at=(0.0,),
 )

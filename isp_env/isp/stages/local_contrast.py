@@ -48,4 +48,5 @@ LOCAL_CONTRAST = Stage(
     MAPS,
     measure,
     in_numpy=True,
+    idle_at=(0.0,),
 )

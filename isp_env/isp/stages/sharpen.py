@@ -47,4 +47,5 @@ SHARPEN = Stage(
     MAPS,
     measure,
     in_numpy=True,
+    idle_at=(0.0,),
 )

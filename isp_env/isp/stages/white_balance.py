@@ -91,4 +91,5 @@ WHITE_BALANCE = Stage(
     apply,
     prepare=prepare,
     in_numpy=True,
+    idle_at=(0.0, 0.0),
 )

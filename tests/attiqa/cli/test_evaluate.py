@@ -12,15 +12,21 @@ import tyro
 from PIL import Image
 from scipy import stats
 
-from attiqa.cli.evaluate import Settings, divide, main
+from attiqa.attributes import ATTRIBUTES
+from attiqa.cli.evaluate import Settings, main
 from attiqa.data.crop_protocol import CropProtocol, CropSettings
+from attiqa.data.datasets.spaq import read_spaq
 from attiqa.data.rated_photos import RatedPhotos
+from attiqa.data.splits import divide
+from attiqa.data.views import views
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import save_checkpoint
+from attiqa.model.inputs import to_tensor
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import load_model
 from attiqa.training.settings import FinetuneSettings, Schedule
+from tests.attiqa.data.datasets.layouts import spaq_table
 
 
 @pytest.fixture
@@ -55,7 +61,9 @@ def settings(folder: Path, model: str, protocol, **changes) -> Settings:
         splits=2,
         short_side=72,
         crop=64,
+        validation=0.1,
         finetuning=FinetuneSettings(schedule),
+        cache=folder / "cache",
         out=folder / "out",
     )
     return replace(plain, **changes)
@@ -96,7 +104,8 @@ def test_fine_tuning_with_few_labels(folder, tiny, tiny_net):
     schedule = replace(
         wanted.finetuning.schedule, freeze_batch_statistics=True, backbone_lr=1e-9, epochs=1
     )
-    still = replace(wanted, splits=1, finetuning=replace(wanted.finetuning, schedule=schedule))
+    slow = replace(wanted.finetuning, schedule=schedule)
+    still = replace(wanted, splits=1, finetuning=slow, out=folder / "still")
     assert run(still)["feature_drift"]["median"] == pytest.approx(1, abs=1e-5)
 
 
@@ -107,7 +116,10 @@ def test_further_scales_are_tested(folder, tiny, tiny_net, protocol):
     assert tyro.cli(Settings, args=arguments).whole == CropProtocol(72, 64, (0,))
     schedule = Schedule(epochs=1, batch_size=8, crops=CropSettings(48, (64, 80)), workers=0)
     one = settings(folder, model, protocol, splits=1, finetuning=FinetuneSettings(schedule))
-    found, further = (run(replace(one, further=more))["runs"][0] for more in ((), (0,)))
+    found, further = (
+        run(replace(one, further=more, out=folder / f"out{len(more)}"))["runs"][0]
+        for more in ((), (0,))
+    )
     assert found["history"][-1]["test/plcc"] != further["history"][-1]["test/plcc"]
     if protocol == "fine-tune":
         assert found["feature_drift"]["mean"] != further["feature_drift"]["mean"]
@@ -129,12 +141,14 @@ def test_cross_dataset_results_are_of_the_others_official_test_part(folder, tiny
     model, other = save(folder, tiny_net, tiny), koniq(folder)
     arguments = ["linear-probe", str(folder), "--dataset", "biq2021-train", "--splits", "2"]
     arguments += ["--model", model, "--others", f"koniq={other}", "--subset", "--crop", "64"]
-    arguments += ["--short-side", "72", "--out", str(folder / "out")]
+    arguments += ["--short-side", "72", "--validation", "0.1", "--cache", str(folder / "cache")]
+    arguments += ["--out", str(folder / "out")]
     wanted = tyro.cli(Settings, args=arguments)
     found = run(wanted)
     assert found["others"] == {"KonIQ-10k": {"part": "official test", "photographs": 4}}
     last = found["summary"]["last epoch"]
-    assert set(last) == {"test", "validation", "KonIQ-10k"}
+    assert set(last) == {"test", "validation", "KonIQ-10k", "KonIQ-10k, all"}
+    assert found["runs"][0]["selected"]["last epoch"]["KonIQ-10k, all"]["pairs"] == 66
     assert last["KonIQ-10k"]["srocc"]["splits"] == 2
     assert found["runs"][0]["selected"]["last epoch"]["KonIQ-10k"]["pairs"] == 6
     assert found["data"]["KonIQ-10k"]["photographs"] == 12
@@ -142,7 +156,7 @@ def test_cross_dataset_results_are_of_the_others_official_test_part(folder, tiny
     table.rename(other / "koniq10k_scores_and_distributions.csv")
     text = (other / "koniq10k_scores_and_distributions.csv").read_text()
     (other / "koniq10k_scores_and_distributions.csv").write_text(text.replace("MOS", "MOS_zscore"))
-    found = run(wanted)
+    found = run(replace(wanted, out=folder / "all"))
     assert found["others"] == {"KonIQ-10k": {"part": "all", "photographs": 12}}
 
 
@@ -197,7 +211,7 @@ def test_references_stay_on_one_side_unless_told_otherwise(folder):
         wanted = settings(folder, "embedded", "fine-tune")
         if not by_group:
             wanted = replace(wanted, by_group=False)
-        (split, _) = divide(wanted, photos)
+        (split, _) = divide(photos, 2, 0.1, by_group=wanted.by_group)
         trained, tested = ({groups[i] for i in part} for part in (split.train, split.test))
         assert len(trained & tested) >= shared
         assert by_group == trained.isdisjoint(tested)
@@ -209,10 +223,11 @@ def test_an_interrupted_evaluation_is_not_continued_with_another_model(
 ):
     wanted = settings(folder, save(folder, tiny_net, tiny), "fine-tune")
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the states stay
-    run(wanted)
+    found = run(wanted)
+    assert run(wanted) == found  # a finished one is read
     torch.manual_seed(9)
     other = save(folder, QualityNet(AttributeNet(tiny)), tiny)
-    with pytest.raises(CheckpointError, match="initial weights was"):
+    with pytest.raises(CheckpointError, match="network was"):
         main(replace(wanted, model=other))
 
 
@@ -222,7 +237,9 @@ def test_probe_of_the_heads_and_without_validation(folder, tiny, tiny_net):
     found = run(wanted)
     assert found["summary"]["selected on validation"] is None
     assert found["runs"][0]["split"]["train"] == 24
-    assert "alpha" in found["runs"][0]["history"][0]
+    assert "training error" in found["runs"][0]["history"][0]
+    ridge = run(replace(wanted, probe="ridge", out=folder / "ridge"))
+    assert "alpha" in ridge["runs"][0]["history"][0]
 
 
 def test_preferences_between_generated_images(folder, tiny, tiny_net):
@@ -237,7 +254,7 @@ def test_preferences_between_generated_images(folder, tiny, tiny_net):
     assert found["result"] == {"pair_accuracy": 0.5, "pairs": 2}  # right, undecided, wrong
     shutil.copy(folder / names[0], folder / "NA")
     table.write_text(f"first,second,preference\n./{names[1]},NA,0.5\n")
-    assert run(settings(table, model, "pairs", out=folder / "out"))["result"]["pairs"] == 0
+    assert run(settings(table, model, "pairs", out=folder / "none"))["result"]["pairs"] == 0
     for wrong, said in (
         ("first,second\n", r"pairs\.csv"),
         ("first,second,preference\n", r"pairs\.csv: a header without rows"),
@@ -249,6 +266,45 @@ def test_preferences_between_generated_images(folder, tiny, tiny_net):
             main(settings(table, model, "pairs", out=folder / "out"))
 
 
+@pytest.fixture
+def spaq(folder) -> Path:
+    """Thirty photographs in the layout of SPAQ, their attributes at random."""
+    random = np.random.default_rng(0)
+    (folder / "Images").rename(folder / "TestImage")
+    names = [f"{index}.png" for index in range(30)]
+    table = spaq_table(names, np.linspace(20, 80, 30).tolist())
+    for column in ("Brightness", "Colorfulness", "Contrast", "Sharpness"):
+        table[column] = random.uniform(0, 100, 30)
+    (folder / "Annotations").mkdir()
+    table.to_csv(folder / "Annotations" / "MOS and Image attribute scores.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "fine-tuned"])
+def test_heads_against_the_attribute_scores_of_people(spaq, tiny, tiny_net, kind, capsys):
+    net = tiny_net if kind == "fine-tuned" else tiny_net.attribute_net
+    model = save(spaq, net, tiny)
+    found = run(settings(spaq, model, "attributes", dataset="spaq", subset=True))
+    photos = read_spaq(spaq, subset=True)
+    assert photos.attributes is not None
+    tiny_net.eval()
+    for column, name in enumerate(ATTRIBUTES):
+        crops = [views(to_tensor(path)[None], CropProtocol(72, 64))[0] for path in photos.paths]
+        with torch.no_grad():
+            raw = [tiny_net.attribute_net(one)[:, column].mean().item() for one in crops]
+        expected = stats.spearmanr(raw, photos.attributes[:, column])[0]
+        assert found["attributes"][name]["srocc"] == pytest.approx(expected, abs=2e-3)
+        low, high = (found["attributes"][name][f"srocc_{end}"] for end in ("low", "high"))
+        assert low < expected < high
+    assert "noisiness" in capsys.readouterr().out
+    assert found["data"]["SPAQ"]["photographs"] == 30
+
+
+def test_people_must_have_been_asked_for_attributes(folder, tiny, tiny_net):
+    with pytest.raises(DatasetLayoutError, match="no human scores of attributes; use --dataset"):
+        main(settings(folder, save(folder, tiny_net, tiny), "attributes"))
+
+
 def test_a_pretrained_network_cannot_be_measured_as_it_is(folder, tiny, tiny_net):
     model = save(folder, tiny_net.attribute_net, tiny)
     with pytest.raises(CheckpointError, match="no quality score"):
@@ -258,13 +314,13 @@ def test_a_pretrained_network_cannot_be_measured_as_it_is(folder, tiny, tiny_net
 def test_the_official_split_is_asked_for_in_vain(folder):
     photos = RatedPhotos("made up", (folder,) * 3, np.arange(3.0), (0.0, 3.0))
     with pytest.raises(DatasetLayoutError, match="official"):
-        divide(settings(folder, "embedded", "fine-tune", splits=0), photos)
+        divide(photos, official=True)
 
 
 def test_from_the_command_line(folder, tiny, tiny_net, capsys):
     arguments = ["linear-probe", str(folder), "--dataset", "biq2021-train", "--splits", "1"]
     arguments += ["--model", save(folder, tiny_net, tiny), "--out", str(folder / "out")]
-    arguments += ["--others", "spaq=SPAQ", "koniq=KONIQ"]
+    arguments += ["--others", "spaq=SPAQ", "koniq=KONIQ", "--cache", "None"]
     parsed = tyro.cli(Settings, args=arguments)
     assert parsed.finetuning == FinetuneSettings.paper()
     assert parsed.others == ("spaq=SPAQ", "koniq=KONIQ")

@@ -1,6 +1,7 @@
 """What is labelled of photographs: the squares that are cut from them, and by which teacher."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from skimage import data as samples
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label as command
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.data.photo_folder import read_photo
+from attiqa.errors import LabelStoreError
 from attiqa.labels.loading import Loading
 from attiqa.labels.photo_batches import Cut
 from attiqa.labels.store import read_labels
@@ -68,7 +71,7 @@ def test_clip_labels_in_batches_are_those_of_whole_photographs(view, tmp_path, t
         Image.fromarray(getattr(samples, name)()).save(photos / f"{name}.png")
     store = tmp_path / "store"
     settings = command.Settings(
-        photos, store, architecture=tiny_clip, pretrained=None, view=view, loading=SMALL
+        photos, store, encoder=ClipEncoder(tiny_clip, None), view=view, loading=SMALL
     )
     command.main(settings)
     labels = read_labels(store)
@@ -84,6 +87,23 @@ def test_clip_labels_in_batches_are_those_of_whole_photographs(view, tmp_path, t
     assert manifest["teacher"]["weights"] == "random, seed 0"
     assert manifest["cut"]["view"] == view
     assert manifest["attributes"] == list(ATTRIBUTES)
+
+
+def test_the_magnitude_is_one_more_label(tmp_path, tiny_clip, photo):
+    photos, store = tmp_path / "photos", tmp_path / "store"
+    photos.mkdir()
+    Image.fromarray(photo[:64, :64]).save(photos / "a.png")
+    settings = command.Settings(
+        photos, store, architecture=tiny_clip, pretrained=None, magnitude=True, loading=SMALL
+    )
+    command.main(settings)
+    labels = read_labels(store)
+    assert labels.attributes == (*ATTRIBUTES, "magnitude")
+    pixels = torch.from_numpy(photo[:64, :64].copy()).permute(2, 0, 1)[None] / 255
+    reference = ClipTeacher(tiny_clip, None, magnitude=True)(pixels).numpy()
+    assert labels.deltas == pytest.approx(reference, abs=1e-5)
+    with pytest.raises(LabelStoreError, match=r"teacher\.magnitude was 'mean"):
+        command.main(replace(settings, magnitude=False))
 
 
 def test_measured_labels_are_the_teachers(tmp_path, photo):

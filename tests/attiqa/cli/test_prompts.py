@@ -13,6 +13,7 @@ from PIL import Image
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.cli import label, pretrain
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.cli.settings.machine import Machine
 from attiqa.cli.settings.prompting import Prompting
 from attiqa.data.crop_protocol import CropSettings
@@ -60,8 +61,8 @@ def selection(tmp_path) -> Path:
 
 
 def label_with(photos: Path, store: Path, tiny_clip: str, *arguments: str) -> None:
-    command = [str(photos), "--out", str(store), "--architecture", tiny_clip]
-    command += ["--pretrained", "None", "--loading.workers", "0", *arguments]
+    command = [str(photos), "--out", str(store), "--clip", tiny_clip]
+    command += ["--clip-weights", "None", "--loading.workers", "0", *arguments]
     label.main(tyro.cli(label.Settings, args=command))
 
 
@@ -91,8 +92,7 @@ def pretraining(photos, tiny: Architecture, clip: str, out: Path, **more) -> pre
     schedule = Schedule(1, 4, crops=CropSettings(32, (40, 48)), workers=0)
     return pretrain.Settings(
         photos,
-        clip=clip,
-        clip_weights=None,
+        encoder=ClipEncoder(clip, None),
         architecture=tiny,
         pretraining=PretrainSettings(schedule, distorted=0.0),
         machine=Machine("cpu"),

@@ -14,12 +14,14 @@ from attiqa.cli import finetune, pretrain
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol, CropSettings
 from attiqa.data.datasets.registry import load_dataset
+from attiqa.data.preference_pairs import Preferences
 from attiqa.data.rated_photos import Split
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.labels.store import Labels
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
+from attiqa.training.mixture import mix
 from attiqa.training.settings import FinetuneSettings, PretrainSettings, Schedule
 
 SCHEDULE = Schedule(epochs=2, batch_size=4, crops=CropSettings(32, (40, 48)), workers=0)
@@ -79,7 +81,7 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
             biq,
             dataset="biq2021-train",
             subset=True,
-            model=tmp_path / "pretrained" / "pretrained.safetensors",
+            model=str(tmp_path / "pretrained" / "pretrained.safetensors"),
             finetuning=FinetuneSettings(SCHEDULE),
             protocol=CropProtocol(40, 32, further=(0,)),
             machine=CPU,
@@ -136,7 +138,7 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
         card = Card(
             name, "AttributeNet", tiny, CropProtocol(40, 32), None, "none", {}, {}, {}, {}, ""
         )
-        models.append(save_checkpoint(tmp_path, tiny_net.attribute_net, card))
+        models.append(str(save_checkpoint(tmp_path, tiny_net.attribute_net, card)))
     first = finetune.Settings(
         biq,
         dataset="biq2021-train",
@@ -167,13 +169,12 @@ def test_another_split_or_model_does_not_take_over_a_finished_run(biq, tiny, tin
     assert json.loads((first.out / "finetuned.json").read_text()) == json.loads(written)
 
 
-def test_scales_on_the_command_line(capsys):
-    arguments = ["KONIQ", "--protocol.crop", "224", "--protocol.further", "512", "0"]
+def test_scales_on_the_command_line():
+    arguments = ["KONIQ", "--crop", "224", "--further", "512", "0"]
     settings = tyro.cli(finetune.Settings, args=arguments)
     assert settings.protocol == CropProtocol(340, 224, (512, 0))
-    with pytest.raises(SystemExit):
-        tyro.cli(finetune.Settings, args=["KONIQ", "--protocol.further", "224"])
-    assert "further: expected 0 or at least the crop's 320" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="further: expected 0 or at least the crop's 320"):
+        tyro.cli(finetune.Settings, args=["KONIQ", "--further", "224"])
 
 
 @pytest.fixture
@@ -190,20 +191,26 @@ def test_a_mixture_maps_scales_and_numbers_sets(biq, stars):
     photos = load_dataset("biq2021-train", biq, subset=True)
     photos = replace(photos, scale=(0.0, 100.0), mos=100 * photos.mos)
     split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
-    mixture = finetune.mix(photos, split, (f"plain={stars}",), scale=(1.0, 5.0))
+    mixture = mix(photos, split, (f"plain={stars}",), scale=(1.0, 5.0))
     assert mixture.paths[:2] == tuple(photos.paths[row] for row in (3, 5))
     assert [path.parent for path in mixture.paths[2:]] == [stars] * 20
     assert mixture.sets.tolist() == [0] * 2 + [1] * 20
     assert mixture.mos[:2] == pytest.approx(photos.mos[[3, 5]])
     assert mixture.mos[2:] == pytest.approx(100 - 5 * np.arange(20))
     assert mixture.others == {"stars": 20}
+    assert np.isnan(mixture.deviations).all()
+    rows = [f"{path.name},3,0.5" for path in sorted(stars.glob("*.png"))]
+    (stars / "scores.csv").write_text("\n".join(["name,mos,std", *rows]) + "\n")
+    photos = replace(photos, deviations=np.full(20, 30.0))
+    mixture = mix(photos, split, (f"plain={stars}",), scale=(1.0, 5.0))
+    assert mixture.deviations == pytest.approx([30.0] * 2 + [12.5] * 20)  # an eighth of the scale
 
 
 def test_a_data_set_is_not_mixed_with_itself(biq):
     photos = load_dataset("biq2021-train", biq, subset=True)
     split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
     with pytest.raises(DatasetLayoutError, match="BIQ2021 is there already"):
-        finetune.mix(photos, split, (f"biq2021-train={biq}",), subset=True)
+        mix(photos, split, (f"biq2021-train={biq}",), subset=True)
 
 
 def test_learning_from_two_data_sets(biq, stars, tiny, tmp_path):
@@ -256,3 +263,92 @@ def test_distilling_a_model_into_a_smaller_one(biq, stars, tiny, tiny_net, tmp_p
     assert history[-1]["distillation"] < history[0]["distillation"]
     with pytest.raises(DatasetLayoutError, match=r"unlabelled: .* is kept aside"):
         finetune.main(replace(settings, unlabelled=biq / "Images", out=tmp_path / "leak"))
+
+
+@pytest.fixture
+def pairs(stars):
+    """Ten pairs of the same photographs, the brighter one preferred."""
+    rows = [f"{2 * n + 1:02}.png,{2 * n:02}.png,0.9" for n in range(10)]
+    table = stars / "pairs.csv"
+    table.write_text("\n".join(["first,second,preference", *rows]) + "\n")
+    return table
+
+
+def test_learning_from_preferences_alone(pairs, tiny, tmp_path):
+    settings = finetune.Settings(
+        pairs=pairs,
+        architecture=tiny,
+        finetuning=FinetuneSettings(replace(SCHEDULE, batch_size=3)),
+        protocol=CropProtocol(40, 32),
+        machine=CPU,
+        out=tmp_path / "compared",
+    )
+    settings.check()
+    finetune.main(settings)
+    net, card = load_checkpoint(tmp_path / "compared" / "finetuned.safetensors")
+    assert isinstance(net, QualityNet)
+    split = {part: card.training["split"][part] for part in ("train", "validation", "test")}
+    assert split == {"train": 7, "validation": 1, "test": 2}
+    assert (card.training["data"], card.training["preferences"]) == ("preferences of pairs.csv", 7)
+    assert card.scale is not None
+    assert "an opinion deviates by 0.15" in card.scale.meaning
+    assert set(card.metrics["last epoch"]["test"]) == {"preference_accuracy", "preferences"}
+    history = json.loads((tmp_path / "compared" / "history.json").read_text())
+    assert [epoch["test/preferences"] for epoch in history] == [2.0, 2.0]
+    other = replace(settings, finetuning=replace(settings.finetuning, opinion_deviation=0.2))
+    with pytest.raises(CheckpointError, match=r"opinion_deviation was 0\.15, now 0\.2"):
+        finetune.main(other)
+    pairs.write_text(pairs.read_text().replace("0.9", "0.8"))
+    with pytest.raises(CheckpointError, match=r"preferences\.shares was"):
+        finetune.main(settings)
+
+
+def test_learning_from_scores_and_preferences(biq, pairs, tiny, tmp_path):
+    settings = finetune.Settings(
+        biq,
+        "biq2021-train",
+        subset=True,
+        pairs=pairs,
+        architecture=tiny,
+        finetuning=FinetuneSettings(SCHEDULE, fidelity_weight=0.5, preference_loss="fidelity"),
+        protocol=CropProtocol(40, 32),
+        machine=CPU,
+        out=tmp_path / "both",
+    )
+    finetune.main(settings)
+    _, card = load_checkpoint(tmp_path / "both" / "finetuned.safetensors")
+    assert card.training["data"] == "BIQ2021 and preferences of pairs.csv"
+    assert card.training["preferences"] == 10
+    assert card.scale is not None
+    assert card.scale.meaning == "BIQ2021: mean opinion score"
+    (*_, last) = json.loads((tmp_path / "both" / "history.json").read_text())
+    assert {"mos", "fidelity", "preferences", "test/srocc"} <= set(last)
+    own = pairs.with_name("own.csv")  # some of these are kept aside
+    rows = [f"{biq / 'Images' / f'{n:02}.png'},00.png,1" for n in range(20)]
+    own.write_text("\n".join(["first,second,preference", *rows]) + "\n")
+    with pytest.raises(DatasetLayoutError, match=r"pairs: .*Images.* is kept aside"):
+        finetune.main(replace(settings, pairs=own, out=tmp_path / "leak"))
+
+
+def test_preferences_join_rated_photographs(biq, pairs):
+    """A photograph that is rated as well is there once; others are in no set."""
+    photos = load_dataset("biq2021-train", biq, subset=True)
+    split = Split(np.array([3, 5]), np.array([0]), np.array([1]))
+    rated = photos.paths[5]
+    other = pairs.with_name("00.png")
+    preferences = Preferences(np.array([0]), np.array([1]), np.array([0.7]))
+    mixture = mix(photos, split, ()).with_preferences([other, rated], preferences)
+    assert mixture.paths == (photos.paths[3], rated, other)
+    assert mixture.sets.tolist() == [0, 0, -1]
+    assert mixture.preferences is not None
+    assert (mixture.preferences.first.tolist(), mixture.preferences.second.tolist()) == ([2], [1])
+
+
+@pytest.mark.parametrize("wrong", [{}, {"official": True}, {"mixed": ("a=b",)}])
+def test_nothing_to_learn_from(wrong, tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.touch()
+    with pytest.raises(DatasetLayoutError, match="data: expected the folder of a data set"):
+        finetune.Settings(**wrong, pairs=table if wrong else None).check()
+    with pytest.raises(DatasetLayoutError, match="no such file"):
+        finetune.Settings(pairs=tmp_path / "none.csv").check()

@@ -13,6 +13,7 @@ from attiqa.evaluation.metrics import (
     pair_accuracy,
     plcc,
     preference_accuracy,
+    resampled_srocc,
     spread,
 )
 
@@ -143,3 +144,20 @@ def test_spread_over_splits():
     assert spread(np.array([0.1, 0.5, 0.2, 0.4, 0.3])) == pytest.approx(
         {"median": 0.3, "quartile_1": 0.2, "quartile_3": 0.4, "splits": 5}
     )
+
+
+@pytest.mark.parametrize("values", [1000, 6])  # without ties and with many
+def test_resamples_are_ranked_as_scipy_ranks_them(values):
+    random = np.random.default_rng(3)
+    scores, mos = random.integers(values, size=(2, 40)).astype(float)
+    draws = random.integers(40, size=(60, 40))
+    times = np.stack([np.bincount(draw, minlength=40) for draw in draws])
+    expected = [stats.spearmanr(scores[draw], mos[draw])[0] for draw in draws]
+    np.testing.assert_allclose(resampled_srocc(scores, mos, times), expected, atol=1e-12)
+
+
+def test_a_resample_of_one_opinion_has_no_correlation():
+    times = np.array([[3, 0, 0], [1, 1, 1]])
+    found = resampled_srocc(np.arange(3.0), np.arange(3.0), times)
+    assert np.isnan(found[0])
+    assert found[1] == pytest.approx(1)

@@ -85,5 +85,13 @@ def test_features_are_those_that_the_heads_see(photos, tiny_net):
     shared = torch.from_numpy(backbone_features(net, photos, protocol, crops=1)).float()
     heads = head_features(net, photos, protocol, crops=1)
     with torch.no_grad():
-        expected = torch.cat([hidden(shared) for hidden in net.hidden], dim=1)
-    assert heads == pytest.approx(expected.numpy(), abs=1e-5)
+        expected = torch.cat([hidden(shared) for hidden in net.hidden], dim=2)
+    assert heads.ravel() == pytest.approx(expected.numpy().ravel(), abs=1e-5)
+
+
+def test_features_of_each_crop(photos, tiny_net):
+    net, protocol = tiny_net.attribute_net, CropProtocol(64, 48)
+    five = backbone_features(net, photos[:3], protocol)
+    assert five.shape == (3, 5, net.width)
+    centre = backbone_features(net, photos[:3], protocol, crops=1)
+    assert five[:, 4:] == pytest.approx(centre, abs=1e-5)  # the centre is the last one

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from attiqa.data.rated_photos import RatedPhotos, Split, random_split, split_hash
 from attiqa.evaluation.fits import ProbeFit
+from attiqa.evaluation.mlp_probe import MlpProbe
 from attiqa.evaluation.protocols import (
+    Fitted,
     as_is,
     feature_drift,
     labels_hash,
@@ -33,10 +36,11 @@ def fit_with_noises(noises):
     """A fit whose model is as good as its epoch's noise is small."""
 
     def fit(photos, split, evaluate):
-        return [
+        history = [
             {"mos": noise} | evaluate(lambda p, i, noise=noise: noisy(p, i, noise))
             for noise in noises
         ]
+        return Fitted(history, lambda p, i: noisy(p, i, noises[-1]))
 
     return fit
 
@@ -102,13 +106,17 @@ def test_the_test_part_is_never_trained_on():
     seen = []
 
     def fit(photos, split, evaluate):
+        def predict(p, i):
+            asked.append(set(i))
+            return noisy(p, i, 0.5)
+
         seen.append(split)
-        return [evaluate(lambda p, i: (asked.append(set(i)), noisy(p, i, 0.5))[1])]
+        return Fitted([evaluate(predict)], predict)
 
     asked: list[set] = []
     split = random_split(60, 6, 12)
     over_splits(rated(), [split], fit)
-    assert asked == [set(split.test), set(split.validation)]
+    assert asked == [set(split.test), set(split.validation)] * 2
 
 
 def test_pairs_within_prompts():
@@ -135,13 +143,32 @@ def test_a_probe_is_fitted_on_the_training_part_alone():
 
     def of(data, indices):
         asked.append(indices)
-        return features[indices]
+        return features[indices, None].repeat(5, axis=1)
 
     split = Split(np.arange(40), np.arange(0), np.arange(40, 60))
-    (run,) = over_splits(photos, [split], ProbeFit(of))["runs"]
-    assert run["selected"]["last epoch"]["test"]["srocc"] > 0.95
-    assert np.array_equal(asked[0], split.train)
-    assert run["history"][0]["alpha"] in [float(alpha) for alpha in np.logspace(-2, 5, 15)]
+    kept = {}
+    for mlp in (None, MlpProbe(hidden=8, epochs=60, batch_size=50, lr=0.01)):
+        asked.clear()
+        found = over_splits(photos, [split], ProbeFit(of, mlp), keep=kept.__setitem__)
+        (run,) = found["runs"]
+        last = run["selected"]["last epoch"]["test"]
+        assert last["srocc"] > 0.95
+        assert last["srocc_low"] < last["srocc"]
+        assert last["srocc"] == pytest.approx(stats.spearmanr(kept[0]["test"], photos.mos[40:])[0])
+        assert np.array_equal(asked[0], split.train)
+        if mlp is None:
+            assert run["history"][0]["alpha"] in [float(a) for a in np.logspace(-2, 5, 15)]
+        else:
+            assert 0 < run["history"][0]["training error"] < 0.1
+
+
+def test_other_sets_are_measured_on_their_test_part_and_whole():
+    photos, other = rated(), replace(rated("other", 40, seed=1), split=random_split(40, 0, 10, 3))
+    found = over_splits(photos, [random_split(60, 6, 12)], fit_with_noises([1.0]), [other])
+    last = found["runs"][0]["selected"]["last epoch"]
+    for part, rows in (("other", other.split.test), ("other, all", np.arange(40))):
+        expected = stats.spearmanr(noisy(other, rows, 1.0), other.mos[rows])[0]
+        assert last[part]["srocc"] == pytest.approx(expected)
 
 
 def test_drift_by_hand():

@@ -81,8 +81,7 @@ def test_stores_of_other_photographs_or_attributes_are_refused(tmp_path, deltas)
 
 def test_averaged_ranks_are_no_cosines(tmp_path, deltas):
     stores = (write(tmp_path / "x", deltas), write(tmp_path / "y", deltas))
+    (tmp_path / "photo.png").touch()
     eq2 = PretrainSettings(Schedule(), loss="eq2", distorted=0.0)
     with pytest.raises(ValueError, match="eq2 needs the differences of one teacher"):
-        pretrain.main(
-            pretrain.Settings(tmp_path, labels=stores, pretraining=eq2, out=tmp_path / "out")
-        )
+        pretrain.Settings(tmp_path, labels=stores, pretraining=eq2, out=tmp_path / "out").check()

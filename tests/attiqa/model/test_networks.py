@@ -1,11 +1,13 @@
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import timm
 import torch
 from torch import nn
 
+from attiqa.model.activations import GatedActivation
 from attiqa.model.architecture import Architecture
 from attiqa.model.networks import AttributeNet, BackboneError, QualityNet
 
@@ -54,9 +56,29 @@ def test_other_activations_of_the_regressor_change_no_weight(tiny, tiny_net, nam
     assert not torch.allclose(score(features), by_hand, atol=1e-2)
 
 
+def test_the_gated_activation_by_hand(tiny):
+    """Learnable in each channel; half a sigmoid and half a leaky ReLU of slope 1/4 at first."""
+    net = QualityNet(AttributeNet(replace(tiny, regressor_activation="gated"))).eval()
+    features = torch.randn(16, 40)
+    first = cast(nn.Linear, net.regressor[0])
+    x = (features @ first.weight.T + first.bias).detach()
+    gated = cast(GatedActivation, net.regressor[1])
+    at_first = (1 / (1 + np.exp(-x.numpy())) + np.where(x > 0, x, x / 4)) / 2
+    assert gated(x).detach().numpy() == pytest.approx(at_first, abs=1e-6)
+    random = np.random.default_rng(0)
+    g, alpha, beta, slope = random.normal(size=(4, 8)).astype(np.float32)
+    columns = {"gate": g, "alpha": alpha, "beta": beta, "slope": slope}
+    gated.load_state_dict({name: torch.from_numpy(value) for name, value in columns.items()})
+    w, x = 1 / (1 + np.exp(-g)), x.numpy()
+    expected = w / (1 + np.exp(-alpha * x - beta)) + (1 - w) * np.where(x > 0, x, slope * x)
+    assert gated(torch.from_numpy(x)).detach().numpy() == pytest.approx(expected, abs=1e-5)
+    net(torch.rand(2, 3, 64, 64)).score.sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in gated.parameters())
+
+
 def test_an_unknown_activation_is_named(tiny):
     object.__setattr__(tiny, "regressor_activation", "tanh")  # past the tests' own check of types
-    with pytest.raises(ValueError, match=r"regressor_activation: .*relu, gelu, sigmoid; .*'tanh'"):
+    with pytest.raises(ValueError, match=r"regressor_activation: .*sigmoid, gated; .*'tanh'"):
         tiny.__post_init__()
 
 

@@ -11,6 +11,7 @@ from attiqa.cli import export
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.model.cards import read_card
 from attiqa.model.checkpoints import save_checkpoint
+from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.onnx_export import ExportError, export_onnx
 from attiqa.model.quality_model import QualityModel, load_model
 
@@ -43,6 +44,23 @@ def test_onnx_gives_the_same_scores_for_any_batch_and_size(model, clean, tmp_pat
         assert np.abs(score - expected.score.numpy()).max() < 1e-4
         assert np.abs(attributes - expected.attributes.numpy()).max() < 1e-4
         assert len(images) == 1 or np.ptp(np.asarray(score)) > 1e-3
+
+
+@pytest.mark.slow
+def test_a_learnable_activation_is_stored_and_exported(tiny, clean, tmp_path):
+    torch.manual_seed(0)
+    architecture = replace(tiny, regressor_activation="gated")
+    net = QualityNet(AttributeNet(architecture))
+    for parameter in net.regressor[1].parameters():
+        torch.nn.init.normal_(parameter)
+    card = replace(load_model().card, name="gated", architecture=architecture)
+    model = load_model(save_checkpoint(tmp_path, net, card))
+    assert model.card.architecture == architecture
+    expected = model.predict(clean).score.numpy()
+    assert torch.allclose(net.eval()(clean).score.detach(), torch.from_numpy(expected), atol=1e-6)
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "gated.onnx"))
+    (score,) = session.run(["score"], {"images": clean.numpy()})
+    assert np.abs(np.asarray(score) - expected).max() < 1e-4
 
 
 @pytest.mark.slow

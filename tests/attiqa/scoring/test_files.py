@@ -1,6 +1,7 @@
 """Scoring of files: in order, in bounded memory, as each alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -66,9 +67,9 @@ def test_a_model_that_gives_no_number_gives_an_error(model, folder):
 
 @pytest.mark.parametrize(("batch", "workers"), [(0, 1), (-1, 1), (1, 0), (1, -3)])
 def test_numbers_below_1_are_refused(weights, folder, batch, workers):
-    settings = score.Settings((folder,), None, str(weights), batch=batch, workers=workers)
-    with pytest.raises(AttiqaError, match=r"--\w+ -?\d: expected a number of 1 or more"):
-        score.main(settings)
+    settings = score.Settings((folder,), None, str(weights), batch_size=batch, workers=workers)
+    with pytest.raises(AttiqaError, match=r"\w+: expected 1 or more; found -?\d"):
+        settings.check()
 
 
 def test_a_model_of_a_single_attribute_is_printed(tiny, model, folder, monkeypatch, capsys):
@@ -78,6 +79,21 @@ def test_a_model_of_a_single_attribute_is_printed(tiny, model, folder, monkeypat
     monkeypatch.setattr(scoring, "load_scorer", lambda *_: TorchScorer(single))
     assert score.main(score.Settings((folder / "0.png",))) == 0
     assert f"{single.score(folder / '0.png').attributes.item():.3f}" in capsys.readouterr().out
+
+
+def test_names_of_files_are_not_folded_where_there_is_room(
+    model, weights, folder, monkeypatch, capsys
+):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = folder / "holidays" / f"{'a_long_name_' * 9}.png"
+    long.parent.mkdir()
+    shutil.copy(folder / "0.png", long)
+    assert score.main(score.Settings((long, folder / "2.png"), model=str(weights))) == 0
+    printed = capsys.readouterr().out
+    assert f"holidays/{long.name} " in printed  # below their common folder
+    assert str(folder) in printed.replace("\n", "")
+    header = next(line for line in printed.splitlines() if "file" in line)
+    assert [*header.split()] == ["file", "score", *model.card.attributes]
 
 
 def test_a_few_scores_are_printed_best_first(model, weights, folder, monkeypatch, capsys):

@@ -53,8 +53,8 @@ def test_the_embedded_models_score_as_by_pytorch(name, crops, files):
     for path in files:
         looks = graph.look(path), model.look(path)
         assert (looks[0].width, looks[0].height) == (looks[1].width, looks[1].height)
-        ((score, attributes),) = graph.score([looks[0].crops])
-        ((expected, of_attributes),) = model.score([looks[1].crops])
+        ((score, attributes, _),) = graph.score([looks[0].crops])
+        ((expected, of_attributes, _),) = model.score([looks[1].crops])
         assert abs(score - expected) < 1e-5
         np.testing.assert_allclose(attributes, of_attributes, atol=1e-4)
 
@@ -82,8 +82,8 @@ def test_batches_score_as_single_photographs(files, crops):
     scorer = load_scorer()
     looked = [scorer.look(path).crops for path in files[:crops]]
     together = scorer.score(looked)
-    for one, (score, attributes) in zip(looked, together, strict=True):
-        ((alone, of_attributes),) = scorer.score([one])
+    for one, (score, attributes, _) in zip(looked, together, strict=True):
+        ((alone, of_attributes, _),) = scorer.score([one])
         assert score == pytest.approx(alone, abs=1e-6)
         assert attributes == pytest.approx(of_attributes, abs=1e-5)
 
@@ -117,8 +117,8 @@ def test_a_model_of_ones_own_gets_a_graph(model, weights, files):
     assert isinstance(scorer, GraphScorer)
     torch_scorer = TorchScorer(load_model(weights))
     for path in files:
-        ((score, _),) = scorer.score([scorer.look(path).crops])
-        ((expected, _),) = torch_scorer.score([torch_scorer.look(path).crops])
+        ((score, _, _),) = scorer.score([scorer.look(path).crops])
+        ((expected, _, _),) = torch_scorer.score([torch_scorer.look(path).crops])
         assert abs(score - expected) < 1e-4
 
 

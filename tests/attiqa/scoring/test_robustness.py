@@ -83,7 +83,7 @@ def test_an_unforeseen_error_is_one_files_alone(model, folder, monkeypatch, erro
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_an_error_of_the_network_is_one_files_alone(model, folder, monkeypatch, batch):
-    crops = model.score_views
+    crops = model.score_crops
     bad = Image.fromarray(np.full((60, 80, 3), 255, np.uint8))
     bad.save(folder / "2.png")
 
@@ -92,7 +92,7 @@ def test_an_error_of_the_network_is_one_files_alone(model, folder, monkeypatch, 
             raise RuntimeError("out of memory")
         return crops(views)
 
-    monkeypatch.setattr(model, "score_views", broken)
+    monkeypatch.setattr(model, "score_crops", broken)
     batches = score_files(TorchScorer(model), sorted(folder.iterdir()), batch)
     rows = [row for rows in batches for row in rows]
     assert [row.path.name for row in rows if row.error] == ["2.png"]

@@ -137,6 +137,7 @@ def test_a_model_of_the_hub_brings_its_weights_and_normalisation(
     config = tmp_path / "open_clip_config.json"
     config.write_text(json.dumps({"model_cfg": TINY["tiny-clip"], "preprocess_cfg": shown}))
     asked = set()
+    monkeypatch.setattr(attiqa.teachers.clip_model, "why_unreachable", lambda: "")
 
     def fetched(repository, filename=None, **options):
         asked.add(repository)
@@ -163,6 +164,7 @@ def test_a_model_of_the_hub_that_cannot_be_had_is_named(monkeypatch):
     def fetched(*args, **options):
         raise FileNotFoundError("no connection")
 
+    monkeypatch.setattr(attiqa.teachers.clip_model, "why_unreachable", lambda: "")
     for module in (attiqa.teachers.clip_model, open_clip.factory):
         monkeypatch.setattr(module, "download_pretrained_from_hf", fetched)
     with pytest.raises(TeacherError, match=r"hf-hub:someone/none: .*no connection"):

@@ -15,6 +15,7 @@ from scipy import stats
 
 from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, Candidates
 from attiqa.cli import select_prompts as command
+from attiqa.cli.settings.clip import ClipEncoder
 from attiqa.distortions.ladders import ATTRIBUTE_LADDERS, distort
 from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.model.inputs import to_tensor
@@ -24,12 +25,12 @@ from attiqa.teachers.prompt_selection import (
     embed_ladders,
     embed_photos,
     pair_labels,
-    read_prompts,
     select_prompts,
     shrink,
     spearman,
     to_json,
 )
+from attiqa.teachers.selected_prompts import read_prompts
 from attiqa.teachers.teacher import ClipTeacher
 
 FEW = MappingProxyType(
@@ -168,6 +169,9 @@ def test_best_median_and_worst_of_each_task():
         (1, 0),
         (2, 1),
     ]
+    # sizes in falling order: 1.0 .8 .5 | .4 .3 .2: the lowest sum is not the least informative one
+    assert scores.place("median-informative") == (2, 0)
+    assert scores.place("least-informative") == (1, 1)
     assert scores.describe(2, 0) == {
         "positive": "p2 image",
         "negative": "n0 image",
@@ -316,9 +320,8 @@ def settings(photos, tmp_path) -> command.Settings:
         (tmp_path / "photos",),
         tmp_path / "out",
         tmp_path / "SPAQ",
-        spaq_subset=True,
-        architecture="selecting-clip",
-        pretrained=str(weights),
+        subset=True,
+        encoder=ClipEncoder("selecting-clip", str(weights)),
         cache=tmp_path / "cache",
     )
 
@@ -329,8 +332,8 @@ def test_the_command_writes_all_tables_and_a_figure(settings, photos, tmp_path, 
     with Image.open(tmp_path / "out/prompts.png") as figure:
         assert figure.format == "PNG"
     assert record["photos"]["count"] == len(record["spaq"]["names"]) == 4
-    assert record["encoder"]["architecture"] == record["settings"]["architecture"]
-    teacher = ClipTeacher("selecting-clip", settings.pretrained)
+    assert record["encoder"]["architecture"] == record["settings"]["encoder"]["clip"]
+    teacher = ClipTeacher("selecting-clip", settings.encoder.clip_weights)
     rated = torch.cat([teacher.encode_images(photo[None].float() / 255) for photo in photos])
     row, column = 11, 42
     for name, ratings in (("sharpness", [0, 1, 0, 1]), ("noisiness", [0, 1, 2, 3])):
@@ -359,7 +362,7 @@ def test_a_share_of_spaq_is_named(settings, tmp_path):
     record = json.loads((tmp_path / "out/prompts.json").read_text())
     assert len(record["spaq"]["names"]) == 2
     shown = [tmp_path / "SPAQ/TestImage" / name for name in record["spaq"]["names"]]
-    teacher = ClipTeacher("selecting-clip", settings.pretrained)
+    teacher = ClipTeacher("selecting-clip", settings.encoder.clip_weights)
     rated = torch.cat([teacher.encode_images(to_tensor(path)[None]) for path in shown])
     found = record["attributes"]["noisiness"]  # rises with the number of the photograph
     positive, negative = teacher.encode_prompts((found["positive"][5], found["negative"][8]))
@@ -376,4 +379,4 @@ def test_without_spaq_distortions_decide(settings, tmp_path):
 
 def test_photographs_must_be_given(tmp_path):
     with pytest.raises(DatasetLayoutError, match="none were given"):
-        command.main(command.Settings((), tmp_path))
+        command.Settings((), tmp_path).check()

@@ -12,11 +12,18 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from scipy.special import boxcox
 from torchvision.transforms.functional import InterpolationMode, resize
 
 from attiqa.attributes import ATTRIBUTES, CANDIDATES, PROMPTS, QUALITY_PROMPT, PromptPair
 from attiqa.errors import CheckpointError, TeacherError
-from attiqa.teachers.teacher import AttributeTeacher, ClipTeacher, MeasuredTeacher, antonym_score
+from attiqa.teachers.teacher import (
+    AttributeTeacher,
+    ClipTeacher,
+    MeasuredTeacher,
+    antonym_score,
+    normalised_magnitude,
+)
 
 
 def test_the_prompts_are_those_of_table_1():
@@ -55,6 +62,38 @@ def test_clip_labels_are_differences_that_rank_as_equation_2(clip, clean):
     assert labels.dtype == torch.float32
     assert scores == pytest.approx(1 / (1 + np.exp(-100 * labels.numpy())), abs=1e-4)
     assert torch.equal(labels.argsort(0), clip.scores(clean, logit_scale=1.0).argsort(0))
+
+
+def test_the_magnitude_of_a_feature_against_scipy(clip, clean):
+    teacher = ClipTeacher("tiny-clip", None, view="native5", magnitude=True)
+    with torch.no_grad():
+        labels = teacher(clean)
+    assert teacher.attributes == (*ATTRIBUTES, "magnitude")
+    assert teacher.describe()["magnitude"]
+    plain = ClipTeacher("tiny-clip", None, view="native5")
+    assert torch.equal(labels[:, :5], plain(clean))
+    assert "magnitude" not in plain.describe()
+    transform = cast(Callable, open_clip.image_transform(64, is_train=False))
+    for label, image in zip(labels[:, 5], clean, strict=True):
+        pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+        corners = [(0, 0), (0, 160), (160, 0), (160, 160), (80, 80)]  # of 224 pixels
+        views = [Image.fromarray(pixels[y : y + 64, x : x + 64]) for y, x in corners]
+        features = clip.model.encode_image(torch.stack([transform(view) for view in views]))
+        x = features.abs().double().numpy()
+        x /= x.std(axis=1, ddof=1, keepdims=True)
+        expected = np.mean([boxcox(row + 1, 0.5).mean() for row in x])
+        assert label.item() == pytest.approx(expected, abs=2e-3)
+    assert labels[:, 5].std() > 4e-3  # more than the tolerance: it tells photographs apart
+
+
+def test_evenly_shared_magnitudes_are_higher_whatever_the_length():
+    peaked = torch.tensor([9.0, 0.1, -0.1, 0.2])
+    even = torch.tensor([1.0, -2.0, 2.0, -1.0])
+    low, high = normalised_magnitude(torch.stack([peaked, even])).tolist()
+    assert low < high
+    assert normalised_magnitude(100 * even).item() == pytest.approx(high, rel=1e-4)
+    with pytest.raises(TeacherError, match="prompts: expected none of 'magnitude'"):
+        ClipTeacher("tiny-clip", None, prompts={"magnitude": PROMPTS["contrast"]}, magnitude=True)
 
 
 def test_prompts_are_the_tokens_of_clips_vocabulary(clip):

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from scipy.stats import norm
 
 from attiqa.data.crop_protocol import CropSettings
+from attiqa.data.preference_pairs import Preferences
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.distortions.training_pairs import DistortedPairs
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
-from attiqa.training.finetuning import UNRATED, Scorer, finetune
+from attiqa.training import finetuning
+from attiqa.training.finetuning import Scorer, finetune
 from attiqa.training.losses import distribution, empirical_cdf
+from attiqa.training.opinion_terms import UNRATED
+from attiqa.training.preference_losses import preference_loss
 from attiqa.training.settings import FinetuneSettings, PretrainSettings
 from tests.attiqa.tiny_runs import REWARD, SCHEDULE, fabric, fresh, weights
 
@@ -191,6 +196,91 @@ def test_a_further_loss_joins_the_squared_error(weight, term, left, tiny, photos
     assert 0 < history[-1][term] < left * history[0][term]
 
 
+def test_the_fidelity_of_a_further_set_knows_no_scale(tiny, photos, mos, tmp_path):
+    """How its people used their scale makes no difference; how far they disagree does."""
+    sets = np.arange(len(mos)) % 2
+    spread = np.full(len(mos), 0.1)
+    settings = FinetuneSettings(SCHEDULE, plcc_weight=0.0, fidelity_weight=1.0)
+
+    def trained(name: str, scores: np.ndarray, deviations: np.ndarray | None) -> torch.Tensor:
+        net, state = fresh(tiny), tmp_path / name
+        history = finetune(
+            fabric(), net, photos, scores, None, settings, state, sets=sets, deviations=deviations
+        )
+        assert set(history[0]) == {"mos", "fidelity"}
+        return weights(net)
+
+    whole = trained("whole", mos, spread)
+    further = np.where(sets, 0.3 + 0.5 * mos, mos)
+    stretched = trained("stretched", further, np.where(sets, 0.5, 1.0) * spread)
+    disagreeing = trained("disagreeing", mos, np.where(sets, 10.0, 1.0) * spread)
+    unknown = trained("unknown", mos, np.full(len(mos), np.nan))
+    assert torch.equal(unknown, trained("none", mos, None))
+    assert torch.equal(unknown, trained("assumed", mos, np.full(len(mos), 0.15)))
+    rounding, learnt = (stretched - whole).norm(), (disagreeing - whole).norm()
+    assert rounding < 0.1 * learnt
+    assert learnt > 1e-3
+
+
+def test_preferences_alone_teach_an_order(tiny, photos, tmp_path):
+    """Photographs as they are are preferred to the same ones darkened; nobody rated them."""
+    nobody = np.full(len(photos), UNRATED)
+    unknown = np.full(len(photos), np.nan)
+    bright, dark = np.arange(0, 12, 3), np.arange(2, 12, 3)
+    pairs = Preferences(bright, dark, np.ones(4))
+    schedule = replace(SCHEDULE, epochs=12, batch_size=2)
+    settings = FinetuneSettings(schedule, plcc_weight=0.1)
+    net = fresh(tiny)
+    kept = [photos[row] for row in sorted([*bright, *dark])]
+    places = np.full(len(photos), -1)
+    places[sorted([*bright, *dark])] = np.arange(8)
+    history = finetune(
+        fabric(),
+        net,
+        kept,
+        unknown[:8],
+        None,
+        settings,
+        tmp_path / "state",
+        sets=nobody[:8],
+        preferences=pairs.moved(places),
+    )
+    assert set(history[0]) == {"preferences"}
+    assert history[-1]["preferences"] < 0.5 * history[0]["preferences"]
+    with pytest.raises(ValueError, match="unrated photographs need a distillation_weight"):
+        finetune(
+            *(fabric(), fresh(tiny), photos, unknown, None, settings, tmp_path / "other"),
+            sets=nobody,
+            preferences=pairs,
+        )  # the third photograph of each four is in no pair
+
+
+def test_a_batch_holds_both_photographs_of_its_pairs(tiny, photos, mos, tmp_path, monkeypatch):
+    sets = np.where(np.arange(len(mos)) < 6, 0, UNRATED)
+    pairs = Preferences(np.array([6, 8, 10, 0]), np.array([7, 9, 11, 1]), np.full(4, 0.75))
+    seen: list[tuple[list[float], list[float]]] = []
+
+    def spy(advantage, shares, unit, kind):
+        seen.append((advantage.tolist(), shares.tolist()))
+        return preference_loss(advantage, shares, unit, kind)
+
+    monkeypatch.setattr(finetuning, "preference_loss", spy)
+    still = replace(SCHEDULE, epochs=1, batch_size=5, backbone_lr=0.0, head_lr=0.0)
+    settings = FinetuneSettings(still, preference_weight=0.5, preference_loss="fidelity")
+    (means,) = finetune(
+        *(fabric(), fresh(tiny), photos, mos, None, settings, tmp_path / "state"),
+        sets=sets,
+        preferences=pairs,
+        deviations=np.full(len(mos), 0.2),
+    )
+    assert len(seen) == 2  # six rated photographs and four pairs, five draws a step
+    assert sum(len(advantage) for advantage, _ in seen) >= 4
+    p = [norm.cdf(np.array(advantage) / (0.2 * 2**0.5)) for advantage, _ in seen]
+    cost = [1 - np.sqrt(0.75 * p) - np.sqrt(0.25 * (1 - p)) for p in p]
+    expected = np.mean([each.mean() if len(each) else 0 for each in cost])
+    assert means["preferences"] == pytest.approx(0.5 * expected, rel=1e-4)
+
+
 def test_quantiles_in_bfloat16(tiny, photos, mos, tmp_path):
     half = Fabric(accelerator="cpu", precision="bf16-mixed")
     settings = FinetuneSettings(SCHEDULE, quantile_weight=0.5)
@@ -211,5 +301,6 @@ def test_the_papers_settings():
     assert settings.plcc_weight == settings.rank_weight == settings.attribute_weight == 0
     assert settings.ranked_distortions_weight == settings.ladder_weight == 0
     assert settings.norm_in_norm_weight == settings.quantile_weight == 0
+    assert settings.fidelity_weight == 0
     pretraining = PretrainSettings.paper()
     assert (pretraining.margin, pretraining.loss, pretraining.distorted) == (0.1, "ranking", 0.0)

@@ -2,17 +2,21 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 
+from attiqa.data.crop_protocol import CropSettings
 from attiqa.distortions.training_pairs import sharpened_pairs
-from attiqa.errors import CheckpointError
+from attiqa.errors import CheckpointError, SettingsError
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.teachers.teacher import MeasuredTeacher
 from attiqa.training.finetuning import finetune
+from attiqa.training.loop import gather
 from attiqa.training.pretraining import pretrain
 from attiqa.training.settings import FinetuneSettings, PretrainSettings
 from tests.attiqa.tiny_runs import REWARD, SCHEDULE, fabric, fresh, weights
@@ -189,6 +193,31 @@ def test_fewer_photographs_than_a_step_takes(tiny, photos, tmp_path):
         )
 
 
+def test_a_disk_that_is_full_leaves_the_last_state(tiny, photos, tmp_path, monkeypatch):
+    state, settings = tmp_path / "state", PretrainSettings(SCHEDULE)
+    launched, saved = fabric(), []
+
+    def save(path: Path, content: dict) -> None:
+        saved.append(path)
+        if len(saved) > 1:  # after the second epoch
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0\nat:")
+        fabric().save(path, content)
+
+    monkeypatch.setattr(launched, "save", save)
+    with pytest.raises(CheckpointError, match=r"state\.part: cannot be written: Pyt.*make room"):
+        pretrain(launched, fresh(tiny).attribute_net, photos, MeasuredTeacher(), settings, state)
+    assert torch.load(state, weights_only=True)["history"]
+    again = fresh(tiny).attribute_net
+    assert len(pretrain(fabric(), again, photos, MeasuredTeacher(), settings, state)) == 2
+
+
+def test_batches_of_one_that_batch_normalisation_cannot_take(tiny, photos, mos, tmp_path):
+    crops = CropSettings(32, (40, 48))
+    one = FinetuneSettings(replace(SCHEDULE, batch_size=1, crops=crops))
+    with pytest.raises(SettingsError, match="batch_size: BatchNorm needs more than 1 photograph"):
+        finetune(fabric(), fresh(tiny), photos, mos, None, one, tmp_path / "state")
+
+
 def test_accumulated_squared_errors_are_those_of_the_large_batch(tiny, photos, mos, tmp_path):
     plain = replace(tiny, backbone="test_convnext")  # without batch statistics
     results = []
@@ -252,3 +281,20 @@ def test_bfloat16(tiny, photos, tmp_path):
     losses = [epoch["ranking"] for epoch in history]
     assert weights(net).dtype == torch.float32
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_rows_of_processes_that_have_different_numbers_of_them():
+    """Three processes, of which this is the second: three rows, two and one."""
+    others = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([6.0, 0.0, 0.0])
+    counts = torch.tensor(3), torch.tensor(1)
+
+    def all_gather(data: torch.Tensor) -> torch.Tensor:
+        first, last = others if data.ndim else counts
+        return torch.stack([first, data, last])
+
+    second = Mock(spec=Fabric, world_size=3, global_rank=1, all_gather=all_gather)
+    mine = torch.tensor([4.0, 5.0], requires_grad=True)
+    rows = gather(second, mine)
+    assert rows.tolist() == [1, 2, 3, 4, 5, 6]
+    (gradient,) = torch.autograd.grad((rows * torch.arange(6)).sum(), mine)
+    assert gradient.tolist() == [3 * 3, 3 * 4]

@@ -97,9 +97,19 @@ def test_reduced_by_hand(factor):
             assert variance[:, row, column] == pytest.approx(spread[3:], rel=1e-3, abs=1e-9)
 
 
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("factor", [2, 6, 34, 64])
+def test_means_alone_are_those_of_reduced(phase, factor):
+    """Of factors below and above the rows that are read at a time; the last blocks are smaller."""
+    source = linear_source(replace(shot(phase), baseline_exposure=0.5))
+    expected, _ = source.reduced(factor)
+    np.testing.assert_allclose(source.means(factor), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_odd_factors_are_refused():
-    with pytest.raises(ValueError, match="even factors, got 3"):
-        linear_source(shot()).reduced(3)
+    for kind in (linear_source(shot()).reduced, linear_source(shot()).means):
+        with pytest.raises(ValueError, match="even factors, got 3"):
+            kind(3)
 
 
 def without_mosaic(height: int, width: int) -> RawImage:

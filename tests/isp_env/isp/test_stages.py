@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,13 +11,15 @@ from isp_env.color.output_spaces import SPACES
 from isp_env.compiled.strips import CHUNK
 from isp_env.isp.default import default_pipeline
 from isp_env.isp.fused.loops import fuse
+from isp_env.isp.guide import Guide
+from isp_env.isp.pipeline import IspPipeline
 from isp_env.isp.stage import Stage
 
 STAGES = {
     f"{stage.name}, {name}": stage
     for name, space in SPACES.items()
     for stage in default_pipeline(space).stages
-    if name == "srgb" or stage.name == "color"
+    if name == "srgb" or stage.name == "output"
 }
 EACH = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 
@@ -125,8 +128,32 @@ def test_fused(stage, run_fused):
         given = dict(zip(names, planes[3:], strict=True))
         return stage.apply(tuple(planes[:3]), given, dict(zip(keys, numbers, strict=True)))
 
-    loop = fuse(apply, 3 + len(names), len(keys))
+    loop = fuse([apply], 3 + len(names), len(keys))
     numbers = [constants[key].item() for key in keys]
     found = run_fused(loop, [*planes, *maps.values()], numbers, 3)
     expected = torch.cat(stage.apply(planes, maps, constants)).numpy()
     assert found == pytest.approx(expected, abs=3e-6)
+
+
+@pytest.mark.parametrize("stage", [s for s in STAGES.values() if s.idle_at], ids=lambda s: s.name)
+def test_idle(stage):
+    """At these values of its knobs a stage leaves pictures alone, and at others it does not."""
+    noise = torch.full((2, 3, 2), 1e-2)
+    for off in (None, *range(len(stage.parameters))):
+        planes, _, _ = inputs(stage, (2, 40, 50))
+        knobs = {
+            p.name: torch.full((2,), value + 0.1 * (p.high - p.low) * (index == off))
+            for index, (p, value) in enumerate(zip(stage.parameters, stage.idle_at, strict=True))
+        }
+        guide = Guide(planes, torch.full((2, 3, 40, 50), 1e-3), 400.0, 4)
+        maps = stage.measure(guide, noise, knobs)
+        pipeline = IspPipeline((stage,))
+        found = stage.apply(planes, maps, pipeline.constants(knobs))
+        change = max((a - b).abs().max().item() for a, b in zip(found, planes, strict=True))
+        assert (change > 1e-3) if off is not None else (change < 1e-6)
+        assert stage.is_active(knobs).tolist() == [off is not None] * 2
+
+
+def test_idle_at_a_value_for_each_knob():
+    with pytest.raises(ValueError, match=r"color: idle at \(0.0,\); expected 2 values"):
+        replace(STAGES["color, srgb"], idle_at=(0.0,))

@@ -66,6 +66,21 @@ def test_strips_give_the_picture_that_is_rendered_whole(frame):
     assert np.abs(strips - render_raw(frame, THETA, bits=16).astype(int)).mean() > 500
 
 
+def test_stages_that_do_nothing_are_skipped(frame):
+    """No map is measured where denoising, local contrast and sharpening are off."""
+    names = [p.name for p in PIPELINE.parameters]
+    for idle in (["denoise"], ["local_contrast", "saturation", "vibrance"], ["denoise", "sharpen"]):
+        theta = THETA.clone()
+        for name in idle:
+            theta[names.index(name)] = -1 if name in ("denoise", "sharpen") else 0
+        whole = quantise(render_whole(frame, theta), 16).astype(int)
+        assert np.abs(render_raw(frame, theta, bits=16).astype(int) - whole).max() <= 2
+    theta = torch.zeros_like(THETA)
+    theta[[names.index("denoise"), names.index("sharpen")]] = -1
+    whole = quantise(render_whole(frame, theta), 16).astype(int)
+    assert np.abs(render_raw(frame, theta, bits=16).astype(int) - whole).max() <= 2
+
+
 def test_a_small_picture_is_its_own_guide():
     raw = shot(128)
     whole = quantise(render_whole(raw, THETA), 16).astype(int)

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from isp_env.color.output_spaces import SPACES
+from isp_env.develop.linear_image import LinearImage
 from isp_env.isp.default import DEFAULT_PIPELINE, default_pipeline
-from isp_env.isp.fused import compiled_pipeline
+from isp_env.isp.fused import compiled_pipeline, guided
 from isp_env.isp.fused.compiled_pipeline import compiled
 from isp_env.isp.fused.loops import fused
 from isp_env.isp.pipeline import IspPipeline
+from isp_env.render.frame import render_linear
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward
@@ -114,13 +116,41 @@ def test_the_task_is_the_same_in_loops(torch_alone):
     assert torch.allclose(*found, atol=1e-4)
 
 
-def test_the_pipeline_is_cut_where_stages_look_at_neighbours():
-    parts = compiled_pipeline._parts(DEFAULT_PIPELINE)
-    names = [[stage.name for stage in part.stages] for part in parts]
-    assert names == [
-        ["denoise", "white balance", "exposure", "tone", "color"],
-        ["local contrast"],
-        ["sharpen"],
-    ]
-    loops = [loop.kernel for part in parts[1:] if (loop := fused(part))]
-    assert len(set(map(id, loops))) == 2
+def test_the_loop_is_run_where_stages_look_at_neighbours(monkeypatch):
+    """Local contrast sees what those before it made, sharpening sees that; no idle stage runs."""
+    done = []
+    own = guided.render
+
+    def noted(pipeline, loop, guide, maps, constants, active):
+        done.append([s.name for s, is_on in zip(pipeline.stages, active[0], strict=True) if is_on])
+        return own(pipeline, loop, guide, maps, constants, active)
+
+    for module in (guided, compiled_pipeline):
+        monkeypatch.setattr(module, "render", noted)
+    linear, theta, noise = scenes()
+    compiled(DEFAULT_PIPELINE)(linear, theta, noise)
+    shown = ["denoise", "white balance", "exposure", "tone", "color", "output"]
+    assert done == [[], shown, ["local contrast"], ["sharpen"]]
+    done.clear()
+    compiled(DEFAULT_PIPELINE)(linear, torch.zeros_like(theta), noise)
+    assert done == [[], ["denoise", "tone", "output"], ["sharpen"]]
+
+
+def test_a_stage_that_is_idle_in_one_picture_works_in_others(torch_alone):
+    linear, theta, noise = scenes()
+    theta[1] = 0
+    theta[2, 0], theta[2, -1] = -1, -1  # denoise, sharpen
+    found = compiled(DEFAULT_PIPELINE)(linear, theta, noise)
+    assert not torch_alone
+    assert torch.allclose(found, DEFAULT_PIPELINE(linear, theta, noise), atol=1e-4)
+
+
+def test_previews_and_frames_share_one_compiled_loop():
+    """Arrays of another layout would have it compiled once more, for half a minute."""
+    linear, theta, noise = scenes()
+    compiled(DEFAULT_PIPELINE)(linear, theta, noise)
+    image = LinearImage(linear[0].numpy(), noise[0].numpy())
+    render_linear(image, theta[0])
+    loop = fused(DEFAULT_PIPELINE)
+    assert loop is not None
+    assert len(loop.run.signatures) == len(loop.kernel.signatures) == 1

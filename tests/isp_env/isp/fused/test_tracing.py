@@ -29,7 +29,7 @@ def run(run_fused):
     """Fuses a function and runs it on planes of two chunks: results (q, n)."""
 
     def fused(function, *planes: torch.Tensor, numbers: tuple[float, ...] = ()) -> np.ndarray:
-        loop = fuse(lambda p, n: function(*p, *n), len(planes), len(numbers))
+        loop = fuse([lambda p, n: function(*p, *n)], len(planes), len(numbers))
         results = len(function(*planes, *map(torch.tensor, numbers)))
         return run_fused(loop, planes, numbers, results)
 
@@ -61,7 +61,7 @@ def test_numbers_are_taken_and_what_depends_on_them_alone_is_done_once(run):
     found = run(function, X, numbers=(3.0, 0.25))
     assert found[0] == pytest.approx(X.numpy() * 9.25, rel=1e-6)
     assert found[1] == pytest.approx(X.numpy() + 0.5**0.25, rel=1e-6)
-    text = source(lambda p, n: function(*p, *n), 1, 2)
+    text = source([lambda p, n: function(*p, *n)], 1, 2)
     assert (
         text.index("power(") < text.index("power(", text.index("def kernel")) < text.index("for i")
     )
@@ -75,24 +75,24 @@ def test_bounds_stop_nan(run):
 
 def test_what_cannot_be_fused_is_named():
     with pytest.raises(NotImplementedError, match="cumsum"):
-        source(lambda p, n: (p[0].cumsum(0),), 1, 0)
+        source([lambda p, n: (p[0].cumsum(0),)], 1, 0)
     with pytest.raises(NotImplementedError, match="constant tensor"):
-        source(lambda p, n: (p[0] * torch.tensor([[1.0, 2.0, 3.0, 4.0]]),), 1, 0)
+        source([lambda p, n: (p[0] * torch.tensor([[1.0, 2.0, 3.0, 4.0]]),)], 1, 0)
 
 
 def test_the_kernel_is_kept_in_the_cache():
-    first = fuse(lambda p, n: (p[0] * 1.25,), 1, 0)
-    assert fuse(lambda p, n: (p[0] * 1.25,), 1, 0).kernel is first.kernel
-    assert fuse(lambda p, n: (p[0] * 1.5,), 1, 0).kernel is not first.kernel
+    first = fuse([lambda p, n: (p[0] * 1.25,)], 1, 0)
+    assert fuse([lambda p, n: (p[0] * 1.25,)], 1, 0).kernel is first.kernel
+    assert fuse([lambda p, n: (p[0] * 1.5,)], 1, 0).kernel is not first.kernel
 
 
 def test_a_kernel_is_another_where_the_code_that_it_inlines_is(tmp_path, monkeypatch):
     """numba keeps machine code by the file of the kernel, not by what that calls."""
-    first = fuse(lambda p, n: (p[0] * 1.75,), 1, 0)
+    first = fuse([lambda p, n: (p[0] * 1.75,)], 1, 0)
     edited = tmp_path / "strips.py"
     edited.write_text(Path(strips.__file__).read_text() + "# edited\n")
     monkeypatch.setattr(strips, "__file__", str(edited))
-    assert fuse(lambda p, n: (p[0] * 1.75,), 1, 0).kernel is not first.kernel
+    assert fuse([lambda p, n: (p[0] * 1.75,)], 1, 0).kernel is not first.kernel
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -107,5 +107,5 @@ def test_the_whole_pipeline(seed, run_fused):
     flat = {name: value[0, 0] for name, value in constants.items()}
     expected = torch.stack(pipeline.apply((planes[0], planes[1], planes[2]), maps, flat))
     numbers = [constants[name].item() for name in sorted(constants)]
-    found = run_fused(fused(pipeline), planes.unbind(), numbers, 3)
+    found = run_fused(fused(pipeline), planes.unbind(), numbers, 3, len(pipeline.stages))
     assert found == pytest.approx(expected.numpy(), abs=1e-5)

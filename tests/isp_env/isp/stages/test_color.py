@@ -4,7 +4,7 @@ import torch
 from skimage.color import lab2xyz, xyz2lab
 
 from isp_env.color import rgb
-from isp_env.isp.stages.color import compress_gamut, scale_chroma
+from isp_env.isp.stages.color import scale_chroma
 
 ZERO = torch.tensor(0.0)
 
@@ -30,21 +30,3 @@ def test_vibrance_moves_muted_colours_more_than_vivid_ones():
     change = torch.stack(scale_chroma(image.unbind(0), ZERO, torch.tensor(0.5))) - image
     relative = change.abs().sum(0) / (image - image.mean(0)).abs().sum(0)
     assert relative[0] > 2 * relative[1]
-
-
-def compress(image: torch.Tensor) -> torch.Tensor:
-    return torch.stack(compress_gamut(image.unbind(0)))
-
-
-def test_gamut_compression_keeps_hue_and_inside_colours():
-    inside = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(compress(inside), inside, atol=1e-6)
-    outside = torch.tensor([1.4, 0.6, 0.5])[:, None]
-    result = compress(outside)
-    assert result.max() <= 1
-    offset, before = (x - rgb.luminance(x.unbind(0)) for x in (result, outside))
-    ratio = offset / before  # one factor for the three channels: the hue stays
-    assert ratio.max() - ratio.min() < 1e-5
-    luminances = [rgb.luminance(x.unbind(0)).item() for x in (result, outside)]
-    assert luminances[0] == pytest.approx(luminances[1], abs=1e-5)
-    assert compress(torch.full((3, 1), 2.0)).unique().tolist() == [1.0]
