@@ -21,12 +21,12 @@ from attiqa.scoring.scorers import load_scorer
 
 def test_a_picture_for_each_photograph_that_can_be_read(weights, folder, tmp_path, capsys):
     maps = tmp_path / "maps"
-    settings = Settings((folder,), None, str(weights), map=maps)
-    assert main(settings) == 1
+    names = ("0.png", "more/1.png", "broken.jpg", "dot.png")
+    paths = tuple(folder / name for name in names)
+    assert main(Settings(paths, None, str(weights), map=maps)) == 1
     found = sorted(path.relative_to(maps).as_posix() for path in maps.rglob("*.*"))
-    expected = [f"{'more/' if index % 2 else ''}{index}.png.map.png" for index in range(10)]
-    assert found == sorted(expected)
-    assert "10 maps in" in capsys.readouterr().out
+    assert found == ["0.png.map.png", "more/1.png.map.png"]
+    assert "2 maps in" in capsys.readouterr().out
     with Image.open(maps / "0.png.map.png") as picture:
         assert min(picture.size) > 200
         assert np.ptp(np.asarray(picture.convert("RGB"))) > 100
