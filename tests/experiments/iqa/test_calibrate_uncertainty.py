@@ -1,7 +1,7 @@
 """The calibration, whole, on a miniature of BIQ2021 and a tiny network."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ def settings(tmp_path) -> Settings:
     return Settings(tmp_path, model=str(model), divisions=10, write=True, out=out)
 
 
-def changed(settings: Settings, **fields) -> None:
+def changed(settings: Settings, /, **fields) -> None:
     """Rewrite fields of the card."""
     path = Path(settings.model).with_suffix(".json")
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
@@ -92,7 +92,7 @@ def test_other_photographs_than_those_kept_aside_are_refused(settings):
 
 
 def test_opinions_on_another_scale_are_refused(settings):
-    changed(settings, scale={"low": 1.0, "high": 5.0, "meaning": Scale(1, 5, "made up").meaning})
+    changed(settings, scale=asdict(Scale(1.0, 5.0, "made up")))
     with pytest.raises(DatasetLayoutError, match=r"opinions from 0 to 1; tiny scores from 1 to 5"):
         main(settings)
 

@@ -46,7 +46,14 @@ def model(tmp_path) -> str:
 @pytest.mark.parametrize("view", ["preview", "whole"])
 def test_attacks_move_the_score_their_way(folder, model, view):
     settings = evaluate_attacks.Settings(
-        folder, part="all", model=model, view=view, preview=48, levels=(4,), out=folder / "out"
+        folder,
+        part="all",
+        count=3,
+        model=model,
+        view=view,
+        preview=48,
+        levels=(2,),
+        out=folder / "out",
     )
     evaluate_attacks.main(settings)
     results = json.loads((settings.out / "attacks.json").read_text())
@@ -58,15 +65,15 @@ def test_attacks_move_the_score_their_way(folder, model, view):
             change = np.array(entry["scores"]) - clean
             assert entry["change"] == pytest.approx(change.mean())
             assert sign * entry["change"] > 0
-            # no sample moves by more than 4/255: 20 log10(255 / 4) = 36.1 dB at the least
-            assert entry["psnr"] >= 36.08
+            # no sample moves by more than 2/255: 20 log10(255 / 2) = 42.1 dB at the least
+            assert entry["psnr"] >= 42.1
             assert 0 < entry["ssim"] < 1
         assert found["against"]["srocc"] <= found["raised"]["srocc"] + 1e-9
     iterated, once = results["attacks"][1], results["attacks"][0]
     assert iterated["raised"]["change"] > 0.9 * once["raised"]["change"]
     table = (settings.out / "attacks.md").read_text().splitlines()
     assert len(table) == 2 + 1 + 3
-    assert "4/255" in table[-1]
+    assert "2/255" in table[-1]
 
 
 def test_regions_by_hand():
