@@ -24,13 +24,11 @@ from jaxtyping import Float
 
 from attiqa.errors import AttiqaError, CheckpointError
 from attiqa.evaluation.sources import PYIQA, metric_config
+from attiqa.hub import PATIENCE, why_unreachable
 from attiqa.model.inputs import to_tensor
 from attiqa.provenance.identity import network_hash
 
 logger = logging.getLogger(__name__)
-
-PATIENCE = 5.0
-"""Seconds after which a server is not waited for."""
 
 WANTED = ("url", "cached_file", "download_target")
 """What PyTorch, pyiqa and CLIP call, where they fetch it, an address and the file to save it as."""
@@ -152,14 +150,11 @@ def _impatient() -> Iterator[None]:
     What was fetched before is found in the caches all the same.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
 
     offline, timeout = constants.HF_HUB_OFFLINE, socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception as error:  # of its client, which another version may exchange
-        logger.info("%s: %s; what is in its cache is used", constants.ENDPOINT, error)
+    if why := why_unreachable():
+        logger.info("%s; what is in its cache is used", why)
         constants.HF_HUB_OFFLINE = True
     try:
         yield
