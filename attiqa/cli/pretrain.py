@@ -28,11 +28,18 @@ def main(settings: Settings) -> None:
     """Train, then write the network and its card.
 
     Raises:
-        SettingsError: The architecture asks for other attributes than the labels have, or there
-            are fewer photographs than a step takes.
+        SettingsError: The architecture asks for other attributes than the labels have, there are
+            fewer photographs than a step takes, or Eq. 2 is to be learnt from labels that are not
+            CLIP's.
         BackboneError: There is no such backbone.
     """
     labels = read_averaged_labels(settings.labels) if settings.labels else None
+    eq2 = settings.pretraining.loss == "eq2"
+    if labels is not None and eq2 and "logit_scale" not in labels.manifest["teacher"]:
+        raise SettingsError(
+            "pretraining.loss: eq2 needs labels that are differences of CLIP's cosines; found "
+            f"those of {labels.manifest['teacher'].get('teacher')}"
+        )
     photos = _photographs(settings, labels)
     devices, nodes = settings.machine.size
     settings.pretraining.schedule.epoch_steps(len(photos), devices * nodes)

@@ -6,11 +6,13 @@ import pytest
 from PIL import Image
 
 from attiqa.cli import label as command
+from attiqa.cli import pretrain
 from attiqa.cli.settings.label import Settings
-from attiqa.errors import DatasetLayoutError, LabelStoreError, TeacherError
+from attiqa.errors import DatasetLayoutError, LabelStoreError, SettingsError, TeacherError
 from attiqa.labels.loading import Loading
 from attiqa.labels.score_table import read_score_table
 from attiqa.labels.store import read_labels
+from attiqa.training.settings import PretrainSettings, Schedule
 
 FAST = Loading(batch_size=2, workers=0)
 
@@ -63,6 +65,18 @@ def test_what_attiqa_score_writes_can_be_a_teacher(folder, tmp_path):
     assert labels.deltas.tolist() == [[5, 9]] * 3
 
 
+def test_scores_of_a_table_are_no_cosines_for_eq_2(folder, tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text(
+        "name,score\n" + "".join(f"{p.name},1\n" for p in sorted(folder.rglob("*.png")))
+    )
+    command.main(Settings(folder, tmp_path / "store", "table", path, loading=FAST))
+    eq2 = PretrainSettings(Schedule(), loss="eq2", distorted=0.0)
+    wanted = pretrain.Settings(folder, labels=(tmp_path / "store",), pretraining=eq2, out=tmp_path)
+    with pytest.raises(SettingsError, match="eq2 needs labels that are differences"):
+        pretrain.main(wanted)
+
+
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
@@ -99,5 +113,5 @@ def test_a_teacher_without_what_it_needs(folder, tmp_path):
     ):
         with pytest.raises(TeacherError, match="--teacher table together with --table"):
             wrong.check()
-    with pytest.raises(DatasetLayoutError, match="no such file"):
+    with pytest.raises(DatasetLayoutError, match="no such table of scores"):
         Settings(folder, tmp_path, "table", tmp_path / "none.csv").check()
