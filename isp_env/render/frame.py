@@ -158,14 +158,15 @@ def _render_rows(
         measured, constants = measured_in_torch(pipeline, guide, noise, theta)
         return render_rows_in_torch(rows, shape, measured, constants, pipeline, bits, tile)
     active, measured, constants = _measured(pipeline, loop, guide, noise, theta)
-    maps = np.empty((len(measured), *guide.planes[0].shape[-2:]), np.float32)
+    guide_rows, guide_columns = guide.planes[0].shape[-2:]
+    maps = np.empty((len(measured), guide_rows, guide_columns), np.float32)
     for index, each in enumerate(measured.values()):
         maps[index] = each[0]
     places = columns(pipeline, tuple(measured))
     own = numbers(pipeline, constants)[0]
     factor = guide_factor(max(shape))
-    across = neighbours(width, factor, maps.shape[2])
-    down = neighbours(height, factor, maps.shape[1])
+    across = neighbours(width, factor, guide_columns)
+    down = neighbours(height, factor, guide_rows)
     level = np.uint8 if bits == 8 else np.uint16
     room = (
         np.empty((2, len(maps), width), np.float32),

@@ -67,7 +67,7 @@ def render(
     """
     if not active.any():
         return guide.planes
-    stages = [s for s, is_used in zip(pipeline.stages, active.any(0), strict=True) if is_used]
+    stages = [pipeline.stages[index] for index in np.flatnonzero(active.any(0))]
     names = IspPipeline(tuple(stages)).maps
     planes = [to_numpy(plane) for plane in (*guide.planes, *(maps[name] for name in names))]
     places = columns(pipeline, names, planes=3)

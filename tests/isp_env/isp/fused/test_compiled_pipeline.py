@@ -153,4 +153,5 @@ def test_previews_and_frames_share_one_compiled_loop():
     render_linear(image, theta[0])
     loop = fused(DEFAULT_PIPELINE)
     assert loop is not None
-    assert len(loop.run.signatures) == len(loop.kernel.signatures) == 1
+    for compiled_function in (loop.run, loop.kernel):
+        assert len(compiled_function.signatures) == 1  # type: ignore[attr-defined]
