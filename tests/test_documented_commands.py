@@ -17,6 +17,7 @@ import pytest
 import timm
 import torch
 import tyro
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -118,6 +119,20 @@ def place(tmp_path, monkeypatch) -> Path:
     for name in ("RESNET50", "MOBILENETV2", "mobilenetv2_100_imagenet"):
         backbone(tmp_path / f"{name}.safetensors", TINY.backbone)
     backbone(tmp_path / "SIGLIP2.safetensors", "test_vit")
+    small = {"size": 32, "short_side": [40, 48]}
+    schedule = {"epochs": 1, "batch_size": 4, "crops": small, "workers": 0}
+    plan = {
+        "datasets": {"koniq": "KONIQ", "clive": "CLIVE"},
+        "subset": True,
+        "teacher": "measured",
+        "set_aside": 0.4,
+        "splits": 1,
+        "network": {"backbone": TINY.backbone, "head_features": 8, "regressor_features": 8},
+        "pretraining": {"schedule": schedule},
+        "finetuning": {"schedule": schedule},
+        "protocol": {"short_side": 48, "crop": 32},
+    }
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(plan))
     for name in ("A", "B"):
         tiny_agent(tmp_path / name, "PPO")
     _, key = study_of(tmp_path / "BEFORE", ("OURS", "THEIRS"), scenes=15, checks=5, repeats=5)
@@ -160,6 +175,8 @@ def shrunk(program: str, settings: Any, clip: dict[str, ClipEncoder], parts: dic
         case "attiqa evaluate":
             finetuning = trained(settings.finetuning)
             return less(finetuning=finetuning, short_side=48, crop=32, splits=1, subset=True)
+        case "attiqa reproduce":
+            return less(device="cpu")
         case "experiments/study/analyse_study.py":
             return less(models=(parts["judge"],), resamples=100)
         case "attiqa compare":

@@ -157,22 +157,23 @@ def by_distance() -> str:
     return table(["controller", *heads, "worse by more than 2"], rows)
 
 
-def starts() -> str:
-    """Table of what pretraining is worth: test SROCC, median of the splits (lowest to highest)."""
-    found = _results("evaluate_reward.json")["table"]
-
-    def across(values: Sequence[float], sign: str = "") -> str:
-        low, middle, high = np.quantile(values, [0, 0.5, 1])
-        return f"{middle:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
-
-    rows = [
-        [name, *(across(found[labels][name]["srocc"]) for labels in found)]
-        for name in next(iter(found.values()))
-    ]
-    ours = "five attributes"
-    gains = [across(found[labels][ours]["gain_over_imagenet"], "+") for labels in found]
-    rows.append([f"{ours}, gain over ImageNet on the same split", *gains])
-    return table(["start", *found], rows)
+def reproduced() -> str:
+    """Return the tables of a small reproduction: ours alone, for the paper has no such column."""
+    parts = []
+    for item in ("table4", "table6", "table7"):
+        found = _results(f"biq2021/{item}.json")
+        values = [value for value in found["values"] if value["ours"] is not None]
+        columns = list(dict.fromkeys((v["column"], v["metric"]) for v in values))
+        rows: dict[str, list[str]] = {}
+        for value in values:
+            row = rows.setdefault(value["row"], [""] * len(columns))
+            span = f" ({value['quartile_1']:.3f} to {value['quartile_3']:.3f})"
+            text = f"{value['ours']:.3f}{span}"
+            row[columns.index((value["column"], value["metric"]))] = text
+        heads = [f"{c}, {m}".removeprefix("biq2021-train, ") for c, m in columns]
+        lines = table([found["title"], *heads], [[name, *row] for name, row in rows.items()])
+        parts.append(lines)
+    return "\n\n".join(parts)
 
 
 def beside_kornia() -> str:
@@ -228,7 +229,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "controllers": controllers,
         "against the prior": against_the_prior,
         "by distance": by_distance,
-        "starts": starts,
+        "reproduced": reproduced,
         "whole commands": whole_commands,
         "attacks": attacks,
     }
