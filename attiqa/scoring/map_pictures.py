@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
@@ -111,11 +112,11 @@ def map_picture(found: QualityMap, card: Card, name: str, grid: WindowGrid) -> b
     # little contrast below, so that the colours are those of the bar
     over.imshow(found.photo.mean(-1), cmap="gray", vmin=-0.5, vmax=1.5)
     low, high = color_range(found.scores, card.scale)
-    overlay = over.imshow(found.scores, cmap=COLORS, norm=Normalize(low, high), alpha=0.6)
+    colors = ScalarMappable(Normalize(low, high), COLORS)
+    over.imshow(found.scores, cmap=COLORS, norm=colors.norm, alpha=0.6)
     title = f"score of windows of {grid.side} pixels, mean {found.scores.mean():.3g}"
     over.set_title(title, fontsize=9)
-    bar = figure.colorbar(overlay, ax=over, fraction=0.05)
-    bar.solids.set_alpha(1)
+    bar = figure.colorbar(colors, ax=over, fraction=0.05)
     bar.set_label(
         f"colours: {low:.3g} to {high:.3g}; scale: {card.scale.low:g} to {card.scale.high:g}, "
         "higher is better",

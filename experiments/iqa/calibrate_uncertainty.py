@@ -15,7 +15,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -132,7 +132,8 @@ def chosen(
             f"{card.name}: its card does not say which photographs were kept aside; use "
             "--part test or --part all, and photographs that it was not trained on"
         )
-    split = random_split(len(photos.paths), *map(int, sizes))
+    validation, test, seed = cast(list[int], sizes)
+    split = random_split(len(photos.paths), validation, test, seed)
     expected: Any = card.training.get("split", {})
     if split_hash(photos.names, split) != expected.get("sha256"):
         raise DatasetLayoutError(

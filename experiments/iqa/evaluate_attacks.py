@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -132,9 +132,10 @@ def one_photo(score: Score, photo: Picture, settings: Settings) -> dict[str, Any
 def fidelity(photo: Picture, changed: Picture) -> dict[str, float]:
     """Compare an attacked picture with the photograph."""
     first, second = (x[0].movedim(0, -1).cpu().numpy() for x in (photo, changed))
+    ssim = structural_similarity(first, second, data_range=1, channel_axis=-1)
     return {
         "psnr": float(peak_signal_noise_ratio(first, second, data_range=1)),
-        "ssim": float(structural_similarity(first, second, data_range=1, channel_axis=-1)),
+        "ssim": float(cast(Any, ssim)),
     }
 
 

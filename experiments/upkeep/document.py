@@ -19,7 +19,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich import print as show
 
-from experiments.iqa.attack_table import HEAD, attack_rows
 from experiments.settings import parsed
 from isp_env import (
     DEFAULT_PIPELINE,
@@ -217,11 +216,6 @@ def whole_commands() -> str:
     return told + table(["command", "seconds", "as fast as ..."], rows)
 
 
-def attacks() -> str:
-    """Return the table of what adversarial pictures do to the score."""
-    return table(HEAD, attack_rows(_results("attacks.json")))
-
-
 PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "parameters": parameters,
@@ -231,7 +225,6 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "by distance": by_distance,
         "reproduced": reproduced,
         "whole commands": whole_commands,
-        "attacks": attacks,
     }
 )
 
