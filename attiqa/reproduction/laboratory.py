@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Int
 from lightning_fabric import Fabric
 
@@ -59,9 +60,11 @@ class Laboratory:
             CheckpointError: It holds results of other settings or labels.
             DatasetLayoutError: A data set is not in its official layout.
         """
-        begin(self.out, identity(self.plan) | {"precision": self.precision})
-        for name in self.plan.datasets:
-            self.photos(name)
+        self.out.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.out / "open.lock"):  # several processes may begin at once
+            begin(self.out, identity(self.plan) | {"precision": self.precision})
+            for name in self.plan.datasets:
+                self.photos(name)
 
     @property
     def starts(self) -> dict[str, Start]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from attiqa.evaluation.metrics import spread
@@ -17,8 +18,6 @@ from attiqa.reproduction.items import TITLES, Entry, Item, entries
 from attiqa.reproduction.laboratory import Laboratory, identity, lacking
 from attiqa.reproduction.paper_results import Place, paper_results
 from attiqa.reproduction.starts import AS_IN_THE_PAPER, OURS
-
-FORMATS = (".md", ".csv", ".json", ".png")
 
 
 @dataclass(frozen=True)
@@ -77,24 +76,27 @@ def write_tables(laboratory: Laboratory, items: Sequence[Item], figures: bool = 
     """Write every table that has a number; return the Markdown files."""
     folder = laboratory.out / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for item in items:
-        found = values(laboratory, item)
-        if not any(value.ours for value in found):
-            continue
-        about = _about(laboratory, item)
-        record = {"title": TITLES[item]} | about | {"values": [_row(value) for value in found]}
-        write_atomically(folder / f"{item}.json", (json.dumps(record, indent=1) + "\n").encode())
-        text = pd.DataFrame([_row(value) for value in found]).to_csv(index=False)
-        write_atomically(folder / f"{item}.csv", text.encode())
-        text = markdown(TITLES[item], found, about)
-        write_atomically(folder / f"{item}.md", text.encode())
-        if figures and item != "table1":
-            picture = io.BytesIO()
-            draw(TITLES[item], found).savefig(picture, format="png", dpi=110)
-            write_atomically(folder / f"{item}.png", picture.getvalue())
-        written.append(folder / f"{item}.md")
-    return written
+    with FileLock(laboratory.out / "tables.lock"):  # other processes write them, too
+        return [path for item in items if (path := _write(laboratory, item, folder, figures))]
+
+
+def _write(laboratory: Laboratory, item: Item, folder: Path, figures: bool) -> Path | None:
+    """Write a table, unless it has no number."""
+    found = values(laboratory, item)
+    if not any(value.ours for value in found):
+        return None
+    about, rows = _about(laboratory, item), [_row(value) for value in found]
+    record = {"title": TITLES[item]} | about | {"values": rows}
+    write_atomically(folder / f"{item}.json", (json.dumps(record, indent=1) + "\n").encode())
+    text = pd.DataFrame(rows).to_csv(index=False)
+    write_atomically(folder / f"{item}.csv", text.encode())
+    path = folder / f"{item}.md"
+    write_atomically(path, markdown(TITLES[item], found, about).encode())
+    if figures and item != "table1":
+        picture = io.BytesIO()
+        draw(TITLES[item], found).savefig(picture, format="png", dpi=110)
+        write_atomically(folder / f"{item}.png", picture.getvalue())
+    return path
 
 
 def markdown(title: str, found: Sequence[Value], about: Mapping[str, Any]) -> str:
