@@ -15,8 +15,15 @@ from attiqa.reproduction.plan_file import Plan
 from attiqa.reproduction.starts import ABLATIONS, OURS, STRATEGIES, Start, starts
 
 Item = Literal[
-    *("table1", "table2", "table3", "table4", "table5", "table6", "table7"),
-    *("agiqa", "pairs"),
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "table6",
+    "table7",
+    "agiqa",
+    "pairs",
 ]
 ITEMS: tuple[Item, ...] = get_args(Item)
 

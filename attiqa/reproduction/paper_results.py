@@ -29,7 +29,7 @@ class Place(NamedTuple):
 @cache
 def paper_results(item: str) -> Mapping[Place, float]:
     """Return the numbers of a table; none for an item without one, as "table1"."""
-    with (files(__package__) / "paper_results.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["item"] == item]
+    text = (files("attiqa.reproduction") / "paper_results.csv").read_text(encoding="utf-8")
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["item"] == item]
     found = {Place(r["method"], r["column"], r["metric"]): float(r["value"]) for r in rows}
     return MappingProxyType(found)

@@ -8,7 +8,7 @@ by as many threads as there are, and pretraining decodes beside the network.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
     else:
         rates = measure_rates(laboratory)
     wanted = [cell for item in ITEMS for entry in entries(item, plan) for cell in entry.cells]
-    seconds, cells = Counter[str](), Counter[str]()
+    seconds, cells = defaultdict[str, float](float), Counter[str]()
     for cell in with_needs(plan, wanted):
         kind = described(cell)
         cells[kind] += 1
@@ -89,7 +89,7 @@ def main(settings: Settings) -> None:
     table = Table("cells", "number", "time", caption=rates.describe())
     for kind, total in seconds.items():
         table.add_row(kind, str(cells[kind]), in_words(total / settings.devices))
-    table.add_row("all", str(cells.total()), in_words(seconds.total() / settings.devices))
+    table.add_row("all", str(cells.total()), in_words(sum(seconds.values()) / settings.devices))
     print(table)
 
 

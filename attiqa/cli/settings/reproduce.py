@@ -9,8 +9,16 @@ from tyro.conf import Positional
 from attiqa.cli.settings.checks import require_between, require_file, require_folder_to_write
 
 Item = Literal[
-    *("table1", "table2", "table3", "table4", "table5", "table6", "table7"),
-    *("agiqa", "pairs", "all"),
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "table6",
+    "table7",
+    "agiqa",
+    "pairs",
+    "all",
 ]
 
 

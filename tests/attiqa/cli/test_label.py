@@ -93,9 +93,8 @@ def test_the_magnitude_is_one_more_label(tmp_path, tiny_clip, photo):
     photos, store = tmp_path / "photos", tmp_path / "store"
     photos.mkdir()
     Image.fromarray(photo[:64, :64]).save(photos / "a.png")
-    settings = command.Settings(
-        photos, store, architecture=tiny_clip, pretrained=None, magnitude=True, loading=SMALL
-    )
+    encoder = ClipEncoder(tiny_clip, None)
+    settings = command.Settings(photos, store, encoder=encoder, magnitude=True, loading=SMALL)
     command.main(settings)
     labels = read_labels(store)
     assert labels.attributes == (*ATTRIBUTES, "magnitude")

@@ -23,10 +23,10 @@ SIDE = 40
 def paths(tmp_path) -> list[Path]:
     random = np.random.default_rng(0)
     paths = []
-    for number, size in enumerate([(80, 120), (120, 80), (64, 64), (90, 200), (40, 50)]):
+    for number, (height, width) in enumerate([(80, 120), (120, 80), (64, 64), (90, 200), (40, 50)]):
         coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         path = tmp_path / f"{number}.png"
-        Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(path)
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
         paths.append(path)
     return paths
 

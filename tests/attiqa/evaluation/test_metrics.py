@@ -152,7 +152,8 @@ def test_resamples_are_ranked_as_scipy_ranks_them(values):
     scores, mos = random.integers(values, size=(2, 40)).astype(float)
     draws = random.integers(40, size=(60, 40))
     times = np.stack([np.bincount(draw, minlength=40) for draw in draws])
-    expected = [stats.spearmanr(scores[draw], mos[draw])[0] for draw in draws]
+    by_scipy = (stats.spearmanr(scores[draw], mos[draw])[0] for draw in draws)
+    expected = np.fromiter(by_scipy, float)
     np.testing.assert_allclose(resampled_srocc(scores, mos, times), expected, atol=1e-12)
 
 

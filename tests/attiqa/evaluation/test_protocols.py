@@ -164,6 +164,7 @@ def test_a_probe_is_fitted_on_the_training_part_alone():
 
 def test_other_sets_are_measured_on_their_test_part_and_whole():
     photos, other = rated(), replace(rated("other", 40, seed=1), split=random_split(40, 0, 10, 3))
+    assert other.split is not None
     found = over_splits(photos, [random_split(60, 6, 12)], fit_with_noises([1.0]), [other])
     last = found["runs"][0]["selected"]["last epoch"]
     for part, rows in (("other", other.split.test), ("other, all", np.arange(40))):

@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on(weights, folder, tmp_path):
             calls.append(append(journal, rows))
         ScoreJournal.append = killed
         folder, out, model = sys.argv[1:]
-        score.main(score.Settings((Path(folder),), Path(out), model, batch=3))
+        score.main(score.Settings((Path(folder),), Path(out), model, batch_size=3))
     """
     out, whole = tmp_path / "scores.csv", tmp_path / "whole.csv"
     root = str(Path(attiqa.__file__).parents[1])
@@ -168,8 +168,8 @@ def test_a_killed_run_goes_on(weights, folder, tmp_path):
     assert run.returncode == -signal.SIGKILL
     assert not out.exists()
     assert len((tmp_path / "scores.csv.part").read_text().splitlines()) == 7
-    assert score.main(score.Settings((folder,), out, str(weights), batch=3)) == 1
-    score.main(score.Settings((folder,), whole, str(weights), batch=3))
+    assert score.main(score.Settings((folder,), out, str(weights), batch_size=3)) == 1
+    score.main(score.Settings((folder,), whole, str(weights), batch_size=3))
     assert out.read_bytes() == whole.read_bytes()
     assert not out.with_name("scores.csv.part").exists()
 
