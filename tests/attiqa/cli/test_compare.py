@@ -20,7 +20,7 @@ from attiqa.cli.compare import main as compare
 from attiqa.cli.settings.compare import Settings
 from attiqa.cli.settings.evaluate import Settings as Evaluation
 from attiqa.data.crop_protocol import CropProtocol
-from attiqa.errors import AttiqaError, CheckpointError
+from attiqa.errors import AttiqaError, SettingsError
 from attiqa.model.cards import Card, Scale
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.quality_model import load_model
@@ -145,7 +145,7 @@ def test_preferences_by_a_table(data, tmp_path):
 def test_others_are_not_trained(data, tmp_path):
     table = f"table:{tmp_path / 'theirs.csv'}"
     settings = Evaluation("fine-tune", data, "plain", (0.0, 1.0), model=table)
-    with pytest.raises(CheckpointError, match=r"theirs\.csv: expected a network of this package"):
+    with pytest.raises(SettingsError, match="expected a network of this package to fine-tune"):
         settings.check()
 
 

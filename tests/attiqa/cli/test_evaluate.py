@@ -307,7 +307,7 @@ def test_people_must_have_been_asked_for_attributes(folder, tiny, tiny_net):
 
 def test_a_pretrained_network_cannot_be_measured_as_it_is(folder, tiny, tiny_net):
     model = save(folder, tiny_net.attribute_net, tiny)
-    with pytest.raises(CheckpointError, match="no quality score"):
+    with pytest.raises(CheckpointError, match="expected a fine-tuned QualityNet"):
         main(settings(folder, model, "as-is"))
 
 

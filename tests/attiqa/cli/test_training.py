@@ -82,6 +82,7 @@ def test_from_photographs_to_a_quality_model(biq, tiny, tmp_path):
             dataset="biq2021-train",
             subset=True,
             model=str(tmp_path / "pretrained" / "pretrained.safetensors"),
+            validation=0.1,
             finetuning=FinetuneSettings(SCHEDULE),
             protocol=CropProtocol(40, 32, further=(0,)),
             machine=CPU,
@@ -278,6 +279,7 @@ def test_learning_from_preferences_alone(pairs, tiny, tmp_path):
     settings = finetune.Settings(
         pairs=pairs,
         architecture=tiny,
+        validation=0.1,
         finetuning=FinetuneSettings(replace(SCHEDULE, batch_size=3)),
         protocol=CropProtocol(40, 32),
         machine=CPU,
@@ -350,5 +352,5 @@ def test_nothing_to_learn_from(wrong, tmp_path):
     table.touch()
     with pytest.raises(DatasetLayoutError, match="data: expected the folder of a data set"):
         finetune.Settings(**wrong, pairs=table if wrong else None).check()
-    with pytest.raises(DatasetLayoutError, match="no such file"):
+    with pytest.raises(DatasetLayoutError, match="no such table of pairs"):
         finetune.Settings(pairs=tmp_path / "none.csv").check()
