@@ -23,7 +23,8 @@ def main(settings: Settings) -> int:
     """Compute what is missing, or say what that is; return 1 where a cell failed."""
     laboratory, console = opened(settings), Console()
     plan = laboratory.plan
-    items = [item for item in ITEMS if item in settings.items or "all" in settings.items]
+    every = "all" in settings.items
+    items: list[Item] = [item for item in ITEMS if every or item in settings.items]
     wanted = (cell for item in items for entry in entries(item, plan) for cell in entry.cells)
     cells = with_needs(plan, wanted)
     if settings.dry_run:

@@ -6,7 +6,7 @@ by the tables: fine-tuning on all labels of a data set gives a value of Tables 2
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.splits import OFFICIAL
@@ -25,7 +25,7 @@ Item = Literal[
     "agiqa",
     "pairs",
 ]
-ITEMS: tuple[Item, ...] = get_args(Item)
+ITEMS = cast(tuple[Item, ...], get_args(Item))
 
 TITLES: Mapping[str, str] = {
     "table1": "Selected prompts",
