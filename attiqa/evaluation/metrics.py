@@ -94,8 +94,16 @@ def logistic_map(scores: Values, mos: Values) -> Values | None:
     def curve(b: Float[np.ndarray, "4"]) -> Values:
         return b[1] + (b[0] - b[1]) * special.expit((x - b[2]) * abs(b[3]))
 
+    def slopes(b: Float[np.ndarray, "4"]) -> Float[np.ndarray, "n 4"]:
+        share = special.expit((x - b[2]) * abs(b[3]))
+        steep = (b[0] - b[1]) * share * (1 - share)
+        by_place, by_width = -steep * abs(b[3]), steep * (x - b[2]) * np.sign(b[3])
+        return np.stack([share, 1 - share, by_place, by_width], axis=1)
+
     start = [mos.max(), mos.min(), 0.0, 4.0]  # the last one is 1 / b4
-    fit = optimize.least_squares(lambda b: curve(b) - mos, start, x_scale="jac", max_nfev=2000)
+    fit = optimize.least_squares(
+        lambda b: curve(b) - mos, start, slopes, x_scale="jac", max_nfev=2000
+    )
     mapped = curve(fit.x)
     flat = np.ptp(mapped) <= 1e-9 * np.ptp(mos)
     return mapped if fit.success and not flat else None

@@ -17,7 +17,7 @@ from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import random_splits, training_subset
 from attiqa.evaluation.fits import FinetuneFit, ProbeFit, fresh_copies
-from attiqa.evaluation.metrics import preference_accuracy
+from attiqa.evaluation.metrics import preference_accuracy, srocc
 from attiqa.evaluation.predictions import backbone_features, head_features, quality_scores
 from attiqa.evaluation.protocols import feature_drift, measure_scores, one_split
 from attiqa.evaluation.run_folder import write_predictions
@@ -199,7 +199,7 @@ def finetuned(laboratory: Laboratory, cell: Cell) -> dict[str, Any]:
         scores = predictions[other.name]
         tested = _test_part(laboratory, name, cell.split)
         across[name] = {
-            part: measure_scores(scores[rows], other, rows, resamples=200)["srocc"]
+            part: srocc(scores[rows], other.mos[rows])
             for part, rows in (("all", np.arange(len(scores))), ("test", tested))
         }
     path = laboratory.file("predictions", cell, ".csv")
