@@ -102,6 +102,8 @@ def measure_network(settings: Settings, fabric: Fabric) -> dict[str, Any]:
     ]
     trains = settings.protocol in ("fine-tune", "linear-probe")
     splits = divisions(settings, photos) if trains else ()
+    for split in splits:
+        require_different_scores(photos, split)
     identity = {
         "protocol": settings.protocol,
         "settings": {key: value for key, value in recorded(settings).items() if key not in FREE},
@@ -158,8 +160,6 @@ def train_and_test(
     start = net.attribute_net if isinstance(net, QualityNet) else net
     start.requires_grad_(True)
     record, pixels = recorded(settings), pixels_of(settings, (photos, *others))
-    for split in splits:
-        require_different_scores(photos, split)
 
     def keep(number: int, predictions: Predictions) -> None:
         path = settings.folder / "predictions" / f"split_{number + 1:02}.csv"

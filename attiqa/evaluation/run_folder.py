@@ -16,12 +16,16 @@ from attiqa.files import write_atomically
 from attiqa.provenance.identity import differences
 
 
-def begin(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+def begin(
+    folder: Path, identity: Mapping[str, Any], claimed: bool = False
+) -> dict[str, Any] | None:
     """Open a folder for a measurement, or find the one that was made there.
 
     Args:
         folder: Made where it does not exist.
         identity: All that the result depends on, ready for JSON; written as run.json.
+        claimed: That file alone claims the folder; else a measurement that failed before it wrote
+            anything else does not.
 
     Returns:
         The finished results.json, if there is one.
@@ -31,7 +35,8 @@ def begin(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / "run.json", json.dumps(identity, indent=2, default=str) + "\n"
-    if path.exists():
+    begun = any(entry != path for entry in folder.iterdir())
+    if path.exists() and (begun or claimed):
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = differences(before, json.loads(text))
         if changed:

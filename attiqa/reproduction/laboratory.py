@@ -84,7 +84,7 @@ class Laboratory:
             kept = np.setdiff1d(np.arange(len(rated.paths)), aside)
             found = choose(rated, kept) if len(aside) else rated
             about = {"labels": labels_hash(found), "photographs": len(found.paths)}
-            begin(self.out / "data" / name, about)
+            begin(self.out / "data" / name, about, claimed=True)
             self._photos[name] = found
         return self._photos[name]
 

@@ -205,7 +205,7 @@ def attiqa(place, monkeypatch, caplog):
             r"validation: .* two or more different scores; this part has 1 of PHOTOS's 20",
         ),
         (f"finetune PHOTOS {PLAIN} {TINY} --validation 0.01", "validation: 20 photographs cannot"),
-        (f"finetune PHOTOS {PLAIN} {TINY} --finetuning.schedule.batch-size 15", "there are 14 to"),
+        (f"finetune PHOTOS {PLAIN} {TINY} --finetuning.schedule.batch-size 17", "there are 16 to"),
         (
             f"finetune PHOTOS {PLAIN} {TINY} {TRAINED} --init WEIGHTS.safetensors --out d",
             "WEIGHTS.safetensors: cannot be read as safetensors",
@@ -242,7 +242,8 @@ def test_training_crops_that_differ_from_tested_ones_are_logged_and_on_the_card(
     attiqa, place, caplog
 ):
     status, warnings = attiqa(
-        f"finetune PHOTOS {PLAIN} {TINY} {TRAINED} --crop 40 --short-side 60 --out differing"
+        f"finetune PHOTOS {PLAIN} {TINY} {TRAINED} --crop 40 --short-side 60 --validation 0.1 "
+        "--out differing"
     )
     assert status == 0
     said = "crops of 32 pixels in training, 40 in tests; a short side of 40 to 48 in training, 60"

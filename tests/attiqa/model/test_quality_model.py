@@ -12,6 +12,7 @@ from attiqa.attributes import ATTRIBUTES
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.distortions.ladders import LADDERS, distort
 from attiqa.errors import CheckpointError, ImageFileError, ImageFormatError
+from attiqa.model import sources
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.inputs import to_tensor
@@ -305,9 +306,11 @@ def test_a_folder_with_two_models_is_refused(tmp_path):
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     def download(repository, **options):
-        raise LocalEntryNotFoundError("no connection")
+        assert options["local_files_only"]  # its client would ask again and again
+        raise LocalEntryNotFoundError("not in the cache")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(sources, "why_unreachable", lambda: "no connection")
     with pytest.raises(CheckpointError, match=r"hf://someone/model: .*no connection.*give their"):
         load_model("hf://someone/model")
 
