@@ -103,7 +103,7 @@ WRONG = {
     "finetune . --dataset konik": "did you mean",
     "finetune MISSING": "no such folder",
     "evaluate as-is MISSING": "no such folder",
-    "evaluate pairs MISSING.csv": "no such file",
+    "evaluate pairs MISSING.csv": "no such table of pairs",
     "evaluate as-is . --model table:MISSING.csv": "no such table",
     "compare MISSING --models embedded": "no such folder",
     "compare . --models embedded table:MISSING.csv": "no such table",

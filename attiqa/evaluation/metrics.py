@@ -102,7 +102,11 @@ def logistic_map(scores: Values, mos: Values) -> Values | None:
 
     start = [mos.max(), mos.min(), 0.0, 4.0]  # the last one is 1 / b4
     fit = optimize.least_squares(
-        lambda b: curve(b) - mos, start, slopes, x_scale="jac", max_nfev=2000
+        lambda b: curve(b) - mos,
+        start,
+        jac=slopes,  # pyright: ignore[reportArgumentType]  # scipy also takes a function
+        x_scale="jac",
+        max_nfev=2000,
     )
     mapped = curve(fit.x)
     flat = np.ptp(mapped) <= 1e-9 * np.ptp(mos)
