@@ -222,11 +222,17 @@ def choose(photos: RatedPhotos, rows: Int[np.ndarray, " n"]) -> RatedPhotos:
             for part in (photos.split.train, photos.split.validation, photos.split.test)
         )
     )
+
+    def some(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[rows]
+
     return replace(
         photos,
         paths=tuple(photos.paths[row] for row in rows),
         mos=photos.mos[rows],
-        attributes=None if photos.attributes is None else photos.attributes[rows],
+        attributes=some(photos.attributes),
+        deviations=some(photos.deviations),
+        votes=some(photos.votes),
         groups=photos.groups and tuple(photos.groups[row] for row in rows),
         factors={k: tuple(v[row] for row in rows) for k, v in photos.factors.items()},
         split=split,

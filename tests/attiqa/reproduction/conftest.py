@@ -1,7 +1,7 @@
 """All data sets of the paper in miniature, a tiny CLIP, a tiny network: every table in seconds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,31 @@ from tests.attiqa.data.datasets import layouts
 
 COUNT = 30
 
+
+def write_flive(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
+    """With more photographs in each part than those of the readers' own tests."""
+    layouts.write_flive(folder, names, mos)
+    learning = {"name_image": names[:24], "is_valid": [index % 4 == 0 for index in range(24)]}
+    pd.DataFrame(learning).to_csv(folder / "labels=640_padded.csv", index=False)
+    test = {"mos_image": 50.0, "name_image": names[24:], "name_patch": "patches/a"}
+    pd.DataFrame(test).to_csv(folder / "labels640.csv", index=False)
+
+
+def write_agiqa3k(folder: Path, names: Sequence[str], mos: Sequence[float]) -> None:
+    """With ten prompts, which stay on one side of a division."""
+    layouts.write_agiqa3k(folder, names, mos)
+    table = pd.read_csv(folder / "data.csv")
+    prompts = [f"prompt {index // 3}" for index in range(len(names))]
+    table.assign(prompt=prompts).to_csv(folder / "data.csv", index=False)
+
+
 LAYOUTS: dict[str, tuple[Callable, str, float, Callable[[int], str]]] = {
     "clive": (layouts.write_clive, "Images", 100.0, lambda i: f"{i + 3}.bmp"),
     "koniq": (layouts.write_koniq, "1024x768", 100.0, lambda i: f"{i}.png"),
     "spaq": (layouts.write_spaq, "TestImage", 100.0, lambda i: f"{i:05}.png"),
-    "flive": (layouts.write_flive, "database", 100.0, lambda i: f"voc/{i}.png"),
+    "flive": (write_flive, "database", 100.0, lambda i: f"voc/{i}.png"),
     "ava": (layouts.write_ava, "images", 10.0, lambda i: f"{953_000 + i}.jpg"),
-    "agiqa3k": (layouts.write_agiqa3k, ".", 4.5, lambda i: f"sd1.5_normal_{i:03}.jpg"),
+    "agiqa3k": (write_agiqa3k, ".", 4.5, lambda i: f"sd1.5_normal_{i:03}.jpg"),
 }
 """Writer of the labels, folder of the images, highest score, names."""
 
