@@ -11,6 +11,9 @@ Values = Float[np.ndarray, " n"]
 Statistic = Callable[[Values, Values], float]
 
 
+EVALUATIONS = 2000
+"""Of the logistic fit at the most; scores that say nothing about the opinions need many."""
+
 RESAMPLES_AT_ONCE = 50
 """Of a bootstrap; for 20,000 images they take 50 MB."""
 
@@ -106,7 +109,7 @@ def logistic_map(scores: Values, mos: Values) -> Values | None:
         start,
         jac=slopes,  # pyright: ignore[reportArgumentType]  # scipy also takes a function
         x_scale="jac",
-        max_nfev=2000,
+        max_nfev=EVALUATIONS,
     )
     mapped = curve(fit.x)
     flat = np.ptp(mapped) <= 1e-9 * np.ptp(mos)

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from attiqa.data.datasets import clive
+from attiqa.evaluation import metrics
 from attiqa.model.networks import AttributeNet
 from tests.attiqa.data.datasets import layouts
 
@@ -85,6 +86,7 @@ def tiny_clip(tmp_path_factory) -> str:
 def plan_file(tmp_path, tiny, tiny_clip, monkeypatch) -> Callable[..., Path]:
     """Writes a plan with some data sets, everything tiny."""
     monkeypatch.setattr(clive, "ROWS", COUNT)  # its labels are read whole in any case
+    monkeypatch.setattr(metrics, "EVALUATIONS", 10)  # random networks: no fit converges
 
     def write(*datasets: str, **changes: Any) -> Path:
         for number, name in enumerate(datasets):
