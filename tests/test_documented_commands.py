@@ -122,7 +122,7 @@ def place(tmp_path, monkeypatch) -> Path:
     small = {"size": 32, "short_side": [40, 48]}
     schedule = {"epochs": 1, "batch_size": 4, "crops": small, "workers": 0}
     plan = {
-        "datasets": {"koniq": "KONIQ", "clive": "CLIVE"},
+        "datasets": {"koniq": "KONIQ"},
         "subset": True,
         "teacher": "measured",
         "set_aside": 0.4,
