@@ -129,7 +129,7 @@ def place(tmp_path, monkeypatch) -> Path:
         "splits": 1,
         "network": {"backbone": TINY.backbone, "head_features": 8, "regressor_features": 8},
         "pretraining": {"schedule": schedule},
-        "finetuning": {"schedule": schedule},
+        "finetuning": {"schedule": schedule | {"batch_size": 2}},
         "protocol": {"short_side": 48, "crop": 32},
     }
     (tmp_path / "data.yaml").write_text(yaml.safe_dump(plan))
