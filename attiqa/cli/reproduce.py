@@ -12,7 +12,8 @@ from rich.table import Table
 from attiqa.cli.settings.reproduce import Settings
 from attiqa.errors import SettingsError
 from attiqa.reproduction.estimates import estimate, in_words, measure_rates
-from attiqa.reproduction.items import ITEMS, Cell, Item, entries
+from attiqa.reproduction.item_names import ITEMS, Item
+from attiqa.reproduction.items import Cell, entries
 from attiqa.reproduction.laboratory import Laboratory, absent, lacking
 from attiqa.reproduction.plan_file import PlanFileError, read_plan
 from attiqa.reproduction.run import run, state, with_needs

@@ -32,7 +32,7 @@ from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.provenance.versions import versions
-from attiqa.reproduction.items import ACROSS, WITHIN, Cell, fine_tuned
+from attiqa.reproduction.items import Cell, fine_tuned, tested_elsewhere
 from attiqa.reproduction.laboratory import Laboratory
 from attiqa.reproduction.plan_file import Plan
 from attiqa.reproduction.starts import Labelling as Labels
@@ -152,9 +152,9 @@ def finetuned(laboratory: Laboratory, cell: Cell) -> dict[str, Any]:
         split = training_subset(split, cell.share / 100)
         epochs = plan.few_epochs or settings.schedule.epochs
         settings = replace(settings, schedule=replace(settings.schedule, epochs=epochs))
-    names = [name for name in plan.datasets if name != cell.data and name in _across(plan)]
-    others = [laboratory.photos(name) for name in names] if whole else []
-    by_name = {photos.name: cell.data, **{o.name: n for o, n in zip(others, names, strict=False)}}
+    names = tested_elsewhere(plan, cell)
+    others = [laboratory.photos(name) for name in names]
+    by_name = {laboratory.photos(name).name: name for name in (cell.data, *names)}
     net = network(laboratory, laboratory.starts[cell.start])
     drift: dict[str, Any] = {}
 
@@ -195,7 +195,7 @@ def finetuned(laboratory: Laboratory, cell: Cell) -> dict[str, Any]:
     )
     record, predictions = one_split(photos, split, fit, others)
     across = {}
-    for name, other in zip(names if whole else [], others, strict=True):
+    for name, other in zip(names, others, strict=True):
         scores = predictions[other.name]
         tested = _test_part(laboratory, name, cell.split)
         across[name] = {
@@ -303,12 +303,6 @@ def _prompts(laboratory: Laboratory, name: str) -> dict[str, PromptPair]:
 
 def _prompt_file(laboratory: Laboratory) -> Path:
     return laboratory.out / "prompts.json"
-
-
-def _across(plan: Plan) -> tuple[str, ...]:
-    """Name the data sets that models are tested on without having seen them."""
-    more = (name for name in plan.datasets if name not in (*WITHIN, "agiqa3k"))
-    return (*ACROSS, *more)
 
 
 def _test_part(laboratory: Laboratory, name: str, number: int) -> np.ndarray:

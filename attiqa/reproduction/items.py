@@ -6,26 +6,14 @@ by the tables: fine-tuning on all labels of a data set gives a value of Tables 2
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 from attiqa.attributes import ATTRIBUTES
 from attiqa.data.splits import OFFICIAL
+from attiqa.reproduction.item_names import Item
 from attiqa.reproduction.paper_results import Place
 from attiqa.reproduction.plan_file import Plan
 from attiqa.reproduction.starts import ABLATIONS, OURS, STRATEGIES, Start, starts
-
-Item = Literal[
-    "table1",
-    "table2",
-    "table3",
-    "table4",
-    "table5",
-    "table6",
-    "table7",
-    "agiqa",
-    "pairs",
-]
-ITEMS = cast(tuple[Item, ...], get_args(Item))
 
 TITLES: Mapping[str, str] = {
     "table1": "Selected prompts",
@@ -134,6 +122,15 @@ def fine_tuned(plan: Plan, start: str, data: str, share: int = 100) -> tuple[Cel
     """Return the cells of a row on a data set, one for each division."""
     numbers = split_numbers(plan, data)
     return tuple(Cell("fine-tune", start, data, share, number) for number in numbers)
+
+
+def tested_elsewhere(plan: Plan, cell: Cell) -> list[str]:
+    """Name the data sets that a fine-tuned network is tested on besides its own: Table 3's."""
+    names, start = columns(plan, ACROSS), starts(plan)[cell.start]
+    in_table = start.baseline is not None or start.name == OURS
+    if cell.share < 100 or cell.data not in names or not in_table:
+        return []
+    return [name for name in names if name != cell.data and name in plan.datasets]
 
 
 def _table1(plan: Plan) -> list[Entry]:

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from attiqa.data.crops import Photos
 from attiqa.data.datasets.registry import load_dataset
-from attiqa.data.photo_folder import PhotoFiles, content_hash
+from attiqa.data.photo_folder import PhotoFiles, content_hash, list_photos
 from attiqa.data.pixel_cache import CachedPhotos, cache_pixels
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.data.splits import OFFICIAL, divide
@@ -48,21 +48,23 @@ class Laboratory:
     precision: str = "32-true"
     cache: Path | None = None
     threads: int = 2
-    _unlabelled: int | None = None
     _photos: dict[str, RatedPhotos] = field(default_factory=dict)
     _splits: dict[str, tuple[Split, ...]] = field(default_factory=dict)
     _pixels: dict[str, CachedPhotos] = field(default_factory=dict)
+    _results: dict[Cell, dict[str, Any]] = field(default_factory=dict)
 
     def open(self) -> None:
         """Claim the folder for this plan, and read the labels of all data sets.
 
         Raises:
-            CheckpointError: It holds results of other settings or labels.
+            CheckpointError: It holds results of other settings, labels, weights or pairs.
             DatasetLayoutError: A data set is not in its official layout.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with FileLock(self.out / "open.lock"):  # several processes may begin at once
             begin(self.out, identity(self.plan) | {"precision": self.precision})
+            for name, about in contents(self.plan).items():
+                begin(self.out / "data" / name, about, claimed=True)
             for name in self.plan.datasets:
                 self.photos(name)
 
@@ -130,8 +132,6 @@ class Laboratory:
 
     def unlabelled_count(self) -> int:
         """Count the photographs to pretrain on, for estimates."""
-        if self._unlabelled is not None:
-            return self._unlabelled
         if self.plan.unlabelled is not None:
             return sum(1 for path in self.plan.unlabelled.rglob("*") if path.suffix)
         share = self.plan.set_aside / (1 - self.plan.set_aside)
@@ -142,9 +142,11 @@ class Laboratory:
         return self.out / folder / (re.sub(r"[^\w.]+", "-", cell.name).strip("-") + suffix)
 
     def result(self, cell: Cell) -> dict[str, Any] | None:
-        """Read a finished cell."""
+        """Read a finished cell, once: it does not change."""
         path = self.file("cells", cell, ".json")
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if cell not in self._results and path.exists():
+            self._results[cell] = json.loads(path.read_text(encoding="utf-8"))
+        return self._results.get(cell)
 
 
 def identity(plan: Plan) -> dict[str, Any]:
@@ -159,6 +161,20 @@ def identity(plan: Plan) -> dict[str, Any]:
     kept = {name: value for name, value in asdict(plan).items() if name not in free}
     kept["init"] = plan.init and content_hash([plan.init])[:16]
     return json.loads(json.dumps(kept, default=str))
+
+
+def contents(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Identify, by a name for each, the files of a plan that some cells alone depend on."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, each in plan.baselines.items():
+        network = {"backbone": each.backbone, "mean": list(each.mean), "std": list(each.std)}
+        found[f"baseline {name}"] = {"weights": content_hash([each.init])[:16], **network}
+    if plan.pairs is not None:
+        found["pairs"] = {"table": content_hash([plan.pairs])[:16]}
+    if plan.clean is not None:
+        photos = list_photos(plan.clean)
+        found["clean"] = {"photographs": len(photos), "contents": content_hash(photos)[:16]}
+    return found
 
 
 def needs(plan: Plan, cell: Cell) -> list[Cell]:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from attiqa.evaluation.metrics import spread
 from attiqa.files import write_atomically
-from attiqa.reproduction.items import TITLES, Entry, Item, entries
+from attiqa.reproduction.item_names import Item
+from attiqa.reproduction.items import TITLES, Entry, entries
 from attiqa.reproduction.laboratory import Laboratory, identity, lacking
 from attiqa.reproduction.paper_results import Place, paper_results
 from attiqa.reproduction.starts import AS_IN_THE_PAPER, OURS

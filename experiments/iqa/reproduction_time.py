@@ -10,6 +10,7 @@ by as many threads as there are, and pretraining decodes beside the network.
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from rich.table import Table
 
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.reproduction.estimates import Rates, estimate, in_words, measure_rates
-from attiqa.reproduction.items import ITEMS, Cell, entries
+from attiqa.reproduction.item_names import ITEMS
+from attiqa.reproduction.items import Cell, entries
 from attiqa.reproduction.laboratory import Laboratory
 from attiqa.reproduction.plan_file import Baseline, Plan
 from attiqa.reproduction.run import with_needs
@@ -54,6 +56,7 @@ class Settings:
     """Where rates are measured."""
 
 
+@cache
 def published(name: str, count: int, tested: int) -> RatedPhotos:
     """Make a data set of a published size."""
     rows = np.arange(count)
@@ -61,6 +64,18 @@ def published(name: str, count: int, tested: int) -> RatedPhotos:
     proper = name.upper() if tested else name
     paths = (Path(f"{name}.jpg"),) * count
     return RatedPhotos(proper, paths, np.linspace(0, 1, count), (0.0, 1.0), split=split)
+
+
+class Published(Laboratory):
+    """A laboratory with data sets of the published sizes, and no file."""
+
+    def photos(self, name: str) -> RatedPhotos:
+        """Make a data set of a published size."""
+        return published(name, *SIZES[name])
+
+    def unlabelled_count(self) -> int:
+        """Return the size of ImageNet's training part."""
+        return IMAGENET
 
 
 def main(settings: Settings) -> None:
@@ -73,8 +88,7 @@ def main(settings: Settings) -> None:
         baselines={"ImageNet": Baseline(Path(), "resnet50")},
     )
     fabric = Fabric(accelerator=settings.accelerator, devices=1)
-    photos = {name: published(name, *sizes) for name, sizes in SIZES.items()}
-    laboratory = Laboratory(plan, Path(), fabric, _photos=photos, _unlabelled=IMAGENET)
+    laboratory = Published(plan, Path(), fabric)
     asked = (settings.learn, settings.pretrain, settings.test)
     if all(rate is not None for rate in asked):
         rates = Rates(*(1 / rate for rate in asked if rate is not None))

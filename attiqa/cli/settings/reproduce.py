@@ -7,19 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from attiqa.cli.settings.checks import require_between, require_file, require_folder_to_write
-
-Item = Literal[
-    "table1",
-    "table2",
-    "table3",
-    "table4",
-    "table5",
-    "table6",
-    "table7",
-    "agiqa",
-    "pairs",
-    "all",
-]
+from attiqa.reproduction.item_names import Item
 
 
 @dataclass(frozen=True)
@@ -30,7 +18,7 @@ class Settings:
     computed twice. On a node with eight GPUs: eight times, with --device cuda:0 to cuda:7.
     """
 
-    items: Positional[tuple[Item, ...]]
+    items: Positional[tuple[Item | Literal["all"], ...]]
     """table1 (prompts), table2 (within a data set), table3 (across), table4 (few labels), table5
     (drift of the features), table6 (probe), table7 (ablations), agiqa, pairs (section 5.1); all."""
     data: Path = Path("data.yaml")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from attiqa.reproduction.items import ITEMS, entries
+from attiqa.reproduction.item_names import ITEMS
+from attiqa.reproduction.items import entries
 from attiqa.reproduction.paper_results import Place, paper_results
 from attiqa.reproduction.plan_file import Plan
 from attiqa.reproduction.starts import AS_IN_THE_PAPER

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from safetensors.torch import load_file, save_file
 from scipy import stats
 
 from attiqa.cli import reproduce
@@ -134,6 +135,17 @@ def test_data_sets_and_splits_may_be_added_and_settings_not(plan_file):
     plan.write_text(text.replace("splits: 1", "splits: 2"))
     assert reproduce.main(settings(plan, "table4")) == 0
     assert table(plan, "table4")["ATTIQA", "koniq, 10 %", "SROCC"]["done"] == "2"
+
+
+def test_other_weights_of_a_baseline_are_refused(plan_file):
+    baseline = {"init": "init.safetensors", "backbone": "test_efficientnet"}
+    plan = plan_file("koniq", baselines={"ImageNet": baseline})
+    reproduce.opened(settings(plan))
+    weights = plan.parent / "init.safetensors"
+    tensors = load_file(weights)
+    save_file({name: value + 1 for name, value in tensors.items()}, weights)
+    with pytest.raises(CheckpointError, match="baseline ImageNet: .* weights was"):
+        reproduce.opened(settings(plan))
 
 
 def test_a_cell_that_another_process_computes_is_waited_for(plan_file, monkeypatch):
