@@ -32,7 +32,7 @@ from attiqa.model.cards import Card
 from attiqa.model.checkpoints import load_backbone, load_checkpoint, save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.provenance.versions import versions
-from attiqa.reproduction.items import Cell, fine_tuned, tested_elsewhere
+from attiqa.reproduction.items import Cell, cross_sets, fine_tuned
 from attiqa.reproduction.laboratory import Laboratory
 from attiqa.reproduction.plan_file import Plan
 from attiqa.reproduction.starts import Labelling as Labels
@@ -152,7 +152,7 @@ def finetuned(laboratory: Laboratory, cell: Cell) -> dict[str, Any]:
         split = training_subset(split, cell.share / 100)
         epochs = plan.few_epochs or settings.schedule.epochs
         settings = replace(settings, schedule=replace(settings.schedule, epochs=epochs))
-    names = tested_elsewhere(plan, cell)
+    names = cross_sets(plan, cell)
     others = [laboratory.photos(name) for name in names]
     by_name = {laboratory.photos(name).name: name for name in (cell.data, *names)}
     net = network(laboratory, laboratory.starts[cell.start])

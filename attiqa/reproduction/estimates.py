@@ -9,7 +9,7 @@ import torch
 
 from attiqa.model.networks import QualityNet
 from attiqa.reproduction.cells import new_network
-from attiqa.reproduction.items import Cell, tested_elsewhere
+from attiqa.reproduction.items import Cell, cross_sets
 from attiqa.reproduction.laboratory import Laboratory
 
 
@@ -84,7 +84,7 @@ def estimate(laboratory: Laboratory, cell: Cell, rates: Rates) -> float:
         trained = len(split.train) if share == 1 else share * photographs(cell.data)
         few = share < 1 and plan.few_epochs
         seconds = trained * rates.learn * (few or plan.finetuning.schedule.epochs)
-        more = sum(map(photographs, tested_elsewhere(plan, cell)))
+        more = sum(map(photographs, cross_sets(plan, cell)))
         return seconds + (3 * len(split.test) + more) * tested
     if cell.kind == "apply":
         return (400 if cell.target == "pairs" else photographs(cell.target)) * tested

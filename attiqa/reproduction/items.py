@@ -124,7 +124,7 @@ def fine_tuned(plan: Plan, start: str, data: str, share: int = 100) -> tuple[Cel
     return tuple(Cell("fine-tune", start, data, share, number) for number in numbers)
 
 
-def tested_elsewhere(plan: Plan, cell: Cell) -> list[str]:
+def cross_sets(plan: Plan, cell: Cell) -> list[str]:
     """Name the data sets that a fine-tuned network is tested on besides its own: Table 3's."""
     names, start = columns(plan, ACROSS), starts(plan)[cell.start]
     in_table = start.baseline is not None or start.name == OURS

@@ -144,7 +144,7 @@ def test_other_weights_of_a_baseline_are_refused(plan_file):
     weights = plan.parent / "init.safetensors"
     tensors = load_file(weights)
     save_file({name: value + 1 for name, value in tensors.items()}, weights)
-    with pytest.raises(CheckpointError, match="baseline ImageNet: .* weights was"):
+    with pytest.raises(CheckpointError, match=r"baseline ImageNet: .* weights was"):
         reproduce.opened(settings(plan))
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attiqa.reproduction.items import Cell, entries, tested_elsewhere
+from attiqa.reproduction.items import Cell, cross_sets, entries
 from attiqa.reproduction.laboratory import lacking, needs
 from attiqa.reproduction.plan_file import Baseline, Plan
 from attiqa.reproduction.run import with_needs
@@ -50,12 +50,12 @@ def test_what_a_cell_needs_comes_first_and_once():
     assert not needs(Plan({}, baselines=BASELINE), Cell("fine-tune", "ImageNet", "koniq", split=1))
 
 
-def test_only_rows_of_table_3_are_tested_elsewhere():
+def test_only_rows_of_table_3_are_cross_sets():
     data = {name: Path(name) for name in ("koniq", "clive", "ava", "agiqa3k", "kadid")}
     plan = Plan(data, baselines=BASELINE)
 
     def tested(start: str, trained: str, share: int = 100) -> list[str]:
-        return tested_elsewhere(plan, Cell("fine-tune", start, trained, share, 1))
+        return cross_sets(plan, Cell("fine-tune", start, trained, share, 1))
 
     assert tested("ATTIQA", "koniq") == tested("ImageNet", "koniq") == ["clive", "kadid"]
     assert not tested("ATTIQA", "koniq", 10)
