@@ -14,8 +14,8 @@ from rich.table import Column, Table
 
 from attiqa.cli.settings.compare import Settings
 from attiqa.data.datasets.registry import load_dataset
-from attiqa.evaluation.comparison import choose_part, compare
-from attiqa.evaluation.finished_models import open_finished
+from attiqa.evaluation.finished.comparison import choose_part, compare
+from attiqa.evaluation.finished.models import open_finished
 from attiqa.files import write_atomically
 
 COLUMNS = ("model", "SROCC", "PLCC", "KROCC", "less first", "p", "setting")

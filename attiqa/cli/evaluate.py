@@ -30,12 +30,12 @@ from attiqa.errors import CheckpointError, DatasetLayoutError
 from attiqa.evaluation.attribute_agreement import attribute_agreement
 from attiqa.evaluation.fits import FinetuneFit, Pixels, ProbeFit, fresh_copies
 from attiqa.evaluation.metrics import spread
-from attiqa.evaluation.mlp_probe import MlpProbe
 from attiqa.evaluation.predictions import (
     attribute_scores,
     backbone_features,
     head_features,
 )
+from attiqa.evaluation.probes.mlp import MlpProbe
 from attiqa.evaluation.protocols import (
     Predictions,
     feature_drift,

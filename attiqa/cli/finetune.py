@@ -26,7 +26,7 @@ from attiqa.data.splits import OFFICIAL, divide, require_different_scores
 from attiqa.errors import DatasetLayoutError
 from attiqa.evaluation.fits import read_files
 from attiqa.evaluation.predictions import crop_means, quality_scores
-from attiqa.evaluation.preference_parts import by_part, measure_preferences
+from attiqa.evaluation.preferences import measure_preferences
 from attiqa.evaluation.protocols import Indices, measure_parts, select
 from attiqa.files import write_atomically
 from attiqa.model.cards import Card, Scale
@@ -216,7 +216,7 @@ def _compared(settings: Settings) -> Lesson:
         Scale(0.0, 1.0, f"preferences; an opinion deviates by {deviation:g}, zero means nothing"),
         _described(split, names),
         measure,
-        lambda history: {"last epoch": {"epoch": len(history)} | by_part(history[-1])},
+        lambda history: {"last epoch": {"epoch": len(history)} | _by_part(history[-1])},
     )
 
 
@@ -265,3 +265,13 @@ def _start(settings: Settings) -> tuple[AttributeNet, str]:
     if settings.init:
         load_backbone(net, settings.init)
     return net, "none"
+
+
+def _by_part(epoch: Mapping[str, float]) -> dict[str, Mapping[str, float]]:
+    """Group the measurements of an epoch, `PART/METRIC` to value; its losses are left out."""
+    parts: dict[str, dict[str, float]] = {}
+    for name, value in epoch.items():
+        part, slash, metric = name.rpartition("/")
+        if slash:
+            parts.setdefault(part, {})[metric] = value
+    return dict(parts)

@@ -1,4 +1,4 @@
-"""`attiqa evaluate as-is` and `pairs`: any finished model (`attiqa.evaluation.sources`)."""
+"""`attiqa evaluate as-is` and `pairs`: any model of `attiqa.evaluation.finished.sources`."""
 
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -12,7 +12,7 @@ from attiqa.cli.settings.evaluate import Settings
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.data.preference_pairs import read_preferences
 from attiqa.data.rated_photos import RatedPhotos
-from attiqa.evaluation.finished_models import FinishedModel, open_finished
+from attiqa.evaluation.finished.models import FinishedModel, open_finished
 from attiqa.evaluation.metrics import preference_accuracy
 from attiqa.evaluation.protocols import as_is, labels_hash, provenance
 from attiqa.evaluation.run_folder import begin, write_predictions

@@ -16,9 +16,9 @@ from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.crops import Photos
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos, Split, split_hash
-from attiqa.evaluation.linear_probe import fit_linear_probe
-from attiqa.evaluation.mlp_probe import MlpProbe, fit_mlp_probe
 from attiqa.evaluation.predictions import quality_scores
+from attiqa.evaluation.probes.mlp import MlpProbe, fit_mlp_probe
+from attiqa.evaluation.probes.ridge import fit_linear_probe
 from attiqa.evaluation.protocols import Evaluate, Fitted, Indices, Predict
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.training.finetuning import finetune

@@ -1,19 +1,22 @@
-"""Statistics of a study of pairs: win rates, Bradley-Terry strengths, agreement of participants.
+"""Statistics of a study of pairs: win rates, Bradley-Terry strengths, agreement with models.
 
 Votes of the same participant, and votes on pictures of the same scene, are not independent: besides
 Wilson's interval, which takes every vote for a draw of its own, there is a bootstrap that draws
 participants and scenes anew (the pigeonhole bootstrap: Owen, Annals of Applied Statistics 1, 2007).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from attiqa.evaluation.metrics import Interval, PairAccuracy
+from attiqa.data.preference_pairs import Preferences
+from attiqa.data.rated_photos import Split
+from attiqa.evaluation.metrics import Interval, PairAccuracy, preference_accuracy
 
 CONVERGED = 1e-10
 """Largest step of a logarithmic strength after which the iteration ends."""
@@ -207,3 +210,36 @@ def _strengths(wins: Float[np.ndarray, "r k k"]) -> Float[np.ndarray, "r k"]:
 def _percentiles(values: Float[np.ndarray, " n"], level: float) -> Interval:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def measure_preferences(
+    predict: Callable[[Sequence[Path]], Float[np.ndarray, " n"]],
+    paths: Sequence[Path],
+    preferences: Preferences,
+    split: Split,
+) -> Mapping[str, float]:
+    """Count the pairs in the test and validation parts in which a model prefers what most do.
+
+    Args:
+        predict: Scores photographs; only those of the two parts are asked for.
+        paths: The photographs.
+        preferences: Between them.
+        split: Rows of the pairs.
+
+    Returns:
+        `PART/preference_accuracy` and the number of pairs that people are decided about,
+        `PART/preferences`.
+    """
+    found = {}
+    for part in ("test", "validation"):
+        pairs = preferences.take(getattr(split, part))
+        if not len(pairs):
+            continue
+        rows, places = np.unique([pairs.first, pairs.second], return_inverse=True)
+        first, second = predict([paths[row] for row in rows])[places.reshape(2, -1)]
+        agreed = preference_accuracy(first - second, pairs.shares - 0.5)
+        found |= {
+            f"{part}/preference_accuracy": agreed.share,
+            f"{part}/preferences": float(agreed.pairs),
+        }
+    return found

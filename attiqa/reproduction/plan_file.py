@@ -14,7 +14,7 @@ from cattrs.v import format_exception, transform_error
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.datasets.names import PLAIN, check_name
 from attiqa.errors import AttiqaError
-from attiqa.evaluation.mlp_probe import MlpProbe
+from attiqa.evaluation.probes.mlp import MlpProbe
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings, PretrainSettings
 

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from attiqa.cli.settings.checks import require_dataset
 from attiqa.errors import AttiqaError
-from attiqa.evaluation.sources import check_source
+from attiqa.evaluation.finished.sources import check_source
 
 
 @dataclass(frozen=True)

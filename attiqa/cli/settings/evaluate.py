@@ -16,7 +16,7 @@ from attiqa.cli.settings.checks import (
 from attiqa.cli.settings.machine import Machine
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import SettingsError
-from attiqa.evaluation.sources import check_source, is_foreign
+from attiqa.evaluation.finished.sources import check_source, is_foreign
 from attiqa.model.architecture import Architecture
 from attiqa.training.settings import FinetuneSettings
 

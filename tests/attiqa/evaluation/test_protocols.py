@@ -10,7 +10,7 @@ from scipy import stats
 
 from attiqa.data.rated_photos import RatedPhotos, Split, random_split, split_hash
 from attiqa.evaluation.fits import ProbeFit
-from attiqa.evaluation.mlp_probe import MlpProbe
+from attiqa.evaluation.probes.mlp import MlpProbe
 from attiqa.evaluation.protocols import (
     Fitted,
     as_is,

@@ -146,12 +146,15 @@ def test_a_stage_that_is_idle_in_one_picture_works_in_others(torch_alone):
 
 
 def test_previews_and_frames_share_one_compiled_loop():
-    """Arrays of another layout would have it compiled once more, for half a minute."""
+    """Arrays of another layout would have it compiled once more, for half a minute.
+
+    A loop that comes from Numba's cache brings its kernel along: that is not compiled by itself.
+    """
     linear, theta, noise = scenes()
     compiled(DEFAULT_PIPELINE)(linear, theta, noise)
     image = LinearImage(linear[0].numpy(), noise[0].numpy())
     render_linear(image, theta[0])
     loop = fused(DEFAULT_PIPELINE)
     assert loop is not None
-    for compiled_function in (loop.run, loop.kernel):
-        assert len(compiled_function.signatures) == 1  # type: ignore[attr-defined]
+    assert len(loop.run.signatures) == 1  # type: ignore[attr-defined]
+    assert len(loop.kernel.signatures) <= 1  # type: ignore[attr-defined]

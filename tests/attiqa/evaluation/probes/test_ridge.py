@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from attiqa.evaluation.linear_probe import fit_linear_probe
+from attiqa.evaluation.probes.ridge import fit_linear_probe
 
 
 def problem(count: int = 30, width: int = 5) -> tuple[np.ndarray, np.ndarray]:

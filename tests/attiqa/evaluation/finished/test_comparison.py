@@ -11,8 +11,8 @@ from scipy import stats
 
 from attiqa.data.rated_photos import RatedPhotos, Split
 from attiqa.errors import AttiqaError
-from attiqa.evaluation.comparison import choose_part, compare
-from attiqa.evaluation.finished_models import FinishedModel
+from attiqa.evaluation.finished.comparison import choose_part, compare
+from attiqa.evaluation.finished.models import FinishedModel
 
 COUNT = 40
 

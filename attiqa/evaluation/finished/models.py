@@ -14,10 +14,10 @@ from jaxtyping import Float
 from attiqa.attributes import PromptPair
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos
+from attiqa.evaluation.finished.score_tables import ScoreTable
+from attiqa.evaluation.finished.sources import CLIP_IQA, PYIQA, TABLE, clip_source
 from attiqa.evaluation.predictions import quality_scores
 from attiqa.evaluation.protocols import Indices
-from attiqa.evaluation.score_tables import ScoreTable
-from attiqa.evaluation.sources import CLIP_IQA, PYIQA, TABLE, clip_source
 from attiqa.model.inputs import to_tensor
 from attiqa.model.quality_model import load_model
 from attiqa.provenance.versions import code_hash
@@ -37,7 +37,7 @@ class FinishedModel:
     """A model that is measured as it is.
 
     Attributes:
-        source: As the user wrote it (`sources`).
+        source: As the user wrote it (`attiqa.evaluation.finished.sources`).
         score: Scores image files.
         record: All that a score depends on, ready for JSON.
         trained_on: What is known of the opinion scores that it was trained on; None if nothing is.
@@ -62,7 +62,7 @@ def open_finished(source: str, device: str | torch.device = "cpu") -> FinishedMo
     """Open any model that can be measured without training.
 
     Args:
-        source: As in `sources`.
+        source: As in `attiqa.evaluation.finished.sources`.
         device: Where it runs.
 
     Raises:
@@ -72,7 +72,7 @@ def open_finished(source: str, device: str | torch.device = "cpu") -> FinishedMo
         table = ScoreTable(Path(source.removeprefix(TABLE)))
         return FinishedModel(source, table, {"table": table.sha256}, None)
     if source.startswith(PYIQA):
-        from attiqa.evaluation.in_pyiqa import PyiqaMetric  # an extra
+        from attiqa.evaluation.finished.in_pyiqa import PyiqaMetric  # an extra
 
         metric = PyiqaMetric(source, device)
         return FinishedModel(source, metric, metric.record, metric.trained_on)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from attiqa.evaluation.linear_probe import fit_linear_probe
 from attiqa.evaluation.metrics import plcc
-from attiqa.evaluation.mlp_probe import MlpProbe, fit_mlp_probe
+from attiqa.evaluation.probes.mlp import MlpProbe, fit_mlp_probe
+from attiqa.evaluation.probes.ridge import fit_linear_probe
 
 SMALL = MlpProbe(hidden=32, epochs=120, batch_size=64, lr=0.01)
 

@@ -22,14 +22,14 @@ from scipy import stats
 from attiqa.data.photo_folder import PhotoFiles
 from attiqa.data.rated_photos import RatedPhotos
 from attiqa.errors import AttiqaError
-from attiqa.evaluation.finished_models import FinishedModel
-from attiqa.evaluation.metrics import Statistic, correlations, plcc, srocc
-from attiqa.evaluation.paired_tests import (
+from attiqa.evaluation.finished.models import FinishedModel
+from attiqa.evaluation.finished.paired_tests import (
     bootstrap_together,
     holm,
     percentile_interval,
     williams_test,
 )
+from attiqa.evaluation.metrics import Statistic, correlations, plcc, srocc
 from attiqa.evaluation.protocols import labels_hash, provenance, setting_of
 from attiqa.files import write_atomically
 from attiqa.provenance.identity import photos_hash

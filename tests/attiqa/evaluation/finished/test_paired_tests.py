@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from attiqa.evaluation.metrics import plcc, srocc
-from attiqa.evaluation.paired_tests import (
+from attiqa.evaluation.finished.paired_tests import (
     bootstrap_together,
     holm,
     percentile_interval,
     williams_test,
 )
+from attiqa.evaluation.metrics import plcc, srocc
 
 
 def test_williams_of_a_published_example():

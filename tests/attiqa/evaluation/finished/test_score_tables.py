@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attiqa.errors import DatasetLayoutError
-from attiqa.evaluation.score_tables import ScoreTable
+from attiqa.evaluation.finished.score_tables import ScoreTable
 
 
 def table(folder: Path, *lines: str) -> ScoreTable:

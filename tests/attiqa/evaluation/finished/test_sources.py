@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from attiqa.errors import CheckpointError, DatasetLayoutError
-from attiqa.evaluation.sources import check_source, clip_source, is_foreign, metric_config
+from attiqa.evaluation.finished.sources import check_source, clip_source, is_foreign, metric_config
 
 CONFIGS = """
 DEFAULT_CONFIGS = {
@@ -39,7 +39,7 @@ def test_metrics_of_pyiqa_by_name(listed):
 def test_without_pyiqa_its_extra_is_named():
     program = (
         "import importlib.util; importlib.util.find_spec = lambda name: None\n"
-        "from attiqa.evaluation.sources import check_source\n"
+        "from attiqa.evaluation.finished.sources import check_source\n"
         "from attiqa.errors import CheckpointError\n"
         "try:\n    check_source('pyiqa:niqe')\nexcept CheckpointError as error:\n    print(error)"
     )

@@ -25,7 +25,7 @@ from attiqa.cli.settings.compare import Settings
 from attiqa.cli.settings.evaluate import Settings as Evaluation
 from attiqa.data.datasets.registry import load_dataset
 from attiqa.errors import AttiqaError, CheckpointError
-from attiqa.evaluation.in_pyiqa import PyiqaMetric
+from attiqa.evaluation.finished.in_pyiqa import PyiqaMetric
 from attiqa.evaluation.protocols import as_is
 
 pytest.importorskip("pyiqa", reason="needs the extra pyiqa")

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 
 from attiqa.errors import AttiqaError, CheckpointError
-from attiqa.evaluation.sources import PYIQA, metric_config
+from attiqa.evaluation.finished.sources import PYIQA, metric_config
 from attiqa.hub import PATIENCE, why_unreachable
 from attiqa.model.inputs import to_tensor
 from attiqa.provenance.identity import network_hash
