@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from experiments.early_workers import start_workers
 from experiments.settings import parsed
 
 if TYPE_CHECKING:
@@ -74,11 +75,6 @@ class Settings:
 
 def main(settings: Settings) -> int:
     """Run; returns the exit status."""
-    if settings.workers > 0:
-        from isp_env.workers.isolated import start_fork_server
-
-        modules = ("experiments.agent_chooser", "experiments.score_review", "experiments.settings")
-        start_fork_server(["isp_env.batch.warm_start", *modules])
     from experiments.batch_commands import guarded  # slow to import: --help does without
 
     return guarded(lambda: _enhance(settings))
@@ -245,10 +241,11 @@ def print_table(results: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def command() -> None:
+def command(program: str | None = "attiqa-enhance") -> None:
     """Run as the installed program `attiqa-enhance`."""
-    sys.exit(main(parsed(Settings, "attiqa-enhance")))
+    start_workers(sys.argv[1:], ["experiments.agent_chooser", "experiments.score_review"])
+    sys.exit(main(parsed(Settings, program)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(parsed(Settings)))
+    command(None)

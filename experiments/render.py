@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from experiments.early_workers import start_workers
 from experiments.settings import parsed
 
 
@@ -86,11 +87,6 @@ class Settings:
 
 def main(settings: Settings) -> int:
     """Run; returns the exit status."""
-    if settings.workers > 0 and settings.cluster is None and not settings.dry_run:
-        from isp_env.workers.isolated import start_fork_server
-
-        agent = [] if settings.agent is None else ["experiments.agent_chooser"]
-        start_fork_server(["isp_env.batch.warm_start", "experiments.settings", *agent])
     from experiments.batch_commands import guarded  # slow to import: --help does without
 
     return guarded(lambda: _render(settings))
@@ -173,10 +169,12 @@ def _cluster(settings: Settings, limits):
     )
 
 
-def command() -> None:
+def command(program: str | None = "attiqa-render") -> None:
     """Run as the installed program `attiqa-render`."""
-    sys.exit(main(parsed(Settings, "attiqa-render")))
+    agent = any(argument.startswith("--agent") for argument in sys.argv)
+    start_workers(sys.argv[1:], ["experiments.agent_chooser"] if agent else [])
+    sys.exit(main(parsed(Settings, program)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(parsed(Settings)))
+    command(None)

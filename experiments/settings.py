@@ -1,11 +1,8 @@
 """Settings of scripts: read from the command line, written down beside results."""
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
-
-import tyro
 
 S = TypeVar("S")
 
@@ -18,8 +15,12 @@ def parsed(settings: type[S], program: str | None = None) -> S:
         program: Name in messages; the script's if None.
     """
     if sys.argv[1:] == ["--version"]:
+        from importlib.metadata import version
+
         print(f"attiqa {version('attiqa')}")
         sys.exit(0)
+    import tyro  # slow: a script's worker processes, which import the script, do without
+
     return tyro.cli(settings, prog=program)
 
 
