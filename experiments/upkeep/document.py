@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich import print as show
 
+from experiments.iqa.attack_table import HEAD, attack_rows
 from experiments.settings import parsed
 from isp_env import (
     DEFAULT_PIPELINE,
@@ -175,6 +176,11 @@ def reproduced() -> str:
     return "\n\n".join(parts)
 
 
+def attacks() -> str:
+    """Return the table of what small changes of all pixels do to the score."""
+    return table(HEAD, attack_rows(_results("attacks.json")))
+
+
 def beside_kornia() -> str:
     """Return the table of our functions beside Kornia's."""
     rows = []
@@ -224,6 +230,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "against the prior": against_the_prior,
         "by distance": by_distance,
         "reproduced": reproduced,
+        "attacks": attacks,
         "whole commands": whole_commands,
     }
 )

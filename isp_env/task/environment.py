@@ -76,8 +76,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     Dict of `image` (6, 128, 128) uint8, the rendering now and the neutral one (not without
     `TaskSettings.pictures`); `linear`, quantiles
     and a thumbnail of the scene-linear preview; and `vector`: theta, progress, the anchor's theta,
-    histograms, clipping, attributes, potential, gain so far, ISO and as-shot white balance (see
-    `observations.observe`). Where the judge gives features, they are an entry, too.
+    histograms, clipping, attributes, potential, gain so far (both without the charge for distance
+    from a truth), ISO and as-shot white balance (see `observations.observe`). Where the judge gives features, they are an entry, too.
 
     ### Action
     Box(-1, 1, (d + 1,)): a step in each of the d coordinates of theta, times `step_size`, and a
@@ -299,8 +299,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
             s.step / self.settings.horizon,
             s.shot.reference.theta,
             potential.attributes,
-            potential.value,
-            potential.value - s.shot.sight.potential.value,
+            potential.observed,
+            potential.observed - s.shot.sight.potential.observed,
             capture_vector(iso, white).to(self.device),
             potential.features,
             self.settings.pictures,

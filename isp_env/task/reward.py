@@ -143,6 +143,14 @@ class Potential(NamedTuple):
     chroma: Float[Tensor, " b"]  # mean a*b* difference from the anchor's picture
     leash: Float[Tensor, "b 4"]  # potential lost by each of `LEASH`
 
+    @property
+    def observed(self) -> Float[Tensor, " b"]:
+        """The value without the charge for distance from the truth, of which no photograph tells.
+
+        A policy that saw that charge while it learned would miss it afterwards.
+        """
+        return self.value + self.leash[:, LEASH.index("truth")]
+
 
 class Reference(NamedTuple):
     """What the potential needs to know of a shot; one row per picture."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -206,6 +208,21 @@ def test_the_leash_holds_to_the_anchor_and_the_agent_sees_where_that_is(scenes):
     moved = np.square(0.2 - anchors[:, KNOBS.index("exposure")]) / len(KNOBS)
     assert info["leash"]["theta"] == pytest.approx(weight * moved, abs=1e-6)
     assert info["leash"]["chroma"][1] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_truth_is_charged_but_not_observed(scenes):
+    shots = replace(scenes, truth=np.full_like(scenes.linear, 0.6))
+
+    def played(weight: float):
+        reward = QualityReward(middle_grey, RewardSettings(truth_weight=weight))
+        env = IspTuningVectorEnv(shots, reward, 4, autoreset_mode=AutoresetMode.DISABLED)
+        before, _ = env.reset(options={"scene": np.arange(4)})
+        after, rewards, *_ = env.step(action(4, exposure=0.8))
+        return [before["vector"], after["vector"]], rewards
+
+    charged, without = played(0.5), played(0.0)
+    assert np.abs(charged[1] - without[1]).min() > 0.01
+    assert np.allclose(charged[0], without[0], atol=1e-5)
 
 
 def test_a_judge_that_knows_the_shot_gets_its_neutral_rendering(scenes):
