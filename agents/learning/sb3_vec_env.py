@@ -12,17 +12,27 @@ from isp_env.task.info import row_of
 
 
 class IspTuningVecEnv(VecEnv):
-    """Stable-Baselines3's view of `IspTuningVectorEnv`; the same states, actions and rewards.
+    """Stable-Baselines3's view of `IspTuningVectorEnv`: the same states and actions.
+
+    Rewards are the environment's, the gain in potential of each step; or, `beside_anchor`, the
+    potential of the step's picture less that of the anchor's picture of the same scene. Each
+    picture is then paid by itself (discount 0), and how difficult the scene is cancels out: with a
+    prior as the anchor that is the baseline of self-critical training (Rennie et al., CVPR 2017),
+    which leaves the policy gradient as it is, and takes most of its variance.
+
+    Args:
+        env: The task.
+        beside_anchor: What is paid.
 
     Raises:
         ValueError: The environment does not start a new episode in the step that ends one
             (`AutoresetMode.SAME_STEP`), as Stable-Baselines3 expects.
     """
 
-    def __init__(self, env: IspTuningVectorEnv) -> None:
+    def __init__(self, env: IspTuningVectorEnv, beside_anchor: bool = False) -> None:
         if (mode := env.metadata["autoreset_mode"]) != AutoresetMode.SAME_STEP:
             raise ValueError(f"autoreset_mode: expected SAME_STEP, got {mode}")
-        self.env = env
+        self.env, self.beside_anchor = env, beside_anchor
         self.render_mode = env.render_mode
         self._actions = np.zeros(env.action_space.shape or (), np.float32)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -57,6 +67,8 @@ class IspTuningVecEnv(VecEnv):
             if over[row]:
                 entry["terminal_observation"] = row_of(final, row)
                 entry["TimeLimit.truncated"] = bool(truncated[row])
+            if self.beside_anchor:
+                reward[row] = entry["potential"] - entry["anchor_potential"]
             infos.append(entry)
         return observation, reward.astype(np.float32), over, infos
 

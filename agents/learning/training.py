@@ -78,7 +78,7 @@ def train(
     folder = Path(folder)
     _claim(folder, env, settings, origin)
     set_random_seed(settings.seed)
-    model = settings.build(VecMonitor(IspTuningVecEnv(env)), folder, device)
+    model = settings.build(VecMonitor(IspTuningVecEnv(env, settings.beside_anchor)), folder, device)
     card = describe(env, settings)
     checkpoint = Checkpoint(model, folder)
     if not checkpoint.path.exists():

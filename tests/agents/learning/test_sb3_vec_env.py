@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 from agents.learning.sb3_vec_env import IspTuningVecEnv
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
+from isp_env.task.judged_scenes import JudgedScenes
 from isp_env.task.reward import QualityReward
 
 
@@ -52,6 +53,30 @@ def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
             episodes += 1
         start = np.where(dones, task._info()["potential"], start)
     assert episodes > count
+
+
+def test_a_picture_beside_the_anchors_is_paid_by_what_it_has_beyond_it(scenes):
+    anchors = np.random.default_rng(1).uniform(-0.5, 0.5, (6, 14)).astype(np.float32)
+    rules = TaskSettings(horizon=2, absolute=True)
+    task = batch(scenes, 3, settings=rules, anchors=anchors)
+    env = IspTuningVecEnv(task, beside_anchor=True)
+    rows = np.array([4, 0, 2])
+    env.set_options([{"scene": row} for row in rows])
+    env.reset()
+    assert [info["scene"] for info in env.reset_infos] == rows.tolist()
+    _, rewards, dones, _ = env.step(anchors[rows])
+    assert not dones.any()
+    assert rewards == pytest.approx(0, abs=1e-6)
+    _, rewards, dones, infos = env.step(np.zeros((3, 14), np.float32))
+    assert dones.all()
+    known = JudgedScenes(scenes, task.reward, anchors=anchors)
+    of_neutral, of_anchors = (
+        known.judge(rows, torch.from_numpy(theta))[1].value.numpy()
+        for theta in (np.zeros((3, 14), np.float32), anchors[rows])
+    )
+    assert rewards == pytest.approx(of_neutral - of_anchors, abs=1e-5)
+    assert np.abs(rewards).min() > 0.01
+    assert [info["potential"] for info in infos] == pytest.approx(of_neutral, abs=1e-5)
 
 
 def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):
