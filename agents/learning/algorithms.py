@@ -1,7 +1,7 @@
 """Stable-Baselines3's algorithms on the tuning task: one dataclass of settings each.
 
 The discount is 1 where the return of an episode is phi(final) - phi(neutral), and 0 where each
-picture is paid by itself (`PPOSettings.beside_anchor`).
+picture is paid by itself (`PPOSettings.scene_baselines`).
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class PPOSettings:
         entropy: Weight of the entropy bonus.
         clip: Range of the probability ratio.
         target_kl: An update ends when the policy has moved this far.
-        beside_anchor: Pay each picture by what it has beyond the anchor's
+        scene_baselines: Pay each picture by itself, beside earlier ones of its scene
             (`sb3_vec_env.IspTuningVecEnv`), with discount 0; else the gain of each step.
         policy: The network.
         seed: Of networks, exploration and the draw of scenes.
@@ -54,7 +54,7 @@ class PPOSettings:
     entropy: float = 0.0
     clip: float = 0.2
     target_kl: float = 0.03
-    beside_anchor: bool = True
+    scene_baselines: bool = True
     policy: PolicySettings = field(default_factory=lambda: PolicySettings(frozen=True))
     seed: int = 0
 
@@ -142,7 +142,7 @@ class SACSettings(ReplaySettings):
     """
 
     algorithm: ClassVar[Algorithm] = "SAC"
-    beside_anchor: ClassVar[bool] = False
+    scene_baselines: ClassVar[bool] = False
 
     initial_entropy: float = 0.002
 
@@ -170,7 +170,7 @@ class TD3Settings(ReplaySettings):
     """
 
     algorithm: ClassVar[Algorithm] = "TD3"
-    beside_anchor: ClassVar[bool] = False
+    scene_baselines: ClassVar[bool] = False
 
     noise: float = 0.08
 
@@ -206,7 +206,7 @@ def _shared(
 ) -> dict[str, Any]:
     return {
         "learning_rate": lambda left: settings.learning_rate * (0.1 + 0.9 * left),
-        "gamma": 0.0 if settings.beside_anchor else 1.0,
+        "gamma": 0.0 if settings.scene_baselines else 1.0,
         "policy_kwargs": settings.policy.arguments(settings.algorithm, _knobs(env)) | policy,
         "tensorboard_log": str(folder),
         "seed": settings.seed,

@@ -10,29 +10,32 @@ from stable_baselines3.common.vec_env import VecEnv
 from isp_env.task.environment import IspTuningVectorEnv
 from isp_env.task.info import row_of
 
+LATEST = 20  # pictures that a scene's mean looks back on
+
 
 class IspTuningVecEnv(VecEnv):
     """Stable-Baselines3's view of `IspTuningVectorEnv`: the same states and actions.
 
-    Rewards are the environment's, the gain in potential of each step; or, `beside_anchor`, the
-    potential of the step's picture less that of the anchor's picture of the same scene. Each
-    picture is then paid by itself (discount 0), and how difficult the scene is cancels out: with a
-    prior as the anchor that is the baseline of self-critical training (Rennie et al., CVPR 2017),
-    which leaves the policy gradient as it is, and takes most of its variance.
+    Rewards are the environment's, the gain in potential of each step; or, with `scene_baselines`,
+    the potential of each step's picture (for a discount of 0) less the mean of the pictures that
+    the policy made of the same scene before; at first, less the anchor's. How difficult a scene is
+    then cancels out: a baseline that does not depend on the action leaves the policy gradient as it
+    is (Williams 1992, REINFORCE), and this one takes most of its variance.
 
     Args:
         env: The task.
-        beside_anchor: What is paid.
+        scene_baselines: What is paid.
 
     Raises:
         ValueError: The environment does not start a new episode in the step that ends one
             (`AutoresetMode.SAME_STEP`), as Stable-Baselines3 expects.
     """
 
-    def __init__(self, env: IspTuningVectorEnv, beside_anchor: bool = False) -> None:
+    def __init__(self, env: IspTuningVectorEnv, scene_baselines: bool = False) -> None:
         if (mode := env.metadata["autoreset_mode"]) != AutoresetMode.SAME_STEP:
             raise ValueError(f"autoreset_mode: expected SAME_STEP, got {mode}")
-        self.env, self.beside_anchor = env, beside_anchor
+        self.env, self.scene_baselines = env, scene_baselines
+        self._usual: dict[int, tuple[float, int]] = {}  # mean potential of a scene, and of how many
         self.render_mode = env.render_mode
         self._actions = np.zeros(env.action_space.shape or (), np.float32)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -67,10 +70,18 @@ class IspTuningVecEnv(VecEnv):
             if over[row]:
                 entry["terminal_observation"] = row_of(final, row)
                 entry["TimeLimit.truncated"] = bool(truncated[row])
-            if self.beside_anchor:
-                reward[row] = entry["potential"] - entry["anchor_potential"]
+            if self.scene_baselines:
+                reward[row] = self._beyond_usual(entry)
             infos.append(entry)
         return observation, reward.astype(np.float32), over, infos
+
+    def _beyond_usual(self, info: dict[str, Any]) -> float:
+        """Compare a picture with those of its scene before, and count it among them."""
+        scene, potential = int(info["scene"]), float(info["potential"])
+        usual, count = self._usual.get(scene, (float(info["anchor_potential"]), 0))
+        count = min(count + 1, LATEST)
+        self._usual[scene] = usual + (potential - usual) / count, count
+        return potential - usual
 
     def close(self) -> None:
         """Close the environment."""

@@ -78,7 +78,9 @@ def train(
     folder = Path(folder)
     _claim(folder, env, settings, origin)
     set_random_seed(settings.seed)
-    model = settings.build(VecMonitor(IspTuningVecEnv(env, settings.beside_anchor)), folder, device)
+    model = settings.build(
+        VecMonitor(IspTuningVecEnv(env, settings.scene_baselines)), folder, device
+    )
     card = describe(env, settings)
     checkpoint = Checkpoint(model, folder)
     if not checkpoint.path.exists():

@@ -55,11 +55,11 @@ def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
     assert episodes > count
 
 
-def test_a_picture_beside_the_anchors_is_paid_by_what_it_has_beyond_it(scenes):
+def test_a_picture_is_paid_beside_the_anchors_then_beside_those_before(scenes):
     anchors = np.random.default_rng(1).uniform(-0.5, 0.5, (6, 14)).astype(np.float32)
     rules = TaskSettings(horizon=2, absolute=True)
     task = batch(scenes, 3, settings=rules, anchors=anchors)
-    env = IspTuningVecEnv(task, beside_anchor=True)
+    env = IspTuningVecEnv(task, scene_baselines=True)
     rows = np.array([4, 0, 2])
     env.set_options([{"scene": row} for row in rows])
     env.reset()
@@ -77,6 +77,12 @@ def test_a_picture_beside_the_anchors_is_paid_by_what_it_has_beyond_it(scenes):
     assert rewards == pytest.approx(of_neutral - of_anchors, abs=1e-5)
     assert np.abs(rewards).min() > 0.01
     assert [info["potential"] for info in infos] == pytest.approx(of_neutral, abs=1e-5)
+    env.set_options([{"scene": row} for row in rows])
+    env.reset()
+    _, rewards, *_ = env.step(np.zeros((3, 14), np.float32))
+    assert rewards == pytest.approx((of_neutral - of_anchors) / 2, abs=1e-5)  # the mean of both
+    _, rewards, *_ = env.step(anchors[rows])
+    assert rewards == pytest.approx(2 * (of_anchors - of_neutral) / 3, abs=1e-5)
 
 
 def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):

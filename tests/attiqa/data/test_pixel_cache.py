@@ -120,6 +120,10 @@ def test_other_photographs_have_another_cache(paths, tmp_path):
     os.utime(paths[0], ns=(0, 0))
     assert not cache_pixels(paths, SIDE, tmp_path / "cache")[0].any()
     assert cache_pixels(paths, 20, tmp_path / "cache")[1].shape[1] == 20
+    for grey in (40, 90):  # files of one name and one size
+        Image.fromarray(np.full((50, 60, 3), grey, np.uint8)).save(paths[0], "BMP")
+        os.utime(paths[0], ns=(grey, grey))
+        assert (cache_pixels(paths, SIDE, tmp_path / "cache")[0] == grey).all()
 
 
 def test_a_broken_file_is_named(paths, tmp_path):

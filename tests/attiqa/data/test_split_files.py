@@ -62,7 +62,7 @@ def test_names_must_tell_photographs_apart(tmp_path):
 
 
 def test_the_paper_divides_flive_and_ava_as_their_authors_do():
-    official = random_splits(20, 1, seed=7)[0]
+    official = random_splits(20, 1, validation=0, seed=7)[0]
     ava = RatedPhotos("AVA", PHOTOS.paths, PHOTOS.mos, (1.0, 10.0), split=official)
     koniq = RatedPhotos("KonIQ-10k", PHOTOS.paths, PHOTOS.mos, (1.0, 5.0), split=official)
     (split,) = divide(ava)
@@ -70,6 +70,11 @@ def test_the_paper_divides_flive_and_ava_as_their_authors_do():
     assert len(divide(koniq)) == 10
     assert all(len(split.train) == 16 and not len(split.validation) for split in divide(koniq))
     assert len(divide(ava, 3)) == 3
+    (checked,) = divide(ava, validation=0.25)
+    assert len(checked.validation) == 4
+    assert np.array_equal(checked.test, official.test)
+    given = RatedPhotos("AVA", PHOTOS.paths, PHOTOS.mos, (1.0, 10.0), split=checked)
+    assert divide(given, validation=0.5)[0] is checked  # the authors' own validation part
 
 
 def test_too_few_photographs_for_so_few_labels_are_named():
