@@ -62,7 +62,7 @@ def test_names_must_tell_photographs_apart(tmp_path):
 
 
 def test_the_paper_divides_flive_and_ava_as_their_authors_do():
-    official = random_splits(20, 1, validation=0, seed=7)[0]
+    official = random_splits(20, 1, validation=0.0, seed=7)[0]
     ava = RatedPhotos("AVA", PHOTOS.paths, PHOTOS.mos, (1.0, 10.0), split=official)
     koniq = RatedPhotos("KonIQ-10k", PHOTOS.paths, PHOTOS.mos, (1.0, 5.0), split=official)
     (split,) = divide(ava)
