@@ -18,9 +18,9 @@ class IspTuningVecEnv(VecEnv):
 
     Rewards are the environment's, the gain in potential of each step; or, with `scene_baselines`,
     the potential of each step's picture (for a discount of 0) less the mean of the pictures that
-    the policy made of the same scene before; at first, less the anchor's. How difficult a scene is
-    then cancels out: a baseline that does not depend on the action leaves the policy gradient as it
-    is (Williams 1992, REINFORCE), and this one takes most of its variance.
+    the policy made of the same scene before; the first one of all earns nothing. How difficult a
+    scene is then cancels out: a baseline that does not depend on the action leaves the policy
+    gradient as it is (Williams 1992, REINFORCE), and this one takes most of its variance.
 
     Args:
         env: The task.
@@ -78,7 +78,7 @@ class IspTuningVecEnv(VecEnv):
     def _beyond_usual(self, info: dict[str, Any]) -> float:
         """Compare a picture with those of its scene before, and count it among them."""
         scene, potential = int(info["scene"]), float(info["potential"])
-        usual, count = self._usual.get(scene, (float(info["anchor_potential"]), 0))
+        usual, count = self._usual.get(scene, (potential, 0))
         count = min(count + 1, LATEST)
         self._usual[scene] = usual + (potential - usual) / count, count
         return potential - usual

@@ -103,9 +103,8 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     "rgb_array", `render()` makes the pictures anew, as (h, w, 3) uint8.
 
     ### Info
-    `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`,
-    `anchor_potential` (of the anchor's picture), `clipping` (share of samples), `chroma` (a*b*
-    units), `leash` (potential lost by `clipping`, `chroma`,
+    `parameters` (physical values by name), `theta`, `score`, `attributes`, `potential`, `clipping`
+    (share of samples), `chroma` (a*b* units), `leash` (potential lost by `clipping`, `chroma`,
     `theta` and distance from the `truth`) and `scene`, one row for each environment.
 
     ### Arguments
@@ -254,11 +253,9 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
         theta = torch.zeros(len(scene), len(self.pipeline.parameters), device=self.device)
         shot = self.judged.shots(scene)
         now = self._priced(shot.sight, ~torch.isfinite(shot.sight.potential.value))
-        anchored = shot.anchored.nan_to_num(self.settings.degenerate_potential)
         step = torch.zeros(len(scene), device=self.device)
         over = np.zeros(len(scene), bool)
-        shot = shot._replace(sight=now, anchored=anchored)
-        return _State(scene, step, theta, shot, now, over)
+        return _State(scene, step, theta, shot._replace(sight=now), now, over)
 
     def _restart(self, mask: np.ndarray, scene: np.ndarray) -> None:
         """Put the environments of `mask` at the start of an episode with the scenes given."""
@@ -313,7 +310,7 @@ class IspTuningVectorEnv(gymnasium.vector.VectorEnv):
     def _info(self) -> dict[str, Any]:
         s = self._state
         values = to_values(self.pipeline.parameters, s.theta)
-        return describe(s.scene, s.theta, values, s.now.potential, s.shot.anchored)
+        return describe(s.scene, s.theta, values, s.now.potential)
 
 
 def aim(

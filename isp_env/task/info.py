@@ -15,7 +15,6 @@ def describe(
     theta: Float[Tensor, "n d"],
     parameters: Mapping[str, Float[Tensor, " n"]],
     potential: Potential,
-    anchored: Float[Tensor, " n"],
 ) -> dict[str, Any]:
     """Return Gymnasium's batched info: copies, and a mask of the rows that have it for each entry.
 
@@ -24,7 +23,6 @@ def describe(
         theta: Settings of the knobs.
         parameters: The same in physical units, by name.
         potential: Of the pictures.
-        anchored: Potential of the anchors' pictures.
     """
     lost = dict(zip(LEASH, potential.leash.unbind(1), strict=True))
     info = {
@@ -34,7 +32,6 @@ def describe(
         "score": _copy(potential.score),
         "attributes": _copy(potential.attributes),
         "potential": _copy(potential.value),
-        "anchor_potential": _copy(anchored),
         "clipping": _copy(potential.clipping),
         "chroma": _copy(potential.chroma),
         "leash": {name: _copy(value) for name, value in lost.items()},

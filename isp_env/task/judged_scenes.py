@@ -35,7 +35,6 @@ class Shot(NamedTuple):
     sight: Sight  # of the neutral rendering
     linear: Float[Tensor, "b l"]  # `observations.see_linear`
     reference: Reference
-    anchored: Float[Tensor, " b"]  # potential of the anchor's picture
 
 
 @dataclass(frozen=True)
@@ -156,10 +155,7 @@ class JudgedScenes:
         truth = self.scenes.truths(rows, self.device) if charged else None
         reference = self.reward.reference(image, other, anchor, truth)
         sight = Sight(glance(image), self.reward(image, reference, neutral))
-        anchored = sight.potential
-        if self.anchors is not None:
-            anchored = self.reward(other, reference, anchor)
-        return Shot(sight, see_linear(linear), reference, anchored.value)
+        return Shot(sight, see_linear(linear), reference)
 
     def gradient(
         self, rows: Int[np.ndarray, " n"], theta: Float[Tensor, "n d"]

@@ -55,34 +55,31 @@ def test_the_monitored_return_is_the_gain_in_potential(scenes, rules):
     assert episodes > count
 
 
-def test_a_picture_is_paid_beside_the_anchors_then_beside_those_before(scenes):
-    anchors = np.random.default_rng(1).uniform(-0.5, 0.5, (6, 14)).astype(np.float32)
-    rules = TaskSettings(horizon=2, absolute=True)
-    task = batch(scenes, 3, settings=rules, anchors=anchors)
+def test_a_picture_is_paid_beside_those_of_its_scene_before(scenes):
+    rules, theta = TaskSettings(horizon=2, absolute=True), np.zeros((3, 3, 14), np.float32)
+    theta[1:] = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 3, 14))
+    task, rows = batch(scenes, 3, settings=rules), np.array([4, 0, 2])
+    known = JudgedScenes(scenes, task.reward)
+    worth = [known.judge(rows, torch.from_numpy(each))[1].value.numpy() for each in theta]
     env = IspTuningVecEnv(task, scene_baselines=True)
-    rows = np.array([4, 0, 2])
-    env.set_options([{"scene": row} for row in rows])
-    env.reset()
-    assert [info["scene"] for info in env.reset_infos] == rows.tolist()
-    _, rewards, dones, _ = env.step(anchors[rows])
-    assert not dones.any()
-    assert rewards == pytest.approx(0, abs=1e-6)
-    _, rewards, dones, infos = env.step(np.zeros((3, 14), np.float32))
+
+    def start() -> None:
+        env.set_options([{"scene": row} for row in rows])
+        env.reset()
+
+    start()
+    _, rewards, *_ = env.step(theta[0])
+    assert rewards.tolist() == [0, 0, 0]
+    _, rewards, dones, infos = env.step(theta[1])
     assert dones.all()
-    known = JudgedScenes(scenes, task.reward, anchors=anchors)
-    of_neutral, of_anchors = (
-        known.judge(rows, torch.from_numpy(theta))[1].value.numpy()
-        for theta in (np.zeros((3, 14), np.float32), anchors[rows])
-    )
-    assert rewards == pytest.approx(of_neutral - of_anchors, abs=1e-5)
+    assert [info["potential"] for info in infos] == pytest.approx(worth[1], abs=1e-5)
+    assert rewards == pytest.approx(worth[1] - worth[0], abs=1e-5)
     assert np.abs(rewards).min() > 0.01
-    assert [info["potential"] for info in infos] == pytest.approx(of_neutral, abs=1e-5)
-    env.set_options([{"scene": row} for row in rows])
-    env.reset()
-    _, rewards, *_ = env.step(np.zeros((3, 14), np.float32))
-    assert rewards == pytest.approx((of_neutral - of_anchors) / 2, abs=1e-5)  # the mean of both
-    _, rewards, *_ = env.step(anchors[rows])
-    assert rewards == pytest.approx(2 * (of_anchors - of_neutral) / 3, abs=1e-5)
+    start()
+    _, rewards, *_ = env.step(theta[2])
+    assert rewards == pytest.approx(worth[2] - (worth[0] + worth[1]) / 2, abs=1e-5)
+    _, rewards, *_ = env.step(theta[2])
+    assert rewards == pytest.approx(worth[2] - np.mean(worth, axis=0), abs=1e-5)
 
 
 def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):
