@@ -47,15 +47,17 @@ class PPOSettings:
 
     steps: int = 102_400
     rollout: int = 64
-    batch_size: int = 256
+    batch_size: int = 512
     epochs: int = 5
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-5
     gae_lambda: float = 0.95
     entropy: float = 0.0
     clip: float = 0.2
-    target_kl: float = 0.03
+    target_kl: float = 0.1
     scene_baselines: bool = True
-    policy: PolicySettings = field(default_factory=lambda: PolicySettings(frozen=True))
+    policy: PolicySettings = field(
+        default_factory=lambda: PolicySettings(frozen=True, log_std=-2.0)
+    )
     seed: int = 0
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:
