@@ -38,7 +38,8 @@ class PPOSettings:
         clip: Range of the probability ratio.
         target_kl: An update ends when the policy has moved this far.
         scene_baselines: Pay each picture by itself, beside earlier ones of its scene
-            (`sb3_vec_env.IspTuningVecEnv`), with discount 0; else the gain of each step.
+            (`sb3_vec_env.IspTuningVecEnv`), with discount 0: better where episodes have several
+            steps; else the gain of each step.
         policy: The network.
         seed: Of networks, exploration and the draw of scenes.
     """
@@ -47,17 +48,15 @@ class PPOSettings:
 
     steps: int = 102_400
     rollout: int = 64
-    batch_size: int = 512
+    batch_size: int = 256
     epochs: int = 5
-    learning_rate: float = 3e-5
+    learning_rate: float = 2e-4
     gae_lambda: float = 0.95
     entropy: float = 0.0
     clip: float = 0.2
-    target_kl: float = 0.1
-    scene_baselines: bool = True
-    policy: PolicySettings = field(
-        default_factory=lambda: PolicySettings(frozen=True, log_std=-2.0)
-    )
+    target_kl: float = 0.03
+    scene_baselines: bool = False
+    policy: PolicySettings = field(default_factory=lambda: PolicySettings(frozen=True))
     seed: int = 0
 
     def build(self, env: VecEnv, folder: Path, device: str) -> BaseAlgorithm:

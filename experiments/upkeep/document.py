@@ -132,15 +132,20 @@ def controllers() -> str:
     return table(["controller", "scenes", "renders", *heads, "share of CMA-ES's gain"], rows)
 
 
-def against_the_prior() -> str:
+def against_the_prior(name: str = "agents.json") -> str:
     """Return the table of what reinforcement adds to the prior, the same scenes in pairs."""
     columns = {"-CIEDE2000": 2, "PSNR": 2, "SSIM": 4, "potential": 2, "attiqa-referee": 2}
     rows = [
-        [name, *(_interval(found[column], digits) for column, digits in columns.items())]
-        for name, found in _results("agents.json")["against controls"]["prior"].items()
+        [agent, *(_interval(found[column], digits) for column, digits in columns.items())]
+        for agent, found in _results(name)["against controls"]["prior"].items()
     ]
     heads = ["CIEDE2000, nearer by", "PSNR, dB", "SSIM", "potential", "`attiqa-referee`"]
     return table(["agent", *heads], rows)
+
+
+def at_horizon_5() -> str:
+    """Return the same table of agents that see their own picture four times."""
+    return against_the_prior("agents_horizon_5.json")
 
 
 def by_distance() -> str:
@@ -228,6 +233,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "beside kornia": beside_kornia,
         "controllers": controllers,
         "against the prior": against_the_prior,
+        "horizon 5": at_horizon_5,
         "by distance": by_distance,
         "reproduced": reproduced,
         "attacks": attacks,
