@@ -132,6 +132,21 @@ def test_same_seed_same_agent(settings, scenes, tmp_path):
     assert np.array_equal(again.act(seen), once.act(seen))
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_scene_baselines_go_with_a_discount_of_0(scenes, tmp_path, monkeypatch, wanted):
+    built, build = [], PPOSettings.build
+
+    def kept(self, env, folder, device):
+        built.append(build(self, env, folder, device))
+        return built[0]
+
+    monkeypatch.setattr(PPOSettings, "build", kept)
+    settings = replace(cast(PPOSettings, EACH[0]), steps=80, scene_baselines=wanted)
+    train(bandit(scenes), settings, tmp_path)
+    assert built[0].gamma == (0 if wanted else 1)
+    assert built[0].env.venv.scene_baselines is wanted
+
+
 @each_algorithm
 def test_training_goes_on_from_its_checkpoint(settings, scenes, tmp_path):
     half = train(task(scenes), replace(settings, steps=80), tmp_path)
