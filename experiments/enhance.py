@@ -243,7 +243,7 @@ def print_table(results: list[dict[str, Any]], summary: dict[str, Any]) -> None:
 
 def command(program: str | None = "attiqa-enhance") -> None:
     """Run as the installed program `attiqa-enhance`."""
-    start_workers(sys.argv[1:], ["experiments.agent_chooser", "experiments.score_review"])
+    start_workers(Settings, sys.argv[1:], ["experiments.agent_chooser", "experiments.score_review"])
     sys.exit(main(parsed(Settings, program)))
 
 

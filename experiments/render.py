@@ -172,7 +172,7 @@ def _cluster(settings: Settings, limits):
 def command(program: str | None = "attiqa-render") -> None:
     """Run as the installed program `attiqa-render`."""
     agent = any(argument.startswith("--agent") for argument in sys.argv)
-    start_workers(sys.argv[1:], ["experiments.agent_chooser"] if agent else [])
+    start_workers(Settings, sys.argv[1:], ["experiments.agent_chooser"] if agent else [])
     sys.exit(main(parsed(Settings, program)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.early_workers import start_workers
+from experiments.render import Settings
 from isp_env.workers import isolated
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +21,19 @@ def started(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "--raw PHOTOS", "--workers 4", "--workers=1", "--out 0", "--raw a --workers 10"]
+    "line",
+    [
+        "",
+        "--raw PHOTOS",
+        "--workers 4",
+        "--workers=1",
+        "--out 0",
+        "--raw a --workers 10",
+        "--long_side 9 --long-side=8",
+    ],
 )
 def test_a_batch_starts_them(started, line):
-    start_workers(line.split(), ["experiments.agent_chooser"])
+    start_workers(Settings, line.split(), ["experiments.agent_chooser"])
     assert started == [["isp_env.batch.warm_start", "experiments.agent_chooser"]]
 
 
@@ -38,10 +48,12 @@ def test_a_batch_starts_them(started, line):
         "--cluster=auto",
         "--raw a --workers 0",
         "--workers=0",
+        "--raw a --qualty 90",
+        "- --raw a",
     ],
 )
 def test_others_do_not(started, line):
-    start_workers(line.split())
+    start_workers(Settings, line.split())
     assert not started
 
 
@@ -55,11 +67,21 @@ def test_they_start_before_the_command_line_is_read(script):
         isolated.start_fork_server = lambda modules: print(*modules, "tyro" in sys.modules)
         {script}.command()
     """
-    words = [sys.executable, "-c", program, "--agent", "embedded", "--no-such-option"]
+    words = [
+        sys.executable,
+        "-c",
+        program,
+        "--agent",
+        "embedded",
+        "--out",
+        "X",
+        "--quality",
+        "good",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     first = done.stdout.split()
     assert first[:1] == ["isp_env.batch.warm_start"], done.stderr
     assert first[-1] == "False"
     assert "experiments.agent_chooser" in first
     assert done.returncode == 2
-    assert "no-such-option" in done.stdout + done.stderr
+    assert "quality" in done.stdout + done.stderr
