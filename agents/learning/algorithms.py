@@ -95,6 +95,8 @@ class ReplaySettings:
         seed: Of networks, exploration and the draw of scenes.
     """
 
+    scene_baselines: ClassVar[bool] = False
+
     steps: int = 3_200
     buffer: int = 10_000
     learning_starts: int = 640
@@ -143,7 +145,6 @@ class SACSettings(ReplaySettings):
     """
 
     algorithm: ClassVar[Algorithm] = "SAC"
-    scene_baselines: ClassVar[bool] = False
 
     initial_entropy: float = 0.002
 
@@ -171,7 +172,6 @@ class TD3Settings(ReplaySettings):
     """
 
     algorithm: ClassVar[Algorithm] = "TD3"
-    scene_baselines: ClassVar[bool] = False
 
     noise: float = 0.08
 

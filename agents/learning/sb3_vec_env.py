@@ -20,7 +20,8 @@ class IspTuningVecEnv(VecEnv):
     the potential of each step's picture (for a discount of 0) less the mean of the pictures that
     the policy made of the same scene before; the first one of all earns nothing. How difficult a
     scene is then cancels out: a baseline that does not depend on the action leaves the policy
-    gradient as it is (Williams 1992, REINFORCE), and this one takes most of its variance.
+    gradient as it is (Williams 1992, REINFORCE). The mean return of a training is then near 0
+    throughout, and tells nothing of its progress.
 
     Args:
         env: The task.

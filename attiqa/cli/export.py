@@ -3,7 +3,7 @@
 from rich import print
 
 from attiqa.cli.settings.export import Settings
-from attiqa.model.onnx_export import export_graph, export_onnx
+from attiqa.model.adapters.onnx_export import export_graph, export_onnx
 from attiqa.model.quality_model import load_model
 from attiqa.model.sources import weight_file
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -143,11 +144,6 @@ def against_the_prior(name: str = "agents.json") -> str:
     return table(["agent", *heads], rows)
 
 
-def at_horizon_5() -> str:
-    """Return the same table of agents that see their own picture four times."""
-    return against_the_prior("agents_horizon_5.json")
-
-
 def by_distance() -> str:
     """Return the table of the change of CIEDE2000, by how far neutral was from the truth."""
     controls = _results("agents.json")["controls"]
@@ -233,7 +229,7 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "beside kornia": beside_kornia,
         "controllers": controllers,
         "against the prior": against_the_prior,
-        "horizon 5": at_horizon_5,
+        "horizon 5": partial(against_the_prior, "agents_horizon_5.json"),
         "by distance": by_distance,
         "reproduced": reproduced,
         "attacks": attacks,

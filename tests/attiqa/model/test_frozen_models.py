@@ -9,11 +9,11 @@ from torch import nn
 
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import ImageFormatError
+from attiqa.model.adapters.hub_model import HubModel
+from attiqa.model.adapters.torchmetric import AttiqaScore
 from attiqa.model.architecture import Architecture
-from attiqa.model.hub_model import HubModel
 from attiqa.model.networks import AttributeNet, QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
-from attiqa.model.torchmetric import AttiqaScore
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 

@@ -19,8 +19,8 @@ from attiqa.data.crop_protocol import CropProtocol
 from attiqa.data.views import views
 from attiqa.data.views_in_numpy import views as views_in_numpy
 from attiqa.errors import AttiqaError, CheckpointError
+from attiqa.model.adapters.onnx_export import ExportError, export_graph
 from attiqa.model.cards import read_card
-from attiqa.model.onnx_export import ExportError, export_graph
 from attiqa.model.quality_model import load_model
 from attiqa.model.sources import WEIGHTS
 from attiqa.scoring.in_onnx import GraphScorer

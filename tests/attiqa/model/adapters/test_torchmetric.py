@@ -6,8 +6,8 @@ import torch
 
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import ImageFormatError
+from attiqa.model.adapters.torchmetric import AttiqaScore
 from attiqa.model.quality_model import QualityModel, load_model
-from attiqa.model.torchmetric import AttiqaScore
 
 
 @pytest.fixture
@@ -59,6 +59,6 @@ def test_over_processes_it_is_the_mean_of_all_images(model, small):
 
 def test_without_torchmetrics_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    monkeypatch.delitem(sys.modules, "attiqa.model.torchmetric")
+    monkeypatch.delitem(sys.modules, "attiqa.model.adapters.torchmetric")
     with pytest.raises(ImportError, match=r"attiqa\[metrics\]"):
-        __import__("attiqa.model.torchmetric")
+        __import__("attiqa.model.adapters.torchmetric")

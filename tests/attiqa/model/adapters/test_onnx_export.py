@@ -9,10 +9,10 @@ import torch
 
 from attiqa.cli import export
 from attiqa.distortions.ladders import LADDERS, distort
+from attiqa.model.adapters.onnx_export import ExportError, export_onnx
 from attiqa.model.cards import read_card
 from attiqa.model.checkpoints import save_checkpoint
 from attiqa.model.networks import AttributeNet, QualityNet
-from attiqa.model.onnx_export import ExportError, export_onnx
 from attiqa.model.quality_model import QualityModel, load_model
 
 

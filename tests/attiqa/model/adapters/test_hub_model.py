@@ -7,8 +7,8 @@ import torch
 from huggingface_hub import HfApi, ModelCard, ModelCardData
 
 from attiqa.errors import CheckpointError
-from attiqa.model.hub_card import card_data
-from attiqa.model.hub_model import HubModel
+from attiqa.model.adapters.hub_card import card_data
+from attiqa.model.adapters.hub_model import HubModel
 from attiqa.model.quality_model import load_model
 
 

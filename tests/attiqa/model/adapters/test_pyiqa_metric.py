@@ -9,8 +9,8 @@ import torch
 
 from attiqa.data.crop_protocol import CropProtocol
 from attiqa.errors import ImageFormatError
+from attiqa.model.adapters.pyiqa_metric import ATTIQA, register
 from attiqa.model.checkpoints import save_checkpoint
-from attiqa.model.pyiqa_metric import ATTIQA, register
 from attiqa.model.quality_model import load_model
 
 

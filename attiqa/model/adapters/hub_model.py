@@ -8,9 +8,9 @@ from typing import Any
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 
+from attiqa.model.adapters.hub_card import LIBRARY, hub_card
 from attiqa.model.cards import Card
 from attiqa.model.checkpoints import save_checkpoint
-from attiqa.model.hub_card import LIBRARY, hub_card
 from attiqa.model.networks import QualityNet
 from attiqa.model.quality_model import QualityModel, load_model
 from attiqa.model.sources import fetch

@@ -16,7 +16,7 @@ try:
     from torchmetrics import Metric
 except ImportError as error:
     raise ImportError(
-        "attiqa.model.torchmetric needs torchmetrics: pip install 'attiqa[metrics]'"
+        "attiqa.model.adapters.torchmetric needs torchmetrics: pip install 'attiqa[metrics]'"
     ) from error
 
 

@@ -1,0 +1,1 @@
+"""The quality model as others take it: hubs, torchmetrics, pyiqa, rewards, ONNX."""
