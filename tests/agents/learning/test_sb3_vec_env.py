@@ -6,6 +6,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecMonitor
 
+from agents.learning import sb3_vec_env
 from agents.learning.sb3_vec_env import IspTuningVecEnv
 from isp_env.scenes.preview_set import PreviewSet
 from isp_env.task.environment import IspTuningVectorEnv, TaskSettings
@@ -80,6 +81,18 @@ def test_a_picture_is_paid_beside_those_of_its_scene_before(scenes):
     assert rewards == pytest.approx(worth[2] - (worth[0] + worth[1]) / 2, abs=1e-5)
     _, rewards, *_ = env.step(theta[2])
     assert rewards == pytest.approx(worth[2] - np.mean(worth, axis=0), abs=1e-5)
+
+
+def test_older_pictures_of_a_scene_count_less(scenes, monkeypatch):
+    monkeypatch.setattr(sb3_vec_env, "LATEST", 2)
+    task = batch(scenes, 1, settings=TaskSettings(horizon=4, absolute=True))
+    env = IspTuningVecEnv(task, scene_baselines=True)
+    env.reset()
+    theta = np.random.default_rng(2).uniform(-0.5, 0.5, (4, 1, 14)).astype(np.float32)
+    played = [env.step(each) for each in theta]
+    worth = [infos[0]["potential"] for *_, infos in played]
+    usual = ((worth[0] + worth[1]) / 2 + worth[2]) / 2
+    assert played[-1][1][0] == pytest.approx(worth[3] - usual, abs=1e-5)
 
 
 def test_infos_of_running_and_of_finished_episodes_tell_the_same_things(scenes):

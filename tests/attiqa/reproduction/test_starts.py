@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from attiqa.reproduction.items import Cell, cross_sets, entries
-from attiqa.reproduction.laboratory import lacking, needs
+from attiqa.reproduction.laboratory import contents, lacking, needs
 from attiqa.reproduction.plan_file import Baseline, Plan
 from attiqa.reproduction.run import with_needs
 from attiqa.reproduction.starts import Labelling, starts
@@ -48,6 +48,21 @@ def test_what_a_cell_needs_comes_first_and_once():
     assert needs(plan, labels) == [Cell("prompts")]
     assert lacking(plan, tuned) == ["clean", "spaq", "unlabelled"]
     assert not needs(Plan({}, baselines=BASELINE), Cell("fine-tune", "ImageNet", "koniq", split=1))
+
+
+def test_files_that_some_cells_depend_on_are_known_by_their_contents(tmp_path):
+    weights, pairs, clean = tmp_path / "init", tmp_path / "pairs.csv", tmp_path / "clean"
+    clean.mkdir()
+    files = {"baseline ImageNet": weights, "pairs": pairs, "clean": clean / "1.png"}
+    for path in files.values():
+        path.write_bytes(b"first")
+    plan = Plan({}, baselines={"ImageNet": Baseline(weights, "resnet50")}, pairs=pairs, clean=clean)
+    for name, path in files.items():
+        before = contents(plan)
+        path.write_bytes(b"other")
+        after = contents(plan)
+        assert {key for key in before if before[key] != after[key]} == {name}
+    assert not contents(Plan({}))
 
 
 def test_only_rows_of_table_3_are_cross_sets():
